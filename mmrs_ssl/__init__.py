@@ -1,0 +1,14 @@
+"""mmrs_ssl: self-supervised pre-training on remote-sensing imagery, as a plugin to OpenMMLab.
+
+Importing the package registers every module under the scope ``mmrs_ssl`` and lets ``torch.load(weights_only=True)``
+read mmengine's own checkpoints.
+"""
+
+from mmrs_ssl import datasets, engine, models  # noqa: F401  (imported to register their modules)
+from mmrs_ssl.config import get_config
+from mmrs_ssl.transfer.safe_types import allow_checkpoint_types
+from mmrs_ssl.version import __version__
+
+allow_checkpoint_types()
+
+__all__ = ['__version__', 'get_config']

@@ -1,0 +1,7 @@
+"""Data sets, samplers and transforms."""
+
+from mmrs_ssl.datasets import transforms  # noqa: F401  (imported to register its modules)
+from mmrs_ssl.datasets.image_folder import ImageFolder
+from mmrs_ssl.datasets.sampling import EpochSampler, SampleIndex, sample_rng
+
+__all__ = ['EpochSampler', 'ImageFolder', 'SampleIndex', 'sample_rng']

@@ -1,0 +1,184 @@
+"""CMID: contrastive mask image distillation (Muhtar et al., IEEE TGRS 2023, https://arxiv.org/abs/2304.09670)."""
+
+from typing import Any
+
+import torch
+from mmpretrain.models import BaseSelfSupervisor, VisionTransformer
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from mmrs_ssl.models.entrance import MaskToken, entrance_of
+from mmrs_ssl.models.losses import PrototypeCentre, soft_cross_entropy
+from mmrs_ssl.models.masking import block_grid, block_mask, fill_with_mean, upsample_mask
+from mmrs_ssl.models.matching import boxes_overlap, cell_centres, gather_cells, nearest_cells
+from mmrs_ssl.models.student_teacher import StudentTeacher
+from mmrs_ssl.registry import MODELS
+
+
+@MODELS.register_module()
+class CMID(StudentTeacher, BaseSelfSupervisor):
+    """A student sees two masked views, a momentum teacher the same two unmasked.
+
+    Three objectives on the last feature map: reconstruction of the masked pixels, a global branch between pooled
+    vectors (MoCo or BYOL) and a local branch between cells that show the same ground.
+
+    Args:
+        backbone: mmpretrain's ResNet, ConvNeXt, SwinTransformer or VisionTransformer (``out_type='featmap'``).
+        neck: projector of the global branch with average pooling, e.g. ``MoCoV2Neck`` (MoCo) or ``NonLinearNeck``
+            (BYOL).
+        global_head: :class:`QueueContrastHead` (MoCo) or :class:`PredictionHead` (BYOL).
+        local_head: :class:`PrototypeHead`.
+        reconstruction_head: :class:`PixelReconstructionHead`.
+        data_preprocessor: :class:`BandPreprocessor`; its number of bands is the model's.
+        mask_block: side of a mask block in pixels.
+        mask_ratio: share of blocks masked in each view.
+        mask_token_mode: ``'add'`` the learned token at masked positions or ``'replace'`` the features by it.
+        num_matches: pairs of cells per image and direction in the local branch.
+        student_temperature, teacher_temperature: of the local branch; a ``ScheduleHook`` on ``teacher_temperature``
+            raises it from 0.04 to 0.07.
+        teacher_momentum: weight of the teacher's old value; a ``ScheduleHook`` on ``teacher.momentum`` raises it to 1.
+        loss_weights: factors of ``loss_spatial``, ``loss_spectral``, ``loss_global`` and ``loss_local``; 1 where absent.
+
+    Differs from the official code: positions in pixels (see ``matching.py``), masks drawn on the device, two images
+    per sample travel instead of four.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict,
+        global_head: dict,
+        local_head: dict,
+        reconstruction_head: dict,
+        data_preprocessor: dict,
+        mask_block: int = 32,
+        mask_ratio: float = 0.6,
+        mask_token_mode: str = 'add',
+        num_matches: int = 20,
+        student_temperature: float = 0.1,
+        teacher_temperature: float = 0.04,
+        teacher_momentum: float = 0.996,
+        loss_weights: dict[str, float] | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(backbone=backbone, neck=neck, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if isinstance(self.backbone, VisionTransformer) and self.backbone.out_type != 'featmap':
+            raise ValueError(f"CMID needs a feature map: set backbone.out_type='featmap' (now {self.backbone.out_type!r})")
+        self.mask_token = MaskToken(entrance_of(self.backbone)[1], mask_token_mode)
+        self.global_head = MODELS.build(global_head)
+        self.local_head = MODELS.build(local_head)
+        self.reconstruction_head = MODELS.build(reconstruction_head)
+        self.centre = PrototypeCentre(self.local_head.num_prototypes)
+        self.mask_block = mask_block
+        self.mask_ratio = mask_ratio
+        self.num_matches = num_matches
+        self.student_temperature = student_temperature
+        self.teacher_temperature = teacher_temperature
+        self.loss_weights = loss_weights or {}
+        self.make_teacher(('backbone', 'neck', 'local_head'), teacher_momentum)
+        self.to(memory_format=torch.channels_last)
+
+    def loss(self, inputs: list[Tensor], data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """The three objectives of one batch.
+
+        Args:
+            inputs: two views (B, C, H, W), normalised.
+            data_samples: B samples with ``boxes`` (2, 4) and ``flips`` (2,), where the views came from.
+
+        Returns:
+            ``loss_spatial``, ``loss_spectral``, ``loss_global`` and ``loss_local``, weighted scalars.
+        """
+        self.require_teacher_updates()
+        boxes = torch.stack([sample.boxes for sample in data_samples], dim=1).to(inputs[0].device)  # (2, B, 4)
+        flips = torch.stack([sample.flips for sample in data_samples], dim=1).to(inputs[0].device)  # (2, B)
+
+        grid = block_grid(*inputs[0].shape[-2:], self.mask_block)
+        masks = [block_mask(len(view), grid, self.mask_ratio, view.device) for view in inputs]
+        pixel_masks = [upsample_mask(mask, view.shape[-2:]) for mask, view in zip(masks, inputs, strict=True)]
+        masked = [fill_with_mean(view, mask) for view, mask in zip(inputs, pixel_masks, strict=True)]
+
+        student_maps = [self.student_map(view, mask) for view, mask in zip(masked, masks, strict=True)]
+        with torch.no_grad():
+            teacher_maps = [last_map(self.teacher.module['backbone'], view) for view in inputs]
+
+        losses, reconstructions = self.reconstruction_branch(student_maps, inputs, pixel_masks)
+        losses['loss_global'] = self.global_branch(student_maps, teacher_maps)
+        losses['loss_local'], matches = self.local_branch(student_maps, teacher_maps, boxes, flips)
+
+        self.features = dict(student=pooled(student_maps), teacher=pooled(teacher_maps))
+        if self.recording:
+            self.recorded = dict(
+                views=inputs, masked=masked, reconstructions=reconstructions, matches=matches, grid=student_maps[0].shape[-2:]
+            )
+        return {name: value * self.loss_weights.get(name, 1.0) for name, value in losses.items()}
+
+    def student_map(self, masked_view: Tensor, mask: Tensor) -> Tensor:
+        """The student's last map (B, D, N, M) of a masked view (B, C, H, W), told by ``mask`` (B, gh, gw) what is missing."""
+        with self.mask_token.applied(self.backbone, mask):
+            feature_map = last_map(self.backbone, masked_view)
+        if feature_map.requires_grad:  # three branches return gradients of mixed layouts; convolutions want one
+            feature_map.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
+        return feature_map
+
+    def reconstruction_branch(
+        self, student_maps: list[Tensor], views: list[Tensor], pixel_masks: list[Tensor]
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Losses averaged over the views, and the reconstructions (B, C, H, W) of each."""
+        preds = [self.reconstruction_head(feature_map) for feature_map in student_maps]
+        terms = [self.reconstruction_head.loss(*each) for each in zip(preds, views, pixel_masks, strict=True)]
+        losses = {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
+        return losses, [pred.detach() for pred in preds]
+
+    def global_branch(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+        """Each view's pooled student vector against the other view's teacher vector."""
+        students = [self.neck((feature_map,))[0] for feature_map in student_maps]
+        with torch.no_grad():
+            teachers = [self.teacher.module['neck']((feature_map,))[0] for feature_map in teacher_maps]
+        return self.global_head.loss(students, teachers)
+
+    def local_branch(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], boxes: Tensor, flips: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Each view's student cells against the nearest teacher cells of the other view.
+
+        Returns:
+            The loss, and the first direction's pairs: two (B, k) indices into the cells of view 1 and view 2.
+        """
+        size = student_maps[0].shape[-2:]
+        centres = [cell_centres(box, flip, size) for box, flip in zip(boxes, flips, strict=True)]
+        overlap = boxes_overlap(*boxes).float()  # (B,): views that share no ground have nothing to match
+        losses, pairs = [], []
+        for i, j in ((0, 1), (1, 0)):
+            own, partner = nearest_cells(centres[i], centres[j], self.num_matches)
+            student = gather_cells(student_maps[i].flatten(2).mT, own).flatten(0, 1)  # (B * k, D)
+            teacher = gather_cells(teacher_maps[j].flatten(2).mT, partner).flatten(0, 1)
+            with torch.no_grad():
+                target = self.teacher.module['local_head'](teacher)
+            losses.append(self.local_loss(self.local_head(student), target, overlap))
+            pairs.append((own, partner))
+        return torch.stack(losses).mean(), pairs[0]
+
+    def local_loss(self, student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
+        """Cross-entropy of matched scores (B * k, K), over the images with ``weight`` (B,) 1; then moves the centre."""
+        entropy = soft_cross_entropy(
+            student, teacher, self.centre.value, self.student_temperature, self.teacher_temperature
+        )
+        per_image = entropy.view(len(weight), -1).mean(dim=1)
+        self.centre.update(teacher)
+        return (per_image * weight).sum() / weight.sum().clamp(min=1)
+
+
+def last_map(backbone: nn.Module, view: Tensor) -> Tensor:
+    """The last output of a backbone, which must be a map (B, D, N, M)."""
+    feature_map: Any = backbone(view)[-1]
+    if feature_map.ndim != 4:
+        raise ValueError(
+            f'CMID needs a feature map (B, D, N, M) from {type(backbone).__name__}, which returns '
+            f"{tuple(feature_map.shape)}: set out_type='featmap' (ViT) or gap_before_final_norm=False (ConvNeXt)"
+        )
+    return feature_map
+
+
+def pooled(maps: list[Tensor]) -> Tensor:
+    """Average-pooled features of all views: V maps (B, D, N, M) -> (V * B, D), detached."""
+    return torch.cat([feature_map.detach().mean(dim=(2, 3)) for feature_map in maps]).float()

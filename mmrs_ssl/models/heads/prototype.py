@@ -1,0 +1,60 @@
+"""The projection head of self-distillation: an MLP to a bottleneck, then scores over prototypes."""
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from mmrs_ssl.registry import MODELS
+
+
+@MODELS.register_module()
+class PrototypeHead(BaseModule):
+    """Three-layer MLP (GELU), L2 norm, weight-normalised linear layer of prototypes.
+
+    On a feature map its layers are 1x1 convolutions; cells are passed as rows here, which computes the same.
+
+    Args:
+        in_channels: width C of the input.
+        hidden_channels: width of the two hidden layers.
+        bottleneck_channels: width before the prototypes.
+        num_prototypes: K, width of the output.
+        batch_norm: normalise after the hidden layers (over all rows of a call).
+        learn_gain: let the prototypes' gain train; otherwise every prototype is a unit vector.
+
+    Source: DINO (arXiv 2104.14294), section 3.1 and appendix C.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int = 2048,
+        bottleneck_channels: int = 256,
+        num_prototypes: int = 2048,
+        batch_norm: bool = False,
+        learn_gain: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_prototypes = num_prototypes
+        layers: list[nn.Module] = []
+        for width_in, width_out in ((in_channels, hidden_channels), (hidden_channels, hidden_channels)):
+            layers.append(nn.Linear(width_in, width_out))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(width_out))
+            layers.append(nn.GELU())
+        layers.append(nn.Linear(hidden_channels, bottleneck_channels))
+        self.mlp = nn.Sequential(*layers)
+        last = nn.Linear(bottleneck_channels, num_prototypes, bias=False)
+        for module in (*self.mlp, last):
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        self.last_layer = weight_norm(last)
+        gain = self.last_layer.parametrizations.weight.original0
+        gain.data.fill_(1)
+        gain.requires_grad_(learn_gain)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Scores of rows (N, C) over the prototypes: (N, K)."""
+        return self.last_layer(F.normalize(self.mlp(rows), dim=-1))

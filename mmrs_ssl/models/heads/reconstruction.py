@@ -1,0 +1,43 @@
+"""Reconstruct pixels of any number of bands from the last feature map."""
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmrs_ssl.models.losses import masked_focal_l1, spectral_reconstruction
+from mmrs_ssl.registry import MODELS
+
+
+@MODELS.register_module()
+class PixelReconstructionHead(BaseModule):
+    """1x1 convolution to ``stride * stride * bands`` channels, then pixel shuffle to the view's resolution.
+
+    Args:
+        in_channels: channels of the last map.
+        bands: bands C of the image.
+        stride: pixels per cell of the last map (32 for ResNet, Swin and ConvNeXt, 16 for ViT).
+        spectral_weight: weight of the focal frequency loss beside the focal L1.
+
+    Source: CMID, section III-B (as SimMIM's decoder, arXiv 2111.09886, for any number of bands).
+    """
+
+    def __init__(self, in_channels: int, bands: int = 3, stride: int = 32, spectral_weight: float = 1.0) -> None:
+        super().__init__()
+        self.decoder = nn.Sequential(nn.Conv2d(in_channels, stride**2 * bands, kernel_size=1), nn.PixelShuffle(stride))
+        self.spectral_weight = spectral_weight
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """(B, in_channels, N, N) -> (B, bands, N * stride, N * stride), in units of the normalised view."""
+        return self.decoder(feature_map)
+
+    def loss(self, pred: Tensor, view: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Spatial and spectral loss of one view.
+
+        Args:
+            pred, view: (B, bands, H, W); the view is the unmasked, normalised one.
+            mask: (B, 1, H, W), True = masked.
+        """
+        pred = pred.float()
+        return dict(
+            loss_spatial=masked_focal_l1(pred, view, mask),
+            loss_spectral=self.spectral_weight * spectral_reconstruction(pred, view, mask),
+        )

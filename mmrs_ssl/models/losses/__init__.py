@@ -1,0 +1,16 @@
+"""Losses: pure functions of tensors."""
+
+from mmrs_ssl.models.losses.contrastive import negative_cosine, queue_info_nce
+from mmrs_ssl.models.losses.distillation import PrototypeCentre, soft_cross_entropy
+from mmrs_ssl.models.losses.reconstruction import focal_frequency, focal_l1, masked_focal_l1, spectral_reconstruction
+
+__all__ = [
+    'PrototypeCentre',
+    'focal_frequency',
+    'focal_l1',
+    'masked_focal_l1',
+    'negative_cosine',
+    'queue_info_nce',
+    'soft_cross_entropy',
+    'spectral_reconstruction',
+]

@@ -1,0 +1,57 @@
+"""The momentum teacher: an exponential moving average of the student's parameters."""
+
+import torch
+from mmengine.model import BaseAveragedModel
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class MomentumTeacher(BaseAveragedModel):
+    """A copy of the student that follows it: ``teacher = m * teacher + (1 - m) * student``.
+
+    Only parameters are averaged. BatchNorm uses the statistics of the teacher's own batches while training and keeps
+    its own running statistics from them, so the teacher can be evaluated at any time. Everything else (dropout,
+    stochastic depth) is off in the teacher. It is updated by :class:`mmrs_ssl.TeacherUpdateHook` after the optimizer
+    step; ``momentum`` is a plain attribute that :class:`mmrs_ssl.ScheduleHook` drives.
+
+    Args:
+        student: module to copy; its parameters and the teacher's are matched by name.
+        momentum: weight m of the teacher's *old* value, as the papers give it (0.996), in [0, 1].
+
+    Source: MoCo (arXiv 1911.05722), equation 2. Unlike mmengine's averaged models, the first update averages too, the
+    copy can be renewed after ``init_weights``, and BatchNorm's buffers are not overwritten by the student's.
+    """
+
+    def __init__(self, student: nn.Module, momentum: float = 0.996) -> None:
+        super().__init__(student)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f'teacher momentum {momentum} is outside [0, 1]; the papers use 0.996, rising to 1')
+        self.momentum = momentum
+
+    @torch.no_grad()
+    def copy_from(self, student: nn.Module) -> None:
+        """Make the teacher equal to the student, buffers included (after the student's ``init_weights``)."""
+        self.module.load_state_dict(student.state_dict())
+
+    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
+        """One parameter's average, in place."""
+        averaged_param.lerp_(source_param, 1 - self.momentum)
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move every parameter towards the student's of the same name."""
+        student = dict(model.named_parameters())
+        averaged = dict(self.module.named_parameters())
+        if student.keys() != averaged.keys():
+            raise ValueError(f'teacher and student differ in {sorted(student.keys() ^ averaged.keys())[:5]}')
+        torch._foreach_lerp_(list(averaged.values()), [student[name] for name in averaged], 1 - self.momentum)
+        self.steps += 1
+
+    def train(self, mode: bool = True) -> 'MomentumTeacher':
+        """Training mode concerns BatchNorm alone: it takes its batch's statistics; dropout and drop path stay off."""
+        super().train(False)
+        self.training = mode
+        for module in self.module.modules():
+            if isinstance(module, _BatchNorm):
+                module.train(mode)
+        return self
