@@ -117,6 +117,7 @@ def _to_uint8(reflectance: Array) -> Array:
 
 
 def _mix(a: ArrayLike, b: ArrayLike, share: ArrayLike) -> Array:
+    """From ``a`` (share 0) to ``b`` (share 1)."""
     return np.asarray(a) + (np.asarray(b) - np.asarray(a)) * np.asarray(share)
 
 
@@ -133,6 +134,7 @@ class _Canvas:
     """
 
     def __init__(self, scene_class: str, seed: int, size: int, gsd: float, date: int) -> None:
+        """An empty canvas of ``size`` pixels of ``gsd`` metres, with the place's turn and the date's sun and season."""
         key = zlib.crc32(scene_class.encode())
         self.rng = np.random.default_rng([seed, key])
         self.now = np.random.default_rng([seed, key, date + 1])
@@ -143,10 +145,13 @@ class _Canvas:
         self.bend = np.array([0.0, 0.01, 0.0])  # amplitude (m), wave number (1/m) and phase of the bent streets
         self.sun_azimuth, self.sun_elevation = float(self.now.uniform(0, 360)), float(self.now.uniform(28, 65))
         self.green = float(self.now.beta(0.8, 0.8))  # season: 0 is withered, 1 is lush
-        self.ids, self.movers = np.zeros((2, size, size), np.int32)  # vehicles are laid over the sealed ground at the end
+        self.ids, self.movers = np.zeros(
+            (2, size, size), np.int32
+        )  # vehicles are laid over the sealed ground at the end
         self.table: list[Array] = []
         self.count = 0
         self.outlines: list[tuple[str, Array, Array]] = []
+        self.parts: list[tuple[int, int, int]] = []  # first numbers of parts and of the n wholes they belong to
         self.plants: list[tuple[Array, Array, Array, Array, int]] = []
 
     def grassy(self, rng: np.random.Generator, kinds: Sequence[str] = ('grass',)) -> Array:
@@ -167,8 +172,9 @@ class _Canvas:
         rows[:, 6:12] = np.asarray(light) - np.asarray(dark)
         turned = np.asarray(angle) + self.turn
         shown = np.clip(np.asarray(period) / self.gsd - 2, 0, 1)
-        number = 2 * np.pi * self.gsd / np.asarray(period)
-        columns = (cover, height, mean, rough, contrast * shown, -number * np.sin(turned), number * np.cos(turned))
+        number = 2 * np.pi * self.gsd / np.asarray(period, float)
+        wave = np.asarray(contrast, float) * shown
+        columns = (cover, height, mean, rough, wave, -number * np.sin(turned), number * np.cos(turned))
         for index, column in enumerate(columns):
             rows[:, 12 + index] = column
         self.table.append(rows)
@@ -193,11 +199,13 @@ class _Canvas:
             cv2.polylines(self.ids, [line], closed, number, thickness, shift=4)
 
     def solids(
-        self, centres: Array, sizes: ArrayLike, angles: ArrayLike, first: int, name: str = '', sides: int = 4
-    ) -> None:
+        self, centres: Array, sizes: ArrayLike, angles: ArrayLike, first: int, name: str = '', sides: int = 4,
+        aside: ArrayLike = 0.0,
+    ) -> None:  # fmt: skip
         """Paint n rectangles, or regular polygons, numbered from ``first``: centres and sizes (n, 2) m, angles (n,).
 
-        With a ``name`` the rectangles are outlined as boxes; vehicles go to a layer of their own.
+        They are shifted ``aside`` metres across their own direction. With a ``name`` they are outlined as boxes;
+        vehicles go to a layer of their own.
         """
         layer = self.movers if name in ('vehicle', 'truck') else self.ids
         at, half = self.project(centres), np.broadcast_to(np.asarray(sizes, float), centres.shape) / self.gsd / 2
@@ -210,11 +218,13 @@ class _Canvas:
         layer[y[inside], x[inside]] = first + tiny[inside]
         seen = seen[half[seen].max(1) >= 0.75]
         cos, sin = np.cos(heading[seen, None]), np.sin(heading[seen, None])
+        shift = np.broadcast_to(np.asarray(aside) / self.gsd, len(at))
 
         def corners(extent: Array, sides: int) -> Array:
             ring = 2 * np.pi * (np.arange(sides) + 0.5) / sides
             unit = np.stack([np.cos(ring), np.sin(ring)], 1) / np.cos(np.pi / sides)
             u, v = (unit * extent[seen, None]).transpose(2, 0, 1)
+            v = v + shift[seen, None]
             return np.stack([cos * u - sin * v, sin * u + cos * v], 2) + at[seen, None]
 
         # OpenCV paints the outline's pixels too: half a pixel less on every side keeps the area right.
@@ -231,9 +241,10 @@ class _Canvas:
         """
         n, never = len(points), np.iinfo(np.int64).max
         when = np.where(self.rng.random(n) < rate, self.rng.geometric(0.5, n), never)
-        nearest = np.argsort((points**2).sum(1))[1:4] if rate > 0.05 else np.zeros(0, int)
-        when[nearest] = np.arange(1, len(nearest) + 1)
-        built = (self.rng.random(n) < 0.5) & (when < never)
+        nearest = np.argsort((points**2).sum(1))[:4] if rate > 0.05 else np.zeros(0, int)
+        when[nearest] = (3, 1, 2, 4)[: len(nearest)]
+        built = (self.rng.random(n) < 0.35) & (when < never)
+        built[nearest[:1]] = False  # what stands in the middle at first tells the class
         return np.where(built, self.date >= when, self.date < when)
 
 
@@ -254,8 +265,7 @@ def _blob(c: _Canvas, centre: ArrayLike, radius: float) -> Array:
 def _line(c: _Canvas, offset: float, wiggle: float = 0.0, angle: float = 0.0) -> Array:
     """A line across the whole layout at ``offset`` metres from the centre: (65, 2) m."""
     x = np.linspace(-1.3 * c.reach, 1.3 * c.reach, 65)
-    wave = np.sin(x / c.extent * c.rng.uniform(3, 8) + c.rng.uniform(0, 6.3))
-    y = offset + wiggle * wave
+    y = offset + wiggle * np.sin(x / c.extent * c.rng.uniform(3, 8) + c.rng.uniform(0, 6.3))
     return np.stack([np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y], 1)
 
 
@@ -332,8 +342,8 @@ def _cars(c: _Canvas, points: Array, angles: ArrayLike, trucks: float = 0.0) -> 
 
 
 def _buildings(
-    c: _Canvas, points: Array, sizes: Array, angles: ArrayLike, heights: Array, roofs: Sequence[str], rate: float = 0.12,
-    gable: bool = False, sides: int = 4,
+    c: _Canvas, points: Array, sizes: Array, angles: ArrayLike, heights: Array, roofs: Sequence[str],
+    rate: float = 0.12, gable: bool = False, sides: int = 4,
 ) -> None:  # fmt: skip
     """Buildings, or bare building ground at the dates when they do not stand."""
     n, angles = len(points), np.broadcast_to(angles, len(points))
@@ -341,15 +351,17 @@ def _buildings(
     style = {'contrast': 0.0 if gable else c.rng.uniform(0, 0.5), 'period': c.rng.uniform(3, 7), 'rough': 0.15}
     tones = roof * 0.85, roof * 1.15
     gone = ~stands
-    c.solids(points[gone], sizes[gone] * 1.2, angles[gone], c.add(BARE_SOIL, soil[gone] * 0.8, soil[gone], n=gone.sum()))
+    c.solids(
+        points[gone], sizes[gone] * 1.2, angles[gone], c.add(BARE_SOIL, soil[gone] * 0.8, soil[gone], n=gone.sum())
+    )
     first = c.add(BUILDING, tones[0][stands], tones[1][stands], height=heights[stands], n=stands.sum(), **style)
     c.solids(points[stands], sizes[stands], angles[stands], first, 'building' if sides == 4 else 'tank', sides)
     if gable:  # the side that faces the sun is brighter; the surface model keeps the roof flat
-        across = np.stack([-np.sin(angles), np.cos(angles)], 1)[stands]
         faces = np.cos(angles[stands] + np.pi / 2 + c.turn - np.radians(c.sun_azimuth - 90))
         tone = roof[stands] * (1 + 0.4 * faces)[:, None]
-        first = c.add(BUILDING, tone * 0.95, tone * 1.05, height=heights[stands], n=stands.sum())
-        c.solids(points[stands] + across * sizes[stands, 1:] / 4, sizes[stands] * [1, 0.5], angles[stands], first)
+        side = c.add(BUILDING, tone * 0.95, tone * 1.05, height=heights[stands], n=stands.sum())
+        c.solids(points[stands], sizes[stands] * [1, 0.5], angles[stands], side, aside=sizes[stands, 1] / 4)
+        c.parts.append((side, first, stands.sum()))
 
 
 def _road(c: _Canvas, line: Array, lanes: int, traffic: float, kerb: float = 1.5, marks: bool = True) -> None:
@@ -411,7 +423,9 @@ def _surround(c: _Canvas) -> None:
 
 
 def _hamlet(c: _Canvas, n: int, roofs: Sequence[str] = _ROOFS) -> None:
-    points = c.rng.uniform(-0.35, 0.35, (1, 2)) * c.extent + c.rng.normal(0, 22, (n, 2)) + np.arange(n)[:, None] * [16, 0]
+    points = (
+        c.rng.uniform(-0.35, 0.35, (1, 2)) * c.extent + c.rng.normal(0, 22, (n, 2)) + np.arange(n)[:, None] * [16, 0]
+    )
     sizes = c.rng.uniform(8, 14, (n, 2))
     _buildings(c, points, sizes, c.rng.uniform(0, 0.3), c.rng.uniform(5, 8, n), roofs, gable=True)
 
@@ -424,7 +438,7 @@ def _farmland(c: _Canvas) -> None:
     if c.rng.random() < 0.5:
         _road(c, _line(c, c.rng.uniform(-0.5, 0.5) * c.extent), 1, 0.2, marks=False)
     if c.rng.random() < 0.4:
-        _hamlet(c, c.rng.integers(1, 4))
+        _hamlet(c, int(c.rng.integers(1, 4)))
     _scatter_trees(c, c.rng.uniform(0, 6))
 
 
@@ -443,17 +457,22 @@ def _forest(c: _Canvas) -> None:
 def _water(c: _Canvas) -> None:
     _surround(c)
     if c.rng.random() < 0.4:
-        _hamlet(c, c.rng.integers(1, 5))
+        _hamlet(c, int(c.rng.integers(1, 5)))
     tone = _spectra(c.rng, ('deep', 'algae', 'silt'), spread=0.3)
     shore = c.add(BARE_SOIL, _spectra(c.rng, _SOILS), _SPECTRA['sand'])
-    water = c.add(WATER, tone * 0.85, tone * 1.15, rough=0.2, contrast=0.1, period=c.rng.uniform(4, 9), angle=c.rng.uniform(0, 3))
+    water = c.add(
+        WATER, tone * 0.85, tone * 1.15, rough=0.2, contrast=0.1, period=c.rng.uniform(4, 9), angle=c.rng.uniform(0, 3)
+    )
     strip = c.rng.uniform(0, 6)
     if c.rng.random() < 0.5:
         outline = _blob(c, c.rng.uniform(-0.25, 0.25, 2) * c.extent, c.rng.uniform(0.26, 0.42) * c.extent)
         c.stroke(outline, 2 * strip, shore, closed=True)
         c.fill(outline, water)
     else:
-        line, width = _line(c, c.rng.uniform(-0.2, 0.2) * c.extent, c.rng.uniform(0.05, 0.2) * c.extent), c.rng.uniform(0.22, 0.4) * c.extent
+        line, width = (
+            _line(c, c.rng.uniform(-0.2, 0.2) * c.extent, c.rng.uniform(0.05, 0.2) * c.extent),
+            c.rng.uniform(0.22, 0.4) * c.extent,
+        )
         c.stroke(line, width + 2 * strip, shore)
         c.stroke(line, width, water)
     if c.rng.random() < 0.3:
@@ -511,7 +530,11 @@ def _parking(c: _Canvas) -> None:
     _meadow(c)
     columns, rows = int(c.rng.integers(26, 44)), int(c.rng.integers(4, 7))
     cell = np.array([2.5 * columns + 18, 16.5 * rows + 14])
-    points = np.array([[i, j] for i in range(-1, 2) for j in range(-1, 2)]) * cell if c.extent < 300 else _grid(c, tuple(cell))
+    points = (
+        np.array([[i, j] for i in range(-1, 2) for j in range(-1, 2)]) * cell
+        if c.extent < 300
+        else _grid(c, tuple(cell))
+    )
     points = points + c.rng.uniform(-0.25, 0.25, 2) * cell
     other = (c.rng.random(len(points)) < 0.35) & (np.hypot(*points.T) > 0.6 * cell.min())
     full = c.now.uniform(0.45, 0.95)
@@ -526,15 +549,12 @@ def _parking(c: _Canvas) -> None:
 def _junction(c: _Canvas) -> None:
     _surround(c)
     if c.rng.random() < 0.6:
-        _hamlet(c, c.rng.integers(2, 6))
+        _hamlet(c, int(c.rng.integers(2, 6)))
     centre = c.rng.uniform(-0.15, 0.15, 2) * min(c.extent, 150)
     lanes = c.rng.integers(2, 6, 2)
     angles = c.rng.uniform(0, 0.3), np.pi / 2 + c.rng.uniform(-0.5, 0.5)
     tee = c.rng.random() < 0.25
-    lines = []
-    for angle in angles:
-        line = _line(c, 0.0, angle=angle) + centre
-        lines.append(line)
+    lines = [_line(c, 0.0, angle=angle) + centre for angle in angles]
     if tee:
         lines[1] = lines[1][32:]
     for line, n in zip(lines, lanes, strict=True):
@@ -565,12 +585,16 @@ def _open_meadow(c: _Canvas) -> None:
     if c.rng.random() < 0.4:
         _wood(c, _blob(c, c.rng.uniform(-0.6, 0.6, 2) * c.extent, 0.15 * c.extent))
     if c.rng.random() < 0.3:
-        _hamlet(c, c.rng.integers(1, 3))
+        _hamlet(c, int(c.rng.integers(1, 3)))
     _scatter_trees(c, c.rng.uniform(2, 20))
 
 
 _RECIPES: dict[str, Callable[[_Canvas], None]] = dict(
-    zip(SCENE_CLASSES, (_farmland, _forest, _water, _residential, _industrial, _parking, _junction, _open_meadow), strict=True)
+    zip(
+        SCENE_CLASSES,
+        (_farmland, _forest, _water, _residential, _industrial, _parking, _junction, _open_meadow),
+        strict=True,
+    )
 )
 
 
@@ -588,12 +612,12 @@ def cast_shadow(dsm: Array, gsd: float, sun_azimuth: float, sun_elevation: float
     """
     height, width = dsm.shape
     side = int(np.ceil(np.hypot(height, width))) + 2
-    # The light travels towards (-sin az, cos az) in x, y; this turns that direction onto +x.
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 90 - sun_azimuth + 180, 1.0)
+    # The light travels at an angle of 90 degrees + azimuth from +x, clockwise; turn that direction onto +x.
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 90 + sun_azimuth, 1.0)
     turn[:, 2] += (side - width) / 2, (side - height) / 2
     low = float(dsm.min()) - 1e4
     level = cv2.warpAffine(dsm.astype(np.float32), turn, (side, side), flags=cv2.INTER_NEAREST, borderValue=low)
-    level += np.arange(side, dtype=np.float32) * np.float32(gsd * np.tan(np.radians(sun_elevation)))
+    level = level + np.arange(side, dtype=np.float32) * np.float32(gsd * np.tan(np.radians(sun_elevation)))
     dark = np.zeros((side, side), np.float32)
     dark[:, 1:] = np.maximum.accumulate(level, 1)[:, :-1] > level[:, 1:] + 0.05
     return cv2.warpAffine(dark, turn, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
@@ -637,10 +661,10 @@ def _terrain(c: _Canvas, cover: Array) -> Array:
 def _light(c: _Canvas, surface: Array, dsm: Array, dtm: Array, tree: Array) -> Array:
     """Sun, shadow, tint, haze, blur and noise of one acquisition on a surface's reflectance (H, W, 6)."""
     now, size = c.now, c.size
-    azimuth, elevation = np.radians(c.sun_azimuth), np.radians(c.sun_elevation)
+    to_east, to_south = np.float32(np.sin(np.radians(c.sun_azimuth))), np.float32(-np.cos(np.radians(c.sun_azimuth)))
     canopy = np.where(tree, dsm, dtm)
     east, south = cv2.Sobel(canopy, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(canopy, cv2.CV_32F, 0, 1, scale=1 / 8)
-    facing = (-east * np.sin(azimuth) + south * np.cos(azimuth)) / np.float32(c.gsd * np.tan(elevation))
+    facing = -(east * to_east + south * to_south) / np.float32(c.gsd * np.tan(np.radians(c.sun_elevation)))
     shade = 1 + 0.45 * np.tanh(facing)
     dark = cast_shadow(dsm, c.gsd, c.sun_azimuth, c.sun_elevation)[..., None]
     sky = now.uniform(0.25, 0.45) * np.array([0.9, 1.0, 1.25, 0.8, 0.6, 0.5])
@@ -658,7 +682,9 @@ def make_scene(scene_class: str, seed: int, size: int = 256, gsd: float = 0.5, d
     if scene_class not in SCENE_CLASSES:
         raise ValueError(f'scene_class is {scene_class!r}, expected one of {SCENE_CLASSES}')
     if size < 16 or gsd <= 0 or date < 0 or seed < 0:
-        raise ValueError(f'got size={size}, gsd={gsd}, date={date}, seed={seed}; expected size >= 16, gsd > 0, others >= 0')
+        raise ValueError(
+            f'got size={size}, gsd={gsd}, date={date}, seed={seed}; expected size >= 16, gsd > 0, others >= 0'
+        )
     c = _Canvas(scene_class, seed, size, gsd, date)
     _RECIPES[scene_class](c)
     table = np.concatenate(c.table)
@@ -677,12 +703,16 @@ def make_scene(scene_class: str, seed: int, size: int = 256, gsd: float = 0.5, d
     cover[tree] = TREE
     dsm = dtm + np.where(tree, tall, table[:, 13][c.ids])
     visible = np.bincount(c.ids.ravel(), minlength=len(table)) > 0
-    boxes = [(name, polygon) for name, numbers, polygons in c.outlines for k, polygon in zip(numbers, polygons) if visible[k]]
-    return Scene(_light(c, surface, dsm, dtm, tree), dsm, dtm, cover, boxes, scene_class, gsd, date, c.sun_azimuth, c.sun_elevation)
+    outlines = [(name, *pair) for name, *pairs in c.outlines for pair in zip(*pairs, strict=True)]
+    for part, whole, n in c.parts:
+        visible[whole : whole + n] |= visible[part : part + n]
+    boxes = [(name, polygon) for name, number, polygon in outlines if visible[number]]
+    lit = _light(c, surface, dsm, dtm, tree)
+    return Scene(lit, dsm, dtm, cover, boxes, scene_class, gsd, date, c.sun_azimuth, c.sun_elevation)
 
 
 def change_mask(scene_a: Scene, scene_b: Scene) -> Array:
-    """Where the permanent land cover differs between two dates of one place: bool (H, W). Cars count as their ground."""
+    """Where the permanent land cover differs between two dates of a place: bool (H, W). Cars count as their ground."""
     a, b = (np.where(scene.land_cover == CAR, IMPERVIOUS, scene.land_cover) for scene in (scene_a, scene_b))
     return a != b
 

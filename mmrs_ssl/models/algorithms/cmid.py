@@ -29,7 +29,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         global_head: :class:`QueueContrastHead` (MoCo) or :class:`PredictionHead` (BYOL).
         local_head: :class:`PrototypeHead`.
         reconstruction_head: :class:`PixelReconstructionHead`.
-        data_preprocessor: :class:`BandPreprocessor`; its number of bands is the model's.
+        data_preprocessor: :class:`BandPreprocessor`; its number of bands is the backbone's and the reconstruction's.
         mask_block: side of a mask block in pixels.
         mask_ratio: share of blocks masked in each view.
         mask_token_mode: ``'add'`` the learned token at masked positions or ``'replace'`` the features by it.
@@ -61,13 +61,19 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         loss_weights: dict[str, float] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(backbone=backbone, neck=neck, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(
+            backbone=with_bands(backbone, 'in_channels', preprocessor.bands),
+            neck=neck,
+            data_preprocessor=preprocessor,
+            init_cfg=init_cfg,
+        )
         if isinstance(self.backbone, VisionTransformer) and self.backbone.out_type != 'featmap':
             raise ValueError(f"CMID needs a feature map: set backbone.out_type='featmap' (now {self.backbone.out_type!r})")
         self.mask_token = MaskToken(entrance_of(self.backbone)[1], mask_token_mode)
         self.global_head = MODELS.build(global_head)
         self.local_head = MODELS.build(local_head)
-        self.reconstruction_head = MODELS.build(reconstruction_head)
+        self.reconstruction_head = MODELS.build(with_bands(reconstruction_head, 'bands', preprocessor.bands))
         self.centre = PrototypeCentre(self.local_head.num_prototypes)
         self.mask_block = mask_block
         self.mask_ratio = mask_ratio
@@ -166,6 +172,20 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         per_image = entropy.view(len(weight), -1).mean(dim=1)
         self.centre.update(teacher)
         return (per_image * weight).sum() / weight.sum().clamp(min=1)
+
+
+def with_bands(config: dict, key: str, bands: int) -> dict:
+    """The config of a module with its number of bands, which is the data preprocessor's.
+
+    Raises:
+        ValueError: if the config says otherwise.
+    """
+    if config.get(key, bands) != bands:
+        raise ValueError(
+            f'{config["type"]}.{key}={config[key]}, but the data preprocessor has mean and std for {bands} bands; '
+            f'leave {key} out, or give statistics of {config[key]} bands'
+        )
+    return {**config, key: bands}
 
 
 def last_map(backbone: nn.Module, view: Tensor) -> Tensor:

@@ -1,0 +1,16 @@
+_base_ = 'cmid_resnet50.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='VisionTransformer',
+        arch='base',
+        patch_size=16,
+        patch_cfg=dict(padding=0),
+        drop_path_rate=0.1,
+        out_type='featmap',
+    ),
+    neck=dict(in_channels=768),
+    local_head=dict(in_channels=768, batch_norm=False),
+    reconstruction_head=dict(in_channels=768, stride=16),
+)

@@ -1,0 +1,33 @@
+# lr for 256 images: the public runs used 64 on each of 4 GPUs
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='mmrs_ssl.StudentOptimWrapperConstructor',
+    optimizer=dict(type='Adan', lr=4e-3, weight_decay=0.02),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+)
+auto_scale_lr = dict(base_batch_size=256)
+
+# the cosine ends with the training, whatever train_cfg.max_epochs says
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=10, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=10, convert_to_iter_based=True),
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=200)
+
+custom_hooks = [
+    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.TeacherUpdateHook'),
+    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.996, end=1.0),
+    dict(
+        type='mmrs_ssl.ScheduleHook',
+        path='teacher_temperature',
+        schedule='linear',
+        start=0.04,
+        end=0.07,
+        length=50,
+        by_epoch=True,
+    ),
+    dict(type='mmrs_ssl.FiniteLossHook'),
+    dict(type='mmrs_ssl.CollapseMonitorHook'),
+    dict(type='mmrs_ssl.PictureHook', interval=2000),
+]

@@ -1,0 +1,188 @@
+"""What the command-line tools share: reading a config with overrides, precision, launchers, clear errors."""
+
+import inspect
+import re
+import sys
+import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmrs_ssl.engine import start_gloo
+
+# Read by mmengine or the libraries from the config itself, beside Runner's own parameters.
+_OTHER_KEYS = {
+    'auto_scale_lr',
+    'custom_imports',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'optimizer_wrapper',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+    'compile',
+    'activation_checkpointing',
+    'efficient_conv_bn_eval',
+}
+
+
+def add_config_arguments(parser: ArgumentParser) -> None:
+    """The arguments that training and testing share."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where checkpoints and logs go (default: work_dirs/<name of the config>)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='override settings of the config, e.g. data_root=my/images train_cfg.max_epochs=20',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torchrun passes it; everything else reads LOCAL_RANK from the environment
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+
+
+def read_config(args: Namespace) -> Config:
+    """Read the config named on the command line and apply ``--cfg-options``, ``--work-dir`` and ``--launcher``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        KeyError: if an option names nothing that the config or the runner knows.
+    """
+    if not Path(args.config).is_file():
+        near = sorted(p.name for p in Path(args.config).parent.glob('*.py'))
+        raise FileNotFoundError(
+            f'no config file {args.config!r}' + (f'; in that folder: {", ".join(near)}' if near else '')
+        )
+    cfg = Config.fromfile(args.config)
+    override(cfg, args.cfg_options)
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = f'work_dirs/{Path(args.config).stem}'
+    check_schedule(cfg)
+    set_launcher(cfg, args.launcher)
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    return cfg
+
+
+def override(cfg: Config, options: dict[str, Any]) -> None:
+    """Merge dotted options into a config, in place.
+
+    ``data_root`` stands at the top of OpenMMLab's configs and is copied into their data sets when the file is read; the
+    override goes wherever the old value went.
+
+    Raises:
+        KeyError: for a first part that neither the config nor the runner knows.
+    """
+    known = set(cfg) | set(inspect.signature(Runner.__init__).parameters) | _OTHER_KEYS
+    for option in options:
+        first = option.split('.')[0]
+        if first not in known:
+            near = get_close_matches(first, known, n=3) or sorted(set(cfg))
+            raise KeyError(f'--cfg-options {option}: the config has no key {first!r}; did you mean {", ".join(near)}?')
+    if 'data_root' in options and 'data_root' in cfg:
+        _replace(cfg._cfg_dict, 'data_root', cfg.data_root, options['data_root'])
+    cfg.merge_from_dict(options)
+
+
+def check_schedule(cfg: Config) -> None:
+    """Refuse a training that ends before one of its schedules begins (mmengine's own message names neither)."""
+    epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
+    schedulers = cfg.get('param_scheduler') or []
+    for i, scheduler in enumerate(schedulers if isinstance(schedulers, list) else [schedulers]):
+        begin = scheduler.get('begin', 0)
+        if epochs is not None and scheduler.get('by_epoch', True) and begin >= epochs:
+            raise ValueError(
+                f'train_cfg.max_epochs={epochs} ends before param_scheduler.{i} ({scheduler.type}) begins, at epoch '
+                f'{begin}; train longer or shorten the warm-up, e.g. --cfg-options param_scheduler.{max(i - 1, 0)}.end=1 '
+                f'param_scheduler.{i}.begin=1'
+            )
+
+
+def _replace(node: Any, key: str, old: Any, new: Any) -> None:
+    """Set ``key`` to ``new`` in every dict below ``node`` where it is ``old``."""
+    if isinstance(node, ConfigDict):
+        if node.get(key) == old:
+            node[key] = new
+        for child in node.values():
+            _replace(child, key, old, new)
+    elif isinstance(node, list | tuple):
+        for child in node:
+            _replace(child, key, old, new)
+
+
+def set_launcher(cfg: Config, launcher: str) -> None:
+    """Prepare a config for a launcher; without a GPU processes talk by gloo and the model gets a CPU wrapper."""
+    cfg.launcher = launcher
+    if launcher == 'none' or torch.cuda.is_available():
+        return
+    if launcher != 'pytorch':
+        raise ValueError(f'--launcher {launcher} needs a GPU; on the CPU use tools/dist_train.sh (--launcher pytorch)')
+    start_gloo()
+    cfg.model_wrapper_cfg = dict(
+        type='mmrs_ssl.CPUDistributedDataParallel', find_unused_parameters=cfg.get('find_unused_parameters', False)
+    )
+
+
+def set_precision(cfg: Config, amp: bool) -> None:
+    """Turn on mixed precision when asked, and make a mixed-precision config run on the CPU (bfloat16 there)."""
+    wrapper = cfg.optim_wrapper
+    on_gpu = torch.cuda.is_available()
+    if amp and wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.loss_scale = 'dynamic'
+    if wrapper.get('type') == 'AmpOptimWrapper' and not on_gpu:
+        print('no GPU: mixed precision on the CPU is bfloat16', file=sys.stderr)
+        wrapper.type = 'mmrs_ssl.CPUAmpOptimWrapper'
+        wrapper.pop('loss_scale', None)
+        wrapper.pop('dtype', None)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Let an exception end the program with its traceback and, last, one line that says what is wrong."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exc()
+        print(f'\nerror: {explain(error)}', file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def explain(error: Exception) -> str:
+    """One paragraph for an error: without the tracebacks that data workers wrap it in, with advice where we have any."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if 'DataLoader worker' in text:
+        text = text.strip().rsplit('\n', 1)[-1]
+        text = re.sub(r'^[\w.]+(Error|Exception): ', '', text)
+    found = re.search(r"class `(\w+)` in [^:]*: (?:\w+\.)?__init__\(\) got an unexpected keyword argument '(\w+)'", text)
+    if found:
+        name, key = found.groups()
+        accepted = _accepted(name)
+        near = get_close_matches(key, accepted, n=1)
+        text = f'unknown config key {key!r} of {name}; ' + (f'did you mean {near[0]!r}? ' if near else '')
+        text += f'it takes {", ".join(accepted)}' if accepted else ''
+    return text
+
+
+def _accepted(class_name: str) -> list[str]:
+    """Constructor parameters of a registered class, by its bare name."""
+    from mmengine import registry
+
+    for root in vars(registry).values():
+        if isinstance(root, registry.Registry):
+            for candidate in (root, *root.children.values()):
+                module = candidate.module_dict.get(class_name)
+                if inspect.isclass(module):
+                    return [p for p in inspect.signature(module).parameters if p not in ('args', 'kwargs')]
+    return []

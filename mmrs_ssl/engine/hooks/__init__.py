@@ -1,0 +1,17 @@
+"""Hooks: schedules, teacher updates, seeds, monitors and pictures."""
+
+from mmrs_ssl.engine.hooks.collapse_monitor import CollapseMonitorHook
+from mmrs_ssl.engine.hooks.finite_loss import FiniteLossHook
+from mmrs_ssl.engine.hooks.pictures import PictureHook
+from mmrs_ssl.engine.hooks.schedule import ScheduleHook
+from mmrs_ssl.engine.hooks.seed import EpochSeedHook
+from mmrs_ssl.engine.hooks.teacher import TeacherUpdateHook
+
+__all__ = [
+    'CollapseMonitorHook',
+    'EpochSeedHook',
+    'FiniteLossHook',
+    'PictureHook',
+    'ScheduleHook',
+    'TeacherUpdateHook',
+]

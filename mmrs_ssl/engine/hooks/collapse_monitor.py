@@ -1,0 +1,85 @@
+"""Has it collapsed? Logged with the losses, and said once in plain words."""
+
+from collections import deque
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor
+
+from mmrs_ssl.evaluation.collapse import effective_rank, normalised_std
+from mmrs_ssl.registry import HOOKS
+
+# Below these limits a representation is useless in practice. The standard deviation is relative to features spread over
+# the whole sphere (1): untrained networks lie at 0.05 to 0.3, trained ones above 0.3, collapsed ones below 0.01.
+# The effective rank is of a window of at most 256 samples: trained networks use tens of directions.
+MIN_STD = 0.02
+MIN_RANK = 2.0
+
+
+@HOOKS.register_module()
+class CollapseMonitorHook(Hook):
+    """Watch the spread of the pooled backbone features of student and teacher.
+
+    Every ``interval`` iterations it logs ``student_std``, ``student_rank``, ``teacher_std`` and ``teacher_rank`` of the
+    last ``window`` samples (see :mod:`mmrs_ssl.evaluation.collapse`), read from ``model.features``, and warns once when
+    one of them is below its limit after ``warmup`` iterations.
+
+    Args:
+        interval: iterations between two measurements.
+        window: samples measured together; a single batch may be too small to tell a rank.
+        warmup: iterations before the first warning.
+        min_std: limit of the relative standard deviation, between 0 and 1.
+        min_rank: limit of the effective rank, at least 1.
+    """
+
+    def __init__(
+        self,
+        interval: int = 10,
+        window: int = 256,
+        warmup: int = 100,
+        min_std: float = MIN_STD,
+        min_rank: float = MIN_RANK,
+    ) -> None:
+        self.interval = interval
+        self.window = window
+        self.warmup = warmup
+        self.min_std = min_std
+        self.min_rank = min_rank
+        self.warned = False
+        self._seen: dict[str, deque[Tensor]] = {}
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Collect this batch's features; measure and log when it is time."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        for branch, features in model.features.items():
+            # As many batches as fill the window; the last one is whole, so a large batch is not thinned out.
+            batches = self._seen.setdefault(branch, deque(maxlen=max(1, self.window // len(features))))
+            batches.append(features)
+        if not self.every_n_train_iters(runner, self.interval):
+            return
+        measured = {}
+        for branch, batches in self._seen.items():
+            rows = torch.cat(list(batches))[-self.window :]
+            measured[f'{branch}_std'] = normalised_std(rows)
+            measured[f'{branch}_rank'] = effective_rank(rows)
+        for name, value in measured.items():
+            runner.message_hub.update_scalar(f'train/{name}', value)
+        self._warn(runner, measured)
+
+    def _warn(self, runner: Any, measured: dict[str, float]) -> None:
+        low = {
+            name: value
+            for name, value in measured.items()
+            if value < (self.min_std if name.endswith('std') else self.min_rank)
+        }
+        if not low or self.warned or runner.iter < self.warmup:
+            return
+        self.warned = True
+        runner.logger.warning(
+            f'The representation has collapsed, or nearly: {", ".join(f"{k}={v:.3g}" for k, v in low.items())} at iteration '
+            f'{runner.iter + 1} (limits: std {self.min_std}, effective rank {self.min_rank}). All images look alike to '
+            'the network, so these weights will be of no use downstream. Common causes: learning rate too high for the '
+            'batch size, teacher temperature or momentum too low, views that share no content. This is said once.'
+        )

@@ -1,0 +1,45 @@
+"""Stop at a loss that is not a number, and say where to go on from."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+
+from mmrs_ssl.registry import HOOKS
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """End the run at the first loss that is NaN or infinite, before anything is saved.
+
+    Raises:
+        FloatingPointError: naming the iteration, the value of every term and the newest checkpoint whose weights are
+            all finite.
+    """
+
+    priority = 'VERY_HIGH'  # before the checkpoint hook, which would save the spoilt weights
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Look at the total loss."""
+        values = {name: float(value.detach()) for name, value in outputs.items()}
+        if math.isfinite(values['loss']):
+            return
+        terms = ', '.join(f'{name}={value:.4g}' for name, value in values.items())
+        good = newest_finite_checkpoint(Path(runner.work_dir))
+        advice = f'--resume {good}' if good else 'there is no earlier checkpoint: start again'
+        raise FloatingPointError(
+            f'the loss is not finite at epoch {runner.epoch + 1}, iteration {runner.iter + 1} ({terms}). Last good '
+            f'checkpoint: {good or "none"}. Lower optim_wrapper.optimizer.lr, clip gradients '
+            f'(optim_wrapper.clip_grad.max_norm) or use bfloat16 instead of float16; then: {advice}'
+        )
+
+
+def newest_finite_checkpoint(work_dir: Path) -> Path | None:
+    """The newest ``*.pth`` in a folder whose weights are all finite: the step that spoilt them may have been saved."""
+    for path in sorted(work_dir.glob('*.pth'), key=lambda p: p.stat().st_mtime, reverse=True):
+        weights = torch.load(path, map_location='cpu', weights_only=True).get('state_dict', {})
+        if all(bool(value.isfinite().all()) for value in weights.values() if value.is_floating_point()):
+            return path
+    return None

@@ -1,0 +1,58 @@
+"""Pictures of what training sees."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from mmrs_ssl.registry import HOOKS
+from mmrs_ssl.visualization.panels import cmid_panel
+
+
+@HOOKS.register_module()
+class PictureHook(Hook):
+    """Write a panel per sample every ``interval`` iterations: views, masked views, reconstructions, matched cells.
+
+    Panels go to ``<work dir of this run>/pictures/`` and to the visualiser's backends (TensorBoard and others). They
+    show the training step itself; nothing is computed twice.
+
+    Args:
+        interval: iterations between two sets of pictures; the first iteration always makes one.
+        samples: how many samples of the batch.
+        bands: the three bands shown as red, green and blue, or one shown as grey; the first three (or the first) by
+            default.
+    """
+
+    def __init__(self, interval: int = 500, samples: int = 4, bands: tuple[int, ...] | None = None) -> None:
+        self.interval = interval
+        self.samples = samples
+        self.bands = bands
+
+    @master_only
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Ask the model to keep this step's tensors."""
+        self._model(runner).recording = runner.iter % self.interval == 0
+
+    @master_only
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Draw and write."""
+        model = self._model(runner)
+        if not model.recording:
+            return
+        recorded, model.recorded, model.recording = model.recorded, {}, False
+        folder = Path(runner.log_dir) / 'pictures'
+        folder.mkdir(parents=True, exist_ok=True)
+        preprocessor = model.data_preprocessor
+        for i in range(min(self.samples, len(recorded['views'][0]))):
+            panel = cmid_panel(recorded, i, preprocessor.mean, preprocessor.std, self.bands)
+            path = folder / f'iter_{runner.iter + 1:07d}_sample_{i}.png'
+            if not cv2.imwrite(str(path), cv2.cvtColor(panel, cv2.COLOR_RGB2BGR)):
+                raise OSError(f'could not write {path}; is the disk full?')
+            runner.visualizer.add_image(f'sample_{i}', panel, step=runner.iter + 1)
+
+    @staticmethod
+    def _model(runner: Any) -> Any:
+        return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,99 @@
+"""One hook for every value that changes during training."""
+
+import math
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor
+
+from mmrs_ssl.registry import HOOKS
+
+
+def linear(start: float, end: float, step: int, length: int) -> float:
+    """From ``start`` at step 0 to ``end`` at the last step, ``length - 1``; ``end`` from there on."""
+    if step >= length - 1:
+        return end
+    return start + (end - start) * step / (length - 1)
+
+
+def cosine(start: float, end: float, step: int, length: int) -> float:
+    """From ``start`` at step 0 along half a cosine towards ``end``, which it would reach at step ``length``."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(step, length) / length)) / 2
+
+
+def stairs(start: float, end: float, step: int, every: int, rise: float) -> float:
+    """Up (or down) by ``rise`` every ``every`` steps, from ``start``, never beyond ``end``."""
+    value = start + rise * (step // every)
+    return min(value, end) if rise >= 0 else max(value, end)
+
+
+SCHEDULES: dict[str, Callable[..., float]] = dict(linear=linear, cosine=cosine, stairs=stairs)
+
+
+@HOOKS.register_module()
+class ScheduleHook(Hook):
+    """Set an attribute of the model from a schedule before every iteration.
+
+    The value depends on the iteration (or epoch) alone, so a resumed run goes on where it was. It is logged under the
+    attribute's path.
+
+    Args:
+        path: attribute of the model, e.g. ``'teacher.momentum'``; a plain number or a one-element buffer.
+        start, end: first and last value.
+        schedule: ``'linear'``, ``'cosine'`` or ``'stairs'``, the functions of this module.
+        by_epoch: count epochs instead of iterations.
+        length: steps from start to end; the whole training by default.
+        **options: of ``'stairs'``: ``every`` and ``rise``.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        start: float,
+        end: float,
+        schedule: str = 'cosine',
+        by_epoch: bool = False,
+        length: int | None = None,
+        **options: Any,
+    ) -> None:
+        if schedule not in SCHEDULES:
+            raise ValueError(f'schedule={schedule!r} of {path} is not one of {", ".join(SCHEDULES)}')
+        self.path = path
+        self.start = start
+        self.end = end
+        self.schedule = schedule
+        self.by_epoch = by_epoch
+        self.length = length
+        self.options = options
+
+    def value(self, step: int, total: int) -> float:
+        """The value at a step (iteration or epoch, from 0) of a training of ``total`` steps."""
+        if self.schedule == 'stairs':
+            return stairs(self.start, self.end, step, **self.options)
+        return SCHEDULES[self.schedule](self.start, self.end, step, self.length or total, **self.options)
+
+    def before_train(self, runner: Any) -> None:
+        """Fail at the start if the model has no such attribute."""
+        owner, name = self._owner(runner)
+        if not hasattr(owner, name):
+            raise AttributeError(f'ScheduleHook: {type(owner).__name__} has no {name!r} (path={self.path!r})')
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Set and log the value."""
+        step, total = (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
+        value = self.value(step, total)
+        owner, name = self._owner(runner)
+        current = getattr(owner, name)
+        if isinstance(current, Tensor):
+            current.fill_(value)
+        else:
+            setattr(owner, name, value)
+        runner.message_hub.update_scalar(f'train/{self.path}', value)
+
+    def _owner(self, runner: Any) -> tuple[Any, str]:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        *parents, name = self.path.split('.')
+        return reduce(getattr, parents, model), name

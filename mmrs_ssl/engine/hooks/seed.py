@@ -1,0 +1,27 @@
+"""Make an epoch's randomness depend on the seed and the epoch alone."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+
+from mmrs_ssl.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EpochSeedHook(Hook):
+    """Seed torch (masks, drop path, dropout) and the sampler at the start of every epoch.
+
+    A run resumed at an epoch boundary then draws what the uninterrupted run would have drawn. Every process draws its
+    own masks.
+    """
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Seed from (seed, epoch, rank)."""
+        seed = int(np.random.SeedSequence((runner.seed, runner.epoch, get_rank())).generate_state(1, np.uint64)[0])
+        torch.manual_seed(seed)
+        sampler = runner.train_dataloader.sampler
+        if hasattr(sampler, 'seed'):  # a resumed run takes over the checkpoint's seed after its sampler was built
+            sampler.seed = runner.seed

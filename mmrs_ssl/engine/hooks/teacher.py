@@ -1,0 +1,26 @@
+"""Move the teacher after the optimizer's step."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from mmrs_ssl.registry import HOOKS
+
+
+@HOOKS.register_module()
+class TeacherUpdateHook(Hook):
+    """Call ``model.update_teacher()`` once per optimizer step, so not for every micro-batch of an accumulated step."""
+
+    def before_train(self, runner: Any) -> None:
+        """Tell the model that its teacher is taken care of."""
+        self._model(runner).teacher_is_updated = True
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Update, if this iteration ended with a step of the optimizer."""
+        if runner.optim_wrapper.should_update():
+            self._model(runner).update_teacher()
+
+    @staticmethod
+    def _model(runner: Any) -> Any:
+        return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,25 @@
+"""Mixed precision on the CPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from mmrs_ssl.registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class CPUAmpOptimWrapper(OptimWrapper):
+    """bfloat16 autocast on the CPU; mmengine's ``AmpOptimWrapper`` accepts accelerators only.
+
+    bfloat16 has float32's range, so there is no loss scaling. Faster than float32 where the processor has bfloat16
+    instructions (avx512_bf16 or amx_bf16), slower elsewhere.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast the forward pass."""
+        with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
+            yield

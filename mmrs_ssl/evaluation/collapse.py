@@ -1,0 +1,40 @@
+"""Two numbers that fall when representations collapse."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def normalised_std(features: Tensor) -> float:
+    """Per-dimension standard deviation of L2-normalised features, relative to features spread over the whole sphere.
+
+    Args:
+        features: (N, D).
+
+    Returns:
+        The mean standard deviation over the dimensions times sqrt(D): 0 when all features are equal, about 1 when they
+        are spread evenly.
+
+    Source: SimSiam (arXiv 2011.10566), section 4.1.
+    """
+    unit = F.normalize(features.float(), dim=1)
+    return float(unit.std(dim=0).mean() * features.shape[1] ** 0.5)
+
+
+def effective_rank(features: Tensor) -> float:
+    """How many directions the centred, L2-normalised features use.
+
+    Args:
+        features: (N, D).
+
+    Returns:
+        exp of the entropy of the normalised singular values, between 1 and min(N - 1, D); 1 when there is no variance.
+
+    Source: RankMe (arXiv 2210.02885), equation 1; centred here, since a shared offset is not information.
+    """
+    unit = F.normalize(features.float(), dim=1)
+    singular = torch.linalg.svdvals(unit - unit.mean(dim=0))
+    # Below float32's resolution of unit vectors there is only rounding.
+    singular = singular[singular > 1e-6 * len(features) ** 0.5]
+    share = singular / singular.sum()
+    return float(torch.exp(-(share * share.log()).sum()))

@@ -1,0 +1,127 @@
+"""What the tests share: tiny models of every backbone family, and a folder of generated images."""
+
+import os
+
+os.environ.setdefault('OMP_NUM_THREADS', '2')
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+from mmpretrain.structures import DataSample
+
+import mmrs_ssl  # noqa: F401
+
+ROOT = Path(__file__).parents[1]
+
+# family -> (config, channels of the last map, its stride)
+BACKBONES: dict[str, tuple[dict, int, int]] = {
+    'resnet': (dict(type='ResNet', depth=18, stem_channels=8, base_channels=8), 64, 32),
+    'convnext': (
+        dict(type='ConvNeXt', arch=dict(depths=[1, 1, 1, 1], channels=[8, 16, 32, 64]), gap_before_final_norm=False),
+        64,
+        32,
+    ),
+    'swin': (
+        dict(
+            type='SwinTransformer',
+            arch=dict(embed_dims=8, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8]),
+            img_size=64,
+            window_size=2,
+            pad_small_map=True,
+        ),
+        64,
+        32,
+    ),
+    'vit': (
+        dict(
+            type='VisionTransformer',
+            arch=dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=64),
+            img_size=64,
+            patch_size=16,
+            patch_cfg=dict(padding=0),
+            out_type='featmap',
+        ),
+        64,
+        16,
+    ),
+}
+
+
+def cmid_config(family: str = 'resnet', bands: int = 3, byol: bool = False, **changes: Any) -> dict:
+    """A tiny CMID of a backbone family."""
+    backbone, width, stride = BACKBONES[family]
+    cnn = family == 'resnet'
+    config: dict = dict(
+        type='mmrs_ssl.CMID',
+        data_preprocessor=dict(type='mmrs_ssl.BandPreprocessor', mean=[100.0] * bands, std=[50.0] * bands),
+        backbone=dict(backbone),
+        neck=dict(type='MoCoV2Neck', in_channels=width, hid_channels=32, out_channels=16),
+        global_head=dict(type='mmrs_ssl.QueueContrastHead', channels=16, queue_length=24),
+        local_head=dict(
+            type='mmrs_ssl.PrototypeHead',
+            in_channels=width,
+            hidden_channels=32,
+            bottleneck_channels=16,
+            num_prototypes=24,
+            batch_norm=cnn,
+        ),
+        reconstruction_head=dict(type='mmrs_ssl.PixelReconstructionHead', in_channels=width, stride=stride),
+    )
+    if byol:
+        norm = dict(norm_cfg=dict(type='BN1d'), with_last_bn=False, with_last_bias=True, with_bias=True)
+        config['neck'] = dict(type='NonLinearNeck', in_channels=width, hid_channels=32, out_channels=16, **norm)
+        predictor = dict(
+            type='NonLinearNeck', in_channels=16, hid_channels=8, out_channels=16, with_avg_pool=False, **norm
+        )
+        config['global_head'] = dict(type='mmrs_ssl.PredictionHead', predictor=predictor)
+    config.update(changes)
+    return config
+
+
+def build_cmid(family: str = 'resnet', seed: int = 0, **options: Any) -> torch.nn.Module:
+    """The model of :func:`cmid_config`, initialised, ready for a hand-written loop."""
+    init_default_scope('mmpretrain')
+    torch.manual_seed(seed)
+    model = MODELS.build(cmid_config(family, **options))
+    model.init_weights()
+    model.teacher_is_updated = True
+    return model
+
+
+def make_batch(count: int = 4, bands: int = 3, size: int = 64, seed: int = 0) -> dict:
+    """A collated batch of two uint8 views whose boxes overlap."""
+    rng = torch.Generator().manual_seed(seed)
+    views = [torch.randint(0, 256, (count, bands, size, size), generator=rng, dtype=torch.uint8) for _ in range(2)]
+    samples = []
+    for i in range(count):
+        sample = DataSample()
+        sample.boxes = torch.tensor([[0.0, 0.0, 80.0, 80.0], [10.0 + i, 20.0, 60.0, 70.0]])
+        sample.flips = torch.tensor([i % 2 == 0, i % 3 == 0])
+        samples.append(sample)
+    return dict(inputs=views, data_samples=samples)
+
+
+@pytest.fixture(scope='session')
+def golden() -> dict[str, np.ndarray]:
+    """Reference numbers of CMID's losses, masks and schedules."""
+    with np.load(Path(__file__).parent / 'golden' / 'cmid.npz') as file:
+        return {key: file[key] for key in file}
+
+
+@pytest.fixture(scope='session')
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen RGB images in two sub-folders."""
+    root = tmp_path_factory.mktemp('images')
+    rng = np.random.default_rng(0)
+    for i in range(16):
+        folder = root / f'class_{i % 2}'
+        folder.mkdir(exist_ok=True)
+        coarse = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        image = cv2.resize(coarse, (100, 90), interpolation=cv2.INTER_CUBIC)
+        assert cv2.imwrite(str(folder / f'{i:02d}.jpg'), image)
+    return root

@@ -1,0 +1,192 @@
+"""Time full training steps of a pre-training config, or its input pipeline.
+
+    python tools/benchmark.py CONFIG                   # the whole step against the bare backbone, in one run
+    python tools/benchmark.py CONFIG --amp             # and bfloat16 (fp16 autocast on a GPU) against float32
+    python tools/benchmark.py CONFIG --data            # images per second and core of the input pipeline
+
+The bare compute is what no implementation can leave out: a forward and backward pass of the student's backbone for
+every view and a forward pass of the teacher's, channels-last. Both are timed alternately and compared by their medians,
+so that a busy machine slows both.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cv2
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import DATASETS, MODELS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+import mmrs_ssl  # noqa: F401  (registers its modules)
+from mmrs_ssl.cli import add_config_arguments, clear_errors, read_config
+from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_scene
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_arguments(parser)
+    parser.add_argument('--batch-size', type=int, default=8)
+    parser.add_argument('--steps', type=int, default=8, help='timed steps, after two that warm up')
+    parser.add_argument('--amp', action='store_true', help='also time mixed precision')
+    parser.add_argument('--data', action='store_true', help='time the input pipeline instead of the model')
+    parser.add_argument('--images', help='folder of images to read (default: generated 400 x 400 JPEGs)')
+    return parser.parse_args()
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Duration of one call, to its end on the device."""
+    start = time.perf_counter()
+    work()
+    if DEVICE == 'cuda':
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def write_jpegs(folder: Path, count: int = 64, size: int = 400) -> None:
+    """Generated scenes as JPEGs of quality 90."""
+    for i in range(count):
+        image = make_scene(SCENE_CLASSES[i % len(SCENE_CLASSES)], seed=i, size=size, gsd=0.5).rgb()
+        cv2.imwrite(str(folder / f'{i:03d}.jpg'), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+
+
+class Step:
+    """A model with its optimizer, and the parts of its training step."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.model: nn.Module = MODELS.build(cfg.model).to(DEVICE).train()
+        self.model.teacher_is_updated = True
+        settings = {**cfg.optim_wrapper, 'type': 'OptimWrapper'}
+        settings.pop('loss_scale', None)
+        self.optim: OptimWrapper = build_optim_wrapper(self.model, settings)
+
+    def autocast(self, amp: bool) -> Any:
+        """The context of the forward pass."""
+        return torch.autocast(DEVICE, torch.bfloat16) if amp else nullcontext()
+
+    def gradients(self, batch: dict[str, Any], amp: bool) -> None:
+        """Preprocessing, forward pass, losses and backward pass."""
+        data = self.model.data_preprocessor(batch, True)
+        with self.autocast(amp):
+            losses = self.model.loss(**data)
+        sum(losses.values()).backward()
+
+    def optimize(self) -> None:
+        """The optimizer's step."""
+        self.optim.step()
+        self.optim.zero_grad()
+
+    def bare(self, views: list[Tensor], amp: bool) -> None:
+        """The backbones alone on the same views."""
+        for view in views:
+            with self.autocast(amp):
+                feature_map = self.model.backbone(view)[-1]
+            feature_map.backward(torch.ones_like(feature_map))
+        with torch.no_grad(), self.autocast(amp):
+            for view in views:
+                self.model.teacher.module['backbone'](view)
+        self.optim.zero_grad()
+
+
+def time_model(cfg: Config, args: argparse.Namespace) -> None:
+    """Print speed, memory and the ratio to the bare compute, for float32 and, if asked, mixed precision."""
+    step = Step(cfg)
+    with tempfile.TemporaryDirectory() as folder:
+        loader = iter(make_loader(cfg, args, Path(folder)))
+        batch = next(loader)
+        views = step.model.data_preprocessor(batch, True)['inputs']
+        modes = [False, True] if args.amp else [False]
+        timings: dict[tuple[bool, str], list[float]] = {}
+
+        def clock(amp: bool, part: str, work: Callable[[], Any]) -> None:
+            timings.setdefault((amp, part), []).append(seconds(work))
+
+        for _ in range(args.steps + 2):
+            for amp in modes:
+                clock(amp, 'bare', lambda amp=amp: step.bare(views, amp))
+                clock(amp, 'gradients', lambda amp=amp: step.gradients(batch, amp))
+                clock(amp, 'optimizer', step.optimize)
+                clock(amp, 'teacher', step.model.update_teacher)
+            clock(False, 'loading', lambda: next(loader))
+    typical = {key: median(values[2:]) for key, values in timings.items()}
+    full = {amp: sum(typical[amp, part] for part in ('gradients', 'optimizer', 'teacher')) for amp in modes}
+    print(
+        f'{Path(args.config).name}: {DEVICE}, batch {args.batch_size}, {views[0].shape[-1]} px, '
+        f'{torch.get_num_threads()} threads, median of {args.steps} steps'
+    )
+    for amp in modes:
+        bare, whole = typical[amp, 'bare'], full[amp]
+        print(
+            f'{"bf16" if amp else "fp32"}: {args.batch_size / whole:.2f} images/s without data, '
+            f'{args.batch_size / max(whole, typical[False, "loading"]):.2f} with data loaded beside it '
+            f'(loading one batch in this process: {typical[False, "loading"]:.3f} s, '
+            f'{args.batch_size / (whole + typical[False, "loading"]):.2f} images/s one after the other)'
+        )
+        print(
+            f'      step {whole:.3f} s = bare backbone {bare:.3f} s + heads and losses '
+            f'{typical[amp, "gradients"] - bare:.3f} s + optimizer {typical[amp, "optimizer"]:.3f} s + teacher update '
+            f'{typical[amp, "teacher"]:.3f} s;  ratio to bare {whole / bare:.3f}'
+        )
+    if args.amp:
+        print(f'bf16 over fp32: {full[False] / full[True]:.2f} x (bare: {typical[False, "bare"] / typical[True, "bare"]:.2f} x)')
+    print(f'peak memory {peak_memory():.2f} GB')
+
+
+def peak_memory() -> float:
+    """Most memory held so far, in GB: of the process, or on the GPU."""
+    if DEVICE == 'cuda':
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def make_loader(cfg: Config, args: argparse.Namespace, folder: Path) -> Any:
+    """The config's loader in this process, over the given or generated images, repeated for ever."""
+    if not args.images:
+        write_jpegs(folder)
+    settings = {**cfg.train_dataloader, 'batch_size': args.batch_size, 'num_workers': 0, 'pin_memory': False}
+    settings.pop('persistent_workers', None)
+    settings['dataset'] = {**settings['dataset'], 'data_root': args.images or str(folder)}
+    loader = Runner.build_dataloader(settings, seed=0)
+    while True:
+        yield from loader
+
+
+def time_data(cfg: Config, args: argparse.Namespace) -> None:
+    """Print images per second on one core: reading, decoding, augmentation and packing."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        if not args.images:
+            write_jpegs(Path(folder))
+        dataset = DATASETS.build({**cfg.train_dataloader.dataset, 'data_root': args.images or folder})
+        for i in range(len(dataset)):  # files into the page cache
+            dataset[i]
+        rounds = []
+        for _ in range(5):
+            rounds.append(seconds(lambda: [dataset[i % len(dataset)] for i in range(200)]))
+    source = args.images or 'generated 400 x 400 JPEGs'
+    print(f'{Path(args.config).name}: {200 / median(rounds):.0f} images/s on one core ({source}, median of 5 x 200)')
+
+
+def main() -> None:
+    """Time what was asked for."""
+    args = parse_args()
+    cfg = read_config(args)
+    (time_data if args.data else time_model)(cfg, args)
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()

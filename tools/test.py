@@ -1,0 +1,39 @@
+"""Evaluate a checkpoint with any OpenMMLab config that has a test loader.
+
+    python tools/test.py CONFIG CHECKPOINT
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+import mmrs_ssl  # noqa: F401  (registers its modules)
+from mmrs_ssl.cli import add_config_arguments, clear_errors, read_config
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Test."""
+    args = parse_args()
+    cfg = read_config(args)
+    if not Path(args.checkpoint).is_file():
+        raise FileNotFoundError(f'no checkpoint {args.checkpoint!r}')
+    if cfg.get('test_dataloader') is None:
+        raise ValueError(f'{args.config} has no test_dataloader: a pre-training config has nothing to test')
+    cfg.load_from = args.checkpoint
+    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner.test()
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()
