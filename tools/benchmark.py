@@ -28,7 +28,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
-from mmrs_ssl.cli import add_config_arguments, clear_errors, read_config
+from mmrs_ssl.cli import add_config_arguments, clear_errors, keep_freed_memory, read_config
 from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_scene
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -184,6 +184,7 @@ def main() -> None:
     """Time what was asked for."""
     args = parse_args()
     cfg = read_config(args)
+    keep_freed_memory()
     (time_data if args.data else time_model)(cfg, args)
 
 

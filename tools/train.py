@@ -9,7 +9,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
-from mmrs_ssl.cli import add_config_arguments, clear_errors, read_config, set_precision
+from mmrs_ssl.cli import add_config_arguments, clear_errors, keep_freed_memory, read_config, set_precision
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,6 +35,7 @@ def main() -> None:
     args = parse_args()
     cfg = read_config(args)
     set_precision(cfg, args.amp)
+    keep_freed_memory()
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ValueError('--auto-scale-lr: the config names no auto_scale_lr.base_batch_size to scale from')

@@ -102,10 +102,10 @@ def test_prototype_head_by_hand(batch_norm):
 
 def test_pixel_shuffle_puts_cells_where_they_belong():
     head = PixelReconstructionHead(in_channels=2, bands=5, stride=4)
-    nn.init.zeros_(head.decoder[0].weight)
-    nn.init.zeros_(head.decoder[0].bias)
+    nn.init.zeros_(head.decoder.weight)
+    nn.init.zeros_(head.decoder.bias)
     with torch.no_grad():
-        head.decoder[0].weight[:, 0] = 1
+        head.decoder.weight[:, 0] = 1
     feature_map = torch.zeros(1, 2, 3, 3)
     feature_map[0, 0, 1, 2] = 1
     image = head(feature_map)

@@ -130,7 +130,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         self, student_maps: list[Tensor], views: list[Tensor], pixel_masks: list[Tensor]
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Losses averaged over the views, and the reconstructions (B, C, H, W) of each."""
-        preds = [self.reconstruction_head(feature_map) for feature_map in student_maps]
+        preds = self.reconstruction_head(torch.cat(student_maps)).chunk(len(views))
         terms = [self.reconstruction_head.loss(*each) for each in zip(preds, views, pixel_masks, strict=True)]
         losses = {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
         return losses, [pred.detach() for pred in preds]
