@@ -107,8 +107,8 @@ def check_schedule(cfg: Config) -> None:
         if epochs is not None and scheduler.get('by_epoch', True) and begin >= epochs:
             raise ValueError(
                 f'train_cfg.max_epochs={epochs} ends before param_scheduler.{i} ({scheduler.type}) begins, at epoch '
-                f'{begin}; train longer or shorten the warm-up, e.g. --cfg-options param_scheduler.{max(i - 1, 0)}.end=1 '
-                f'param_scheduler.{i}.begin=1'
+                f'{begin}; train longer or shorten the warm-up, e.g. --cfg-options '
+                f'param_scheduler.{max(i - 1, 0)}.end=1 param_scheduler.{i}.begin=1'
             )
 
 
@@ -178,12 +178,12 @@ def clear_errors() -> Iterator[None]:
 
 
 def explain(error: Exception) -> str:
-    """One paragraph for an error: without the tracebacks that data workers wrap it in, with advice where we have any."""
+    """One paragraph for an error: without the tracebacks of data workers, with advice where we have any."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if 'DataLoader worker' in text:
         text = text.strip().rsplit('\n', 1)[-1]
         text = re.sub(r'^[\w.]+(Error|Exception): ', '', text)
-    found = re.search(r"class `(\w+)` in [^:]*: (?:\w+\.)?__init__\(\) got an unexpected keyword argument '(\w+)'", text)
+    found = re.search(r"class `(\w+)` in .*?__init__\(\) got an unexpected keyword argument '(\w+)'", text)
     if found:
         name, key = found.groups()
         accepted = _accepted(name)

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +26,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
 from mmrs_ssl.cli import add_config_arguments, clear_errors, keep_freed_memory, read_config
@@ -66,7 +67,7 @@ class Step:
     """A model with its optimizer, and the parts of its training step."""
 
     def __init__(self, cfg: Config) -> None:
-        self.model: nn.Module = MODELS.build(cfg.model).to(DEVICE).train()
+        self.model: Any = MODELS.build(cfg.model).to(DEVICE).train()
         self.model.teacher_is_updated = True
         settings = {**cfg.optim_wrapper, 'type': 'OptimWrapper'}
         settings.pop('loss_scale', None)
@@ -115,8 +116,8 @@ def time_model(cfg: Config, args: argparse.Namespace) -> None:
 
         for _ in range(args.steps + 2):
             for amp in modes:
-                clock(amp, 'bare', lambda amp=amp: step.bare(views, amp))
-                clock(amp, 'gradients', lambda amp=amp: step.gradients(batch, amp))
+                clock(amp, 'bare', partial(step.bare, views, amp))
+                clock(amp, 'gradients', partial(step.gradients, batch, amp))
                 clock(amp, 'optimizer', step.optimize)
                 clock(amp, 'teacher', step.model.update_teacher)
             clock(False, 'loading', lambda: next(loader))
@@ -140,7 +141,8 @@ def time_model(cfg: Config, args: argparse.Namespace) -> None:
             f'{typical[amp, "teacher"]:.3f} s;  ratio to bare {whole / bare:.3f}'
         )
     if args.amp:
-        print(f'bf16 over fp32: {full[False] / full[True]:.2f} x (bare: {typical[False, "bare"] / typical[True, "bare"]:.2f} x)')
+        bare_gain = typical[False, 'bare'] / typical[True, 'bare']
+        print(f'bf16 over fp32: {full[False] / full[True]:.2f} x (bare: {bare_gain:.2f} x)')
     print(f'peak memory {peak_memory():.2f} GB')
 
 

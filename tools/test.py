@@ -1,6 +1,6 @@
 """Evaluate a checkpoint with any OpenMMLab config that has a test loader.
 
-    python tools/test.py CONFIG CHECKPOINT
+python tools/test.py CONFIG CHECKPOINT
 """
 
 import argparse

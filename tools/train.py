@@ -1,6 +1,6 @@
 """Train any OpenMMLab config: pre-training with mmrs_ssl, or a downstream task of any of its libraries.
 
-    python tools/train.py configs/cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px.py --cfg-options data_root=my/images
+python tools/train.py configs/cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px.py --cfg-options data_root=my/images
 """
 
 import argparse

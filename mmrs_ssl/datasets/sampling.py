@@ -14,12 +14,13 @@ from mmrs_ssl.registry import DATA_SAMPLERS
 
 
 class SampleIndex(int):
-    """A data set index that also says for which epoch and seed the sample is drawn; any data set can be indexed by it."""
+    """An index that also says for which epoch and seed the sample is drawn; any data set can be indexed by it."""
 
     epoch: int
     seed: int
 
     def __new__(cls, index: int, epoch: int, seed: int) -> 'SampleIndex':
+        """An int with an epoch and a seed."""
         self = super().__new__(cls, index)
         self.epoch = epoch
         self.seed = seed
@@ -45,5 +46,5 @@ def sample_rng(index: int) -> np.random.Generator:
     """
     rng = np.random.default_rng((getattr(index, 'seed', 0), getattr(index, 'epoch', 0), int(index)))
     random.seed(int(rng.integers(2**32)))
-    np.random.seed(int(rng.integers(2**32)))
+    np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
     return rng

@@ -52,7 +52,8 @@ class BandPreprocessor(BaseDataPreprocessor):
             The same with float32 ``inputs`` on the device.
         """
         inputs = data['inputs']
-        normalised = [self.normalise(view) for view in inputs] if isinstance(inputs, list | tuple) else self.normalise(inputs)
+        several = isinstance(inputs, list | tuple)
+        normalised = [self.normalise(view) for view in inputs] if several else self.normalise(inputs)
         return dict(inputs=normalised, data_samples=data.get('data_samples'))
 
     def normalise(self, view: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ A mask is 1 (True) where the student must not see, 0 where it may.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -28,8 +29,8 @@ def block_mask(batch: int, grid: tuple[int, int], ratio: float, device: torch.de
     masked = math.ceil(ratio * blocks)
     if not 0 < masked < blocks:
         raise ValueError(
-            f'mask_ratio={ratio} masks {masked} of {blocks} blocks ({grid[0]} x {grid[1]}); at least one must be masked '
-            'and one visible: use a larger crop, a smaller mask_block or another mask_ratio'
+            f'mask_ratio={ratio} masks {masked} of {blocks} blocks ({grid[0]} x {grid[1]}); at least one must be '
+            'masked and one visible: use a larger crop, a smaller mask_block or another mask_ratio'
         )
     order = torch.rand(batch, blocks, device=device).argsort(dim=1)
     return (order < masked).view(batch, *grid)
@@ -43,18 +44,18 @@ def block_grid(height: int, width: int, block: int) -> tuple[int, int]:
     """
     if height < block or width < block or height % block or width % block:
         raise ValueError(
-            f'a view of {height} x {width} pixels cannot be cut into mask blocks of {block} x {block}: set the crop size '
-            f'to a multiple of {block} (e.g. {max(round(height / block), 2) * block}), or change mask_block'
+            f'a view of {height} x {width} pixels cannot be cut into mask blocks of {block} x {block}: set the crop '
+            f'size to a multiple of {block} (e.g. {max(round(height / block), 2) * block}), or change mask_block'
         )
     return height // block, width // block
 
 
-def upsample_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
     """Bring a block mask (B, gh, gw) to another resolution: (B, 1, H, W) of the same type, by whole blocks.
 
     Finer grids repeat a block's value. On a grid coarser than the blocks a cell takes the value at its centre.
     """
-    return torch.nn.functional.interpolate(mask[:, None].float(), size=size, mode='nearest').to(mask.dtype)
+    return torch.nn.functional.interpolate(mask[:, None].float(), size=tuple(size), mode='nearest').to(mask.dtype)
 
 
 def fill_with_mean(view: Tensor, mask: Tensor) -> Tensor:

@@ -3,11 +3,13 @@
 Boxes are ``(top, left, height, width)`` in pixels of the image that both views were cut from.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 
-def cell_centres(boxes: Tensor, flips: Tensor, grid: tuple[int, int]) -> Tensor:
+def cell_centres(boxes: Tensor, flips: Tensor, grid: Sequence[int]) -> Tensor:
     """Image position of the centre of every cell of a view's feature map.
 
     Args:

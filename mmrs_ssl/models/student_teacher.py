@@ -18,6 +18,9 @@ class StudentTeacher(nn.Module):
         recording: set by ``PictureHook``: keep the next batch's tensors in ``recorded``.
     """
 
+    backbone: nn.Module
+    neck: nn.Module
+    data_preprocessor: nn.Module
     teacher: MomentumTeacher
     features: dict[str, Tensor]
     recorded: dict[str, Any]
@@ -73,7 +76,7 @@ def check_backbone_fits(module: StudentTeacher, state_dict: dict[str, Tensor], p
     wanted = {head + key: tuple(value.shape) for key, value in module.backbone.state_dict().items()}
     problems = [f'missing {key}' for key in wanted if key not in found]
     problems += [f'unexpected {key}' for key in found if key not in wanted]
-    problems += [f'{key} is {found[key]}, not {wanted[key]}' for key in wanted if found.get(key, wanted[key]) != wanted[key]]
+    problems += [f'{key} is {found[key]}, not {size}' for key, size in wanted.items() if found.get(key, size) != size]
     if problems:
         raise ValueError(
             f'this checkpoint does not fit the {type(module.backbone).__name__} of the config: {len(problems)} of '
@@ -83,8 +86,5 @@ def check_backbone_fits(module: StudentTeacher, state_dict: dict[str, Tensor], p
     teacher_head = f'{prefix}teacher.module.'
     if not any(key.startswith(teacher_head) for key in state_dict):
         print_log('the checkpoint has no teacher: it starts from the student', logger='current')
-        parts = module.student_parts().state_dict()
-        own = {f'{prefix}{key}': value for key, value in parts.items()}
-        state_dict.update(
-            {f'{teacher_head}{key[len(prefix):]}': state_dict.get(key, torch.clone(value)) for key, value in own.items()}
-        )
+        for key, value in module.student_parts().state_dict().items():
+            state_dict[teacher_head + key] = state_dict.get(prefix + key, torch.clone(value))

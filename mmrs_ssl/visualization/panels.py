@@ -19,7 +19,9 @@ def stretch_limits(view: Tensor) -> tuple[float, float]:
     return low, max(high, low + 1e-6)
 
 
-def to_picture(image: Tensor, mean: Tensor, std: Tensor, limits: tuple[float, float], bands: Sequence[int]) -> np.ndarray:
+def to_picture(
+    image: Tensor, mean: Tensor, std: Tensor, limits: tuple[float, float], bands: Sequence[int]
+) -> np.ndarray:
     """A normalised image (C, H, W) as 8-bit RGB (TILE, TILE, 3), stretched between ``limits`` in its own units."""
     pixels = (image * std.view(-1, 1, 1) + mean.view(-1, 1, 1))[list(bands)].float()
     scaled = ((pixels - limits[0]) / (limits[1] - limits[0])).clamp(0, 1) * 255
@@ -97,8 +99,6 @@ def cmid_panel(
     canvas, _ = draw_matches(shown[0], shown[1], pairs, tuple(recorded['grid']))
     matched = titled(canvas, f'{len(pairs)} matched cells of view 1 (left) and view 2')
     grid = np.vstack(rows)
-    matched = np.pad(
-        matched, ((0, max(0, grid.shape[0] - matched.shape[0])), (0, 0), (0, 0)), constant_values=255
-    )
+    matched = np.pad(matched, ((0, max(0, grid.shape[0] - matched.shape[0])), (0, 0), (0, 0)), constant_values=255)
     grid = np.pad(grid, ((0, max(0, matched.shape[0] - grid.shape[0])), (0, 0), (0, 0)), constant_values=255)
     return np.hstack([grid, matched])

@@ -29,7 +29,7 @@ def test_block_mask_is_uniform():
 
 
 def test_block_mask_refuses_to_mask_everything():
-    with pytest.raises(ValueError, match='mask_ratio=0.9 masks 1 of 1 blocks'):
+    with pytest.raises(ValueError, match=r'mask_ratio=0\.9 masks 1 of 1 blocks'):
         block_mask(2, (1, 1), 0.9)
 
 

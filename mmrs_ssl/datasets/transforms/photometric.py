@@ -61,13 +61,13 @@ class Photometric(BaseTransform):
             )
 
 
-def affine(image: np.ndarray, gain: np.ndarray, offset: np.ndarray, white: float) -> np.ndarray:
-    """``clip(image * gain + offset, 0, white)`` per band, in the image's own type; (C,) gains and offsets."""
+def affine(image: np.ndarray, gain: np.ndarray | float, offset: np.ndarray | float, white: float) -> np.ndarray:
+    """``clip(image * gain + offset, 0, white)`` in the image's own type; gains and offsets are (C,) or one number."""
     if image.dtype == np.uint8:
         levels = np.arange(256, dtype=np.float32)[:, None]
-        table = np.clip(levels * gain + offset, 0, white).round().astype(np.uint8)
+        table = np.clip(levels * gain + offset, 0, white).round().astype(np.uint8)  # (256, 1) or (256, C)
         return cv2.LUT(image, table[None]).reshape(image.shape)
-    out = np.clip(image * gain.astype(np.float32) + offset.astype(np.float32), 0, white)
+    out = np.clip(image * np.asarray(gain, np.float32) + np.asarray(offset, np.float32), 0, white)
     return (out.round() if np.issubdtype(image.dtype, np.integer) else out).astype(image.dtype)
 
 
@@ -82,7 +82,12 @@ class ColourJitter(Photometric):
     """
 
     def __init__(
-        self, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.2, hue: float = 0.1, prob: float = 0.8
+        self,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.2,
+        hue: float = 0.1,
+        prob: float = 0.8,
     ) -> None:
         super().__init__(prob)
         self.strengths = (brightness, contrast, saturation, hue)
@@ -95,10 +100,10 @@ class ColourJitter(Photometric):
         brightness, contrast, saturation, hue = rng.uniform(low, high)
         for operation in rng.permutation(4):
             if operation == 0:
-                image = affine(image, np.full(3, brightness), np.zeros(3), 255)
+                image = affine(image, brightness, 0.0, 255)
             elif operation == 1:
                 grey = float(np.dot(cv2.mean(image)[:3], _GREY))
-                image = affine(image, np.full(3, contrast), np.full(3, (1 - contrast) * grey), 255)
+                image = affine(image, contrast, (1 - contrast) * grey, 255)
             elif operation == 2:
                 mix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * _GREY
                 image = cv2.transform(image, mix.astype(np.float32))
@@ -156,7 +161,7 @@ class RandomBlur(Photometric):
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Blur (H, W, C)."""
         width = int(rng.integers(self.kernel[0] // 2, self.kernel[1] // 2 + 1)) * 2 + 1
-        return cv2.GaussianBlur(image, (width, width), rng.uniform(*self.sigma)).reshape(image.shape)
+        return cv2.GaussianBlur(image, (width, width), rng.uniform(self.sigma[0], self.sigma[1])).reshape(image.shape)
 
 
 @TRANSFORMS.register_module()
@@ -167,25 +172,23 @@ class RandomNoise(Photometric):
         variance: range of the variance on the 0-255 scale; ``max_value`` brings it to the raster's own.
     """
 
-    def __init__(
-        self, variance: Sequence[float] = (10, 50), prob: float = 0.6, max_value: float | None = None
-    ) -> None:
+    def __init__(self, variance: Sequence[float] = (10, 50), prob: float = 0.6, max_value: float | None = None) -> None:
         super().__init__(prob, max_value)
         self.variance = variance
 
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Add noise to (H, W, C)."""
         white = self.white(image)
-        sigma = rng.uniform(*self.variance) ** 0.5 * white / 255
+        sigma = float(rng.uniform(self.variance[0], self.variance[1]) ** 0.5 * white / 255)
+        zero = np.zeros(1)
         cv2.setRNGSeed(int(rng.integers(2**31)))  # OpenCV's generator is three times as fast as numpy's
         if image.dtype == np.uint8:
-            noise = np.empty((image.shape[0], image[0].size), np.int16)
-            cv2.randn(noise, 0, sigma)
+            noise = cv2.randn(np.empty((image.shape[0], image[0].size), np.int16), zero, np.array([sigma]))
             flat = np.ascontiguousarray(image).reshape(noise.shape)
             return cv2.add(flat, noise, dtype=cv2.CV_8U).reshape(image.shape)
-        noise = np.empty((image.shape[0], image[0].size), np.float32)
-        cv2.randn(noise, 0, sigma)
-        return affine(image + noise.reshape(image.shape), np.ones(1), np.zeros(1), white).astype(image.dtype)
+        noise = cv2.randn(np.empty((image.shape[0], image[0].size), np.float32), zero, np.array([sigma]))
+        noisy = np.clip(image + noise.reshape(image.shape), 0, white)
+        return (noisy.round() if np.issubdtype(image.dtype, np.integer) else noisy).astype(image.dtype)
 
 
 @TRANSFORMS.register_module()

@@ -36,8 +36,8 @@ def draw_crop(
     """
     log_ratio = math.log(ratio[0]), math.log(ratio[1])
     for _ in range(10):
-        area = height * width * rng.uniform(*scale)
-        aspect = math.exp(rng.uniform(*log_ratio))
+        area = height * width * rng.uniform(scale[0], scale[1])
+        aspect = math.exp(rng.uniform(log_ratio[0], log_ratio[1]))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
             return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
@@ -96,7 +96,7 @@ class RandomCropResize(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Replace ``img``; add ``box`` and ``flip``."""
         rng, image = results['rng'], results['img']
-        top, left, height, width = draw_crop(rng, *image.shape[:2], self.scale, self.ratio)
+        top, left, height, width = draw_crop(rng, image.shape[0], image.shape[1], self.scale, self.ratio)
         image = resize(image[top : top + height, left : left + width], (self.size, self.size), self.interpolation)
         flip = bool(rng.random() < self.flip_prob)
         if flip:

@@ -77,8 +77,9 @@ class CollapseMonitorHook(Hook):
         if not low or self.warned or runner.iter < self.warmup:
             return
         self.warned = True
+        found = ', '.join(f'{name}={value:.3g}' for name, value in low.items())
         runner.logger.warning(
-            f'The representation has collapsed, or nearly: {", ".join(f"{k}={v:.3g}" for k, v in low.items())} at iteration '
+            f'The representation has collapsed, or nearly: {found} at iteration '
             f'{runner.iter + 1} (limits: std {self.min_std}, effective rank {self.min_rank}). All images look alike to '
             'the network, so these weights will be of no use downstream. Common causes: learning rate too high for the '
             'batch size, teacher temperature or momentum too low, views that share no content. This is said once.'

@@ -35,14 +35,14 @@ class BlockAdan(Adan):
             group['step'] = group.get('step', 0) + 1
             for param in group['params']:
                 if param.grad is not None:
-                    self._update(param, group)
+                    self._update(param, param.grad, group)
 
-    def _update(self, param: Tensor, group: dict) -> None:
+    def _update(self, param: Tensor, grad: Tensor, group: dict) -> None:
         state = self.state[param]
         if not state:
             for name in ('exp_avg', 'exp_avg_sq', 'exp_avg_diff'):
                 state[name] = torch.zeros_like(param)
-            state['pre_grad'] = torch.empty_like(param).copy_(param.grad)
+            state['pre_grad'] = torch.empty_like(param).copy_(grad)
         names = ('exp_avg', 'exp_avg_sq', 'exp_avg_diff', 'pre_grad')
         for name in names:  # a state of another memory layout (loaded from elsewhere) takes the parameter's
             if state[name].stride() != param.stride():
@@ -50,7 +50,7 @@ class BlockAdan(Adan):
         beta1, beta2, beta3 = group['betas']
         correction = [1 - beta ** group['step'] for beta in group['betas']]
         shrink = 1 / (1 + group['lr'] * group['weight_decay'])
-        for p, g, mean, square, mean_diff, previous in blocks(param, param.grad, *(state[name] for name in names)):
+        for p, g, mean, square, mean_diff, previous in blocks(param, grad, *(state[name] for name in names)):
             diff = torch.sub(g, previous, out=previous)
             mean.lerp_(g, 1 - beta1)
             mean_diff.lerp_(diff, 1 - beta2)

@@ -37,7 +37,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         student_temperature, teacher_temperature: of the local branch; a ``ScheduleHook`` on ``teacher_temperature``
             raises it from 0.04 to 0.07.
         teacher_momentum: weight of the teacher's old value; a ``ScheduleHook`` on ``teacher.momentum`` raises it to 1.
-        loss_weights: factors of ``loss_spatial``, ``loss_spectral``, ``loss_global`` and ``loss_local``; 1 where absent.
+        loss_weights: factors of ``loss_spatial``, ``loss_spectral``, ``loss_global`` and ``loss_local``, by default 1.
 
     Differs from the official code: positions in pixels (see ``matching.py``), masks drawn on the device, two images
     per sample travel instead of four.
@@ -69,7 +69,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
             init_cfg=init_cfg,
         )
         if isinstance(self.backbone, VisionTransformer) and self.backbone.out_type != 'featmap':
-            raise ValueError(f"CMID needs a feature map: set backbone.out_type='featmap' (now {self.backbone.out_type!r})")
+            raise ValueError(f"CMID needs a map: set backbone.out_type='featmap' (now {self.backbone.out_type!r})")
         self.mask_token = MaskToken(entrance_of(self.backbone)[1], mask_token_mode)
         self.global_head = MODELS.build(global_head)
         self.local_head = MODELS.build(local_head)
@@ -82,7 +82,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         self.teacher_temperature = teacher_temperature
         self.loss_weights = loss_weights or {}
         self.make_teacher(('backbone', 'neck', 'local_head'), teacher_momentum)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
     def loss(self, inputs: list[Tensor], data_samples: list[DataSample]) -> dict[str, Tensor]:
         """The three objectives of one batch.
@@ -98,7 +98,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         boxes = torch.stack([sample.boxes for sample in data_samples], dim=1).to(inputs[0].device)  # (2, B, 4)
         flips = torch.stack([sample.flips for sample in data_samples], dim=1).to(inputs[0].device)  # (2, B)
 
-        grid = block_grid(*inputs[0].shape[-2:], self.mask_block)
+        grid = block_grid(inputs[0].shape[2], inputs[0].shape[3], self.mask_block)
         masks = [block_mask(len(view), grid, self.mask_ratio, view.device) for view in inputs]
         pixel_masks = [upsample_mask(mask, view.shape[-2:]) for mask, view in zip(masks, inputs, strict=True)]
         masked = [fill_with_mean(view, mask) for view, mask in zip(inputs, pixel_masks, strict=True)]
@@ -114,12 +114,16 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         self.features = dict(student=pooled(student_maps), teacher=pooled(teacher_maps))
         if self.recording:
             self.recorded = dict(
-                views=inputs, masked=masked, reconstructions=reconstructions, matches=matches, grid=student_maps[0].shape[-2:]
+                views=inputs,
+                masked=masked,
+                reconstructions=reconstructions,
+                matches=matches,
+                grid=student_maps[0].shape[-2:],
             )
         return {name: value * self.loss_weights.get(name, 1.0) for name, value in losses.items()}
 
     def student_map(self, masked_view: Tensor, mask: Tensor) -> Tensor:
-        """The student's last map (B, D, N, M) of a masked view (B, C, H, W), told by ``mask`` (B, gh, gw) what is missing."""
+        """The student's last map (B, D, N, M) of a view (B, C, H, W) that is masked where ``mask`` (B, gh, gw) says."""
         with self.mask_token.applied(self.backbone, mask):
             feature_map = last_map(self.backbone, masked_view)
         if feature_map.requires_grad:  # three branches return gradients of mixed layouts; convolutions want one

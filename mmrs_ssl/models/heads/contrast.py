@@ -37,12 +37,12 @@ class QueueContrastHead(BaseModule):
     def loss(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
         """Mean InfoNCE of both directions; ``students`` and ``teachers`` are the two views' vectors (B, C)."""
         negatives = self.queue.clone()  # the queue moves on before the backward pass needs it
-        loss = sum(
+        losses = [
             queue_info_nce(student, teacher, negatives, self.temperature)
             for student, teacher in zip(students, reversed(teachers), strict=True)
-        )
+        ]
         self.enqueue(torch.cat(teachers))
-        return loss / len(students)
+        return torch.stack(losses).mean()
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
@@ -71,8 +71,8 @@ class PredictionHead(BaseModule):
 
     def loss(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
         """Mean ``2 - 2 cos`` of both directions; the two views' vectors are (B, C)."""
-        loss = sum(
+        losses = [
             negative_cosine(self.predictor((student,))[-1], teacher)
             for student, teacher in zip(students, reversed(teachers), strict=True)
-        )
-        return loss / len(students)
+        ]
+        return torch.stack(losses).mean()

@@ -1,0 +1,39 @@
+# The demo: generated scenes of 96 x 96 pixels, minutes on two processor cores. Queue and batch are sized to its data.
+_base_ = [
+    '../_base_/models/cmid_resnet18.py',
+    '../_base_/datasets/cmid_views_224px.py',
+    '../_base_/schedules/cmid_adan_200e.py',
+    '../_base_/default_runtime.py',
+]
+
+data_root = 'work_dirs/demo/scenes'
+model = dict(
+    global_head=dict(queue_length=512),
+    local_head=dict(hidden_channels=512, num_prototypes=256),
+    teacher_temperature=0.04,
+)
+
+weak_view = [dict(type='mmrs_ssl.RandomCropResize', size=96, scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3))]
+strong_view = [*weak_view, *_base_.strong_view[1:]]
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=1,
+    pin_memory=False,
+    dataset=dict(
+        data_root=data_root,
+        pipeline=[
+            dict(type='mmrs_ssl.LoadRaster', bands=3),
+            dict(type='mmrs_ssl.Views', views=[weak_view, strong_view]),
+            dict(type='mmrs_ssl.PackViews'),
+        ],
+    ),
+)
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=1, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=12)
+auto_scale_lr = dict(enable=True)
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=4))
+work_dir = 'work_dirs/demo'
