@@ -183,24 +183,38 @@ def explain(error: Exception) -> str:
     if 'DataLoader worker' in text:
         text = text.strip().rsplit('\n', 1)[-1]
         text = re.sub(r'^[\w.]+(Error|Exception): ', '', text)
-    found = re.search(r"class `(\w+)` in .*?__init__\(\) got an unexpected keyword argument '(\w+)'", text)
-    if found:
-        name, key = found.groups()
-        accepted = _accepted(name)
-        near = get_close_matches(key, accepted, n=1)
-        text = f'unknown config key {key!r} of {name}; ' + (f'did you mean {near[0]!r}? ' if near else '')
-        text += f'it takes {", ".join(accepted)}' if accepted else ''
-    return text
+    return _unknown_key(error) or text
 
 
-def _accepted(class_name: str) -> list[str]:
-    """Constructor parameters of a registered class, by its bare name."""
-    from mmengine import registry
+def _unknown_key(error: Exception) -> str | None:
+    """If a registered class refused its arguments: which one it does not know and which it takes.
 
-    for root in vars(registry).values():
-        if isinstance(root, registry.Registry):
-            for candidate in (root, *root.children.values()):
-                module = candidate.module_dict.get(class_name)
-                if inspect.isclass(module):
-                    return [p for p in inspect.signature(module).parameters if p not in ('args', 'kwargs')]
-    return []
+    mmengine's registry passes a config's keys on as arguments; its innermost frame holds the class and the keys.
+    """
+    if not (isinstance(error, TypeError) and re.search('unexpected keyword argument|takes no arguments', str(error))):
+        return None
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+    built = [(values['obj_cls'], values['args']) for values in frames if 'obj_cls' in values and 'args' in values]
+    if not built:
+        return None
+    cls, given = built[-1]
+    accepted = _accepted(cls)
+    unknown = [key for key in given if key not in accepted]
+    if not unknown:
+        return None
+    near = get_close_matches(unknown[0], accepted, n=1)
+    text = f'unknown config key {unknown[0]!r} of {cls.__name__}; ' + (f'did you mean {near[0]!r}? ' if near else '')
+    return text + f'it takes {", ".join(accepted) or "none"}'
+
+
+def _accepted(cls: type) -> list[str]:
+    """Names of a class's constructor parameters, its bases' included as far as it passes ``**kwargs`` on."""
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if '__init__' not in vars(base) or base is object:
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        names |= {p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if all(p.kind != p.VAR_KEYWORD for p in parameters):
+            break
+    return list(names)

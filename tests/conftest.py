@@ -4,19 +4,27 @@ import os
 
 os.environ.setdefault('OMP_NUM_THREADS', '2')
 
+import itertools
+import runpy
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, MODELS, init_default_scope
+from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 import mmrs_ssl  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
+_NUMBER = itertools.count()
 
 # family -> (config, channels of the last map, its stride)
 BACKBONES: dict[str, tuple[dict, int, int]] = {
@@ -125,3 +133,106 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = cv2.resize(coarse, (100, 90), interpolation=cv2.INTER_CUBIC)
         assert cv2.imwrite(str(folder / f'{i:02d}.jpg'), image)
     return root
+
+
+@pytest.fixture
+def make_config(tmp_path: Path, image_folder: Path) -> Callable[..., Config]:
+    """Write a small pre-training config over the shipped ``_base_`` files into ``tmp_path`` and read it.
+
+    Its name is unique, since mmengine keeps one logger and message hub per name.
+    """
+
+    def make(extra: str = '', model: dict | None = None, data_root: Path | None = None, name: str = 'tiny') -> Config:
+        base = ROOT / 'configs' / '_base_'
+        path = tmp_path / f'{name}_{next(_NUMBER)}.py'
+        path.write_text(f"""
+_base_ = [
+    '{base}/datasets/cmid_views_224px.py',
+    '{base}/schedules/cmid_adan_200e.py',
+    '{base}/default_runtime.py',
+]
+data_root = {str(data_root or image_folder)!r}
+model = {model or cmid_config()!r}
+weak_view = [dict(type='mmrs_ssl.RandomCropResize', size=64)]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    persistent_workers=False,
+    pin_memory=False,
+    dataset=dict(
+        data_root=data_root,
+        pipeline=[
+            dict(type='mmrs_ssl.LoadRaster', bands=3),
+            dict(type='mmrs_ssl.Views', views=[weak_view, [*weak_view, *_base_.strong_view[1:]]]),
+            dict(type='mmrs_ssl.PackViews'),
+        ],
+    ),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=1, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=2)
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
+work_dir = {str(tmp_path / 'work')!r}
+{extra}
+""")
+        return Config.fromfile(path)
+
+    return make
+
+
+@pytest.fixture
+def run_tool(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a program of tools/ in this process; returns its exit code and what it printed."""
+
+    def run(tool: str, *args: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, args)])
+        code = 0
+        try:
+            runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+        except SystemExit as error:
+            code = int(error.code or 0)
+        captured = capfd.readouterr()
+        return code, captured.out + captured.err
+
+    return run
+
+
+def log_of(work_dir: Path) -> str:
+    """The text of the newest log of a work dir."""
+    logs = sorted(Path(work_dir).glob('*/*.log'), key=lambda path: path.stat().st_mtime)
+    return logs[-1].read_text()
+
+
+@HOOKS.register_module(force=True)
+class TestProbe(Hook):
+    """Calls functions of a test from a real run, after all other hooks."""
+
+    __test__ = False
+    priority = 'LOWEST'
+    calls: ClassVar[dict[str, Callable[..., None]]] = {}
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Pass the runner and the batch on."""
+        if 'before_train_iter' in self.calls:
+            self.calls['before_train_iter'](runner, data_batch)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Pass the runner on."""
+        if 'after_train_iter' in self.calls:
+            self.calls['after_train_iter'](runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Pass the runner on."""
+        if 'after_train_epoch' in self.calls:
+            self.calls['after_train_epoch'](runner)
+
+
+def train(cfg: Config, **calls: Callable[..., None]) -> Runner:
+    """Train a config with a :class:`TestProbe` that makes these calls."""
+    TestProbe.calls = calls
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='TestProbe')]
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner

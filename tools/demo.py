@@ -4,8 +4,11 @@ python tools/demo.py [--work-dir work_dirs/demo] [--seed 0]
 """
 
 import argparse
+import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -52,6 +55,16 @@ def accuracy(backbone: nn.Module, preprocessor: nn.Module, splits: list[tuple[np
     return 100 * knn_accuracy(features[0], labels[0], features[1], labels[1])
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without mmengine's report of how every single parameter was initialised."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def pretrain(cfg: Config) -> Runner:
     """Run the training of a config."""
     runner = Runner.from_cfg(cfg)
@@ -81,7 +94,8 @@ def main() -> dict[str, float]:
     init_default_scope('mmpretrain')
     torch.manual_seed(args.seed)
     untrained = MODELS.build(cfg.model)
-    untrained.init_weights()
+    with quiet():
+        untrained.init_weights()
     random = accuracy(untrained.backbone, untrained.data_preprocessor, [train, held_out])
     runner = pretrain(cfg)
     pretrained = accuracy(runner.model.backbone, runner.model.data_preprocessor, [train, held_out])

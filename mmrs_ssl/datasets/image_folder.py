@@ -53,6 +53,8 @@ class ImageFolder(CustomDataset):
 
     def __getitem__(self, idx: int) -> dict:
         """The sample of one image; of another one where that image is unreadable."""
+        if idx < 0:
+            idx += len(self)
         rng = sample_rng(idx)
         index = int(idx)
         while True:

@@ -11,7 +11,10 @@ from mmrs_ssl.registry import MODEL_WRAPPERS
 class CPUDistributedDataParallel(MMDistributedDataParallel):
     """mmengine's wrapper without devices; SyncBN, which needs a GPU, becomes BatchNorm."""
 
-    def __init__(self, module: nn.Module, find_unused_parameters: bool = False) -> None:
+    def __init__(
+        self, module: nn.Module, device_ids: list[int] | None = None, find_unused_parameters: bool = False
+    ) -> None:
+        del device_ids  # mmengine's Runner gives a device to every data-parallel wrapper
         super().__init__(
             revert_sync_batchnorm(module), broadcast_buffers=False, find_unused_parameters=find_unused_parameters
         )

@@ -100,6 +100,15 @@ def test_prototype_head_by_hand(batch_norm):
     copy.deepcopy(head)
 
 
+def test_grouped_rows_equal_separate_calls():
+    torch.manual_seed(0)
+    head = PrototypeHead(6, 8, 4, 10, batch_norm=True).train()
+    other = copy.deepcopy(head)
+    rows = torch.randn(10, 6)
+    torch.testing.assert_close(head(rows, groups=2), torch.cat([other(rows[:5]), other(rows[5:])]))
+    torch.testing.assert_close(head.state_dict(), other.state_dict())  # running statistics moved alike
+
+
 def test_pixel_shuffle_puts_cells_where_they_belong():
     head = PixelReconstructionHead(in_channels=2, bands=5, stride=4)
     nn.init.zeros_(head.decoder.weight)

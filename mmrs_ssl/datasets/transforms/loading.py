@@ -15,6 +15,11 @@ from mmrs_ssl.registry import TRANSFORMS
 RASTER_SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.webp')
 
+# OpenCV resizes and blurs none of these types; the values keep their meaning in a wider one.
+_WIDER = dict(
+    int8=np.int16, int32=np.float32, uint32=np.float32, int64=np.float32, uint64=np.float32, float16=np.float32
+)
+
 # How a complete file of each kind ends; OpenCV fills what is missing of a truncated one with grey and says nothing.
 _JPEG_END, _PNG_END = b'\xff\xd9', b'IEND\xaeB`\x82'
 
@@ -95,6 +100,6 @@ class LoadRaster(BaseTransform):
             if max(self.bands) >= found:
                 raise ValueError(f'{path} has {found} bands (0 to {found - 1}), but bands={self.bands} is configured')
             image = np.ascontiguousarray(image[..., self.bands])
-        results['img'] = image
+        results['img'] = image = image.astype(_WIDER.get(image.dtype.name, image.dtype), copy=False)
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results

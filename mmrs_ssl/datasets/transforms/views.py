@@ -16,6 +16,9 @@ INTERPOLATION = dict(nearest=cv2.INTER_NEAREST, bilinear=cv2.INTER_LINEAR, bicub
 
 def resize(image: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
     """Resize (H, W, C) to (height, width) with OpenCV; C is kept, also where it is 1 or above 4."""
+    if interpolation == cv2.INTER_AREA and image.shape[2] > 4:  # OpenCV averages at most four bands at once
+        parts = [image[..., i : i + 4] for i in range(0, image.shape[2], 4)]
+        return np.concatenate([resize(part, size, interpolation) for part in parts], axis=2)
     resized = cv2.resize(image, size[::-1], interpolation=interpolation)
     return resized[..., None] if resized.ndim == 2 else resized
 

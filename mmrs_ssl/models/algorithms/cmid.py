@@ -157,15 +157,16 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         size = student_maps[0].shape[-2:]
         centres = [cell_centres(box, flip, size) for box, flip in zip(boxes, flips, strict=True)]
         overlap = boxes_overlap(*boxes).float()  # (B,): views that share no ground have nothing to match
-        losses, pairs = [], []
+        students, teachers, pairs = [], [], []
         for i, j in ((0, 1), (1, 0)):
             own, partner = nearest_cells(centres[i], centres[j], self.num_matches)
-            student = gather_cells(student_maps[i].flatten(2).mT, own).flatten(0, 1)  # (B * k, D)
-            teacher = gather_cells(teacher_maps[j].flatten(2).mT, partner).flatten(0, 1)
-            with torch.no_grad():
-                target = self.teacher.module['local_head'](teacher)
-            losses.append(self.local_loss(self.local_head(student), target, overlap))
+            students.append(gather_cells(student_maps[i].flatten(2).mT, own).flatten(0, 1))  # (B * k, D)
+            teachers.append(gather_cells(teacher_maps[j].flatten(2).mT, partner).flatten(0, 1))
             pairs.append((own, partner))
+        scores = self.local_head(torch.cat(students), groups=2).chunk(2)  # (B * k, K) of each direction
+        with torch.no_grad():
+            targets = self.teacher.module['local_head'](torch.cat(teachers), groups=2).chunk(2)
+        losses = [self.local_loss(*direction, overlap) for direction in zip(scores, targets, strict=True)]
         return torch.stack(losses).mean(), pairs[0]
 
     def local_loss(self, student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:

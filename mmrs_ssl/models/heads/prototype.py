@@ -1,11 +1,26 @@
 """The projection head of self-distillation: an MLP to a bottleneck, then scores over prototypes."""
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mmrs_ssl.registry import MODELS
+
+
+class PointwiseLinear(nn.Linear):
+    """A linear layer computed as the 1x1 convolution that the published head uses.
+
+    On the CPU oneDNN's convolution of one tall image takes about two thirds of the time of the matrix product.
+    """
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(N, C) -> (N, D)."""
+        if rows.device.type != 'cpu':
+            return super().forward(rows)
+        tall = rows[None, :, None, :].permute(0, 3, 1, 2)  # (1, C, N, 1), channels-last without a copy
+        return F.conv2d(tall, self.weight[:, :, None, None], self.bias)[0, :, :, 0].mT
 
 
 @MODELS.register_module()
@@ -38,13 +53,13 @@ class PrototypeHead(BaseModule):
         self.num_prototypes = num_prototypes
         layers: list[nn.Module] = []
         for width_in, width_out in ((in_channels, hidden_channels), (hidden_channels, hidden_channels)):
-            layers.append(nn.Linear(width_in, width_out))
+            layers.append(PointwiseLinear(width_in, width_out))
             if batch_norm:
                 layers.append(nn.BatchNorm1d(width_out))
             layers.append(nn.GELU())
-        layers.append(nn.Linear(hidden_channels, bottleneck_channels))
+        layers.append(PointwiseLinear(hidden_channels, bottleneck_channels))
         self.mlp = nn.Sequential(*layers)
-        last = nn.Linear(bottleneck_channels, num_prototypes, bias=False)
+        last = PointwiseLinear(bottleneck_channels, num_prototypes, bias=False)
         for module in (*self.mlp, last):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -55,6 +70,15 @@ class PrototypeHead(BaseModule):
         gain.data.fill_(1)
         gain.requires_grad_(learn_gain)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Scores of rows (N, C) over the prototypes: (N, K)."""
-        return self.last_layer(F.normalize(self.mlp(rows), dim=-1))
+    def forward(self, rows: Tensor, groups: int = 1) -> Tensor:
+        """Scores of rows (N, C) over the prototypes: (N, K).
+
+        With ``groups`` above 1 the rows are that many equal sets, and BatchNorm normalises each by itself, as if the
+        head were called once for each.
+        """
+        for layer in self.mlp:
+            if isinstance(layer, nn.BatchNorm1d):
+                rows = torch.cat([layer(group) for group in rows.chunk(groups)])
+            else:
+                rows = layer(rows)
+        return self.last_layer(F.normalize(rows, dim=-1))

@@ -1,0 +1,211 @@
+"""A folder of images: what it finds, what it passes over, and that a sample depends on (seed, epoch, index) alone."""
+
+import pickle
+import random
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import DefaultSampler, default_collate
+from mmengine.logging import print_log
+from torch.utils.data import DataLoader
+
+from mmrs_ssl.datasets import EpochSampler, ImageFolder, SampleIndex, sample_rng
+from mmrs_ssl.datasets.transforms import UnreadableImageError
+from tests.datasets.test_transforms import picture, write_tiff
+
+VIEW = [
+    dict(type='mmrs_ssl.RandomCropResize', size=32),
+    dict(type='mmrs_ssl.ColourJitter'),
+    dict(type='mmrs_ssl.RandomNoise'),
+]
+PIPELINE = [
+    dict(type='mmrs_ssl.LoadRaster'),
+    dict(type='mmrs_ssl.Views', views=[VIEW, VIEW]),
+    dict(type='mmrs_ssl.PackViews'),
+]
+LOAD = [dict(type='mmrs_ssl.LoadRaster')]
+
+
+def name_of(sample):
+    return sample['img_path'].rsplit('/', 1)[-1]
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Twenty PNGs, one of them cut off."""
+    for i in range(20):
+        cv2.imwrite(str(tmp_path / f'{i:02d}.png'), picture(seed=i))
+    truncate(tmp_path / '07.png')
+    return tmp_path
+
+
+def truncate(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """The texts given to the logger (which itself leaves out repetitions)."""
+    texts = []
+
+    def record(text, *args, **kwargs):
+        texts.append(text)
+        print_log(text, *args, **kwargs)
+
+    monkeypatch.setattr('mmrs_ssl.datasets.image_folder.print_log', record)
+    return texts
+
+
+def test_finds_images_in_subfolders(tmp_path):
+    for name in ('a.jpg', 'b/c.PNG', 'b/d/e.tif', 'f.tiff', 'g.JPEG'):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        if 'tif' in name:
+            write_tiff(path, picture())
+        else:
+            cv2.imwrite(str(path), picture())
+    (tmp_path / 'notes.txt').write_text('no image')
+    dataset = ImageFolder(str(tmp_path), LOAD)
+    found = {dataset[i]['img_path'] for i in range(len(dataset))}
+    assert found == {str(tmp_path / name) for name in ('a.jpg', 'b/c.PNG', 'b/d/e.tif', 'f.tiff', 'g.JPEG')}
+
+
+def test_missing_and_empty_folder_say_how_to_set_it(tmp_path):
+    for folder, problem in ((tmp_path / 'nowhere', 'is not a folder'), (tmp_path, 'holds no image')):
+        message = rf'data_root={re.escape(repr(str(folder)))} {problem}.*--cfg-options data_root='
+        with pytest.raises(FileNotFoundError, match=message):
+            ImageFolder(str(folder), PIPELINE)
+
+
+def test_truncated_image_is_replaced_warned_about_once_and_counted(many, warnings):
+    dataset = ImageFolder(str(many), LOAD, max_unreadable=0.05)
+    first = dataset[SampleIndex(7, 3, 1)]
+    assert name_of(first) != '07.png'
+    assert name_of(dataset[SampleIndex(7, 3, 1)]) == name_of(first)
+    assert name_of(ImageFolder(str(many), LOAD)[SampleIndex(7, 3, 1)]) == name_of(first)  # a fresh data set agrees
+    others = {name_of(dataset[SampleIndex(7, epoch, 1)]) for epoch in range(12)}
+    assert len(others) > 4  # not always the same stand-in
+    assert '07.png' not in others
+    assert dataset.unreadable.nonzero().tolist() == [[7]]
+    assert len(warnings) == 2  # one per data set
+    assert all('07.png' in text and 'unreadable image 1 (at most 1 of 20)' in text for text in warnings)
+    assert [name_of(dataset[i]) for i in (6, 8)] == ['06.png', '08.png']
+
+
+def test_too_many_unreadable_images_stop_the_run(many):
+    truncate(many / '11.png')
+    dataset = ImageFolder(str(many), LOAD, max_unreadable=0.05)
+    assert name_of(dataset[7]) != '07.png'
+    with pytest.raises(
+        UnreadableImageError, match=r'2 of 20 images .*more than the 1 .*0\.05.*11\.png.*max_unreadable'
+    ):
+        dataset[11]
+    with pytest.raises(UnreadableImageError, match=r'1 of 20 .* more than the 0 .*07\.png'):
+        ImageFolder(str(many), LOAD, max_unreadable=0)[7]
+    assert len(ImageFolder(str(many), LOAD, max_unreadable=0.06)) == 20  # two are allowed here
+    tolerant = ImageFolder(str(many), LOAD, max_unreadable=0.06)
+    assert {name_of(tolerant[i]) for i in range(20)} == {f'{i:02d}.png' for i in range(20)} - {'07.png', '11.png'}
+
+
+def test_one_unreadable_file_alone_ends_in_an_error(tmp_path):
+    cv2.imwrite(str(tmp_path / 'only.png'), picture())
+    truncate(tmp_path / 'only.png')
+    with pytest.raises(UnreadableImageError, match=r'1 of 1 images are unreadable.*only\.png'):
+        ImageFolder(str(tmp_path), LOAD, max_unreadable=1.0)[0]
+
+
+def test_other_errors_are_not_swallowed(tmp_path):
+    write_tiff(tmp_path / 'five.tif', picture(bands=5))
+    write_tiff(tmp_path / 'three.tif', picture(bands=3))
+    with pytest.raises(ValueError, match=r'five\.tif has 5 bands'):
+        ImageFolder(str(tmp_path), LOAD)[0]
+
+
+def batches(dataset, workers, epoch, seed=5):
+    sampler = EpochSampler(dataset, shuffle=True, seed=seed)
+    sampler.set_epoch(epoch)
+    options = dict(batch_size=3, sampler=sampler, num_workers=workers, collate_fn=default_collate)
+    return list(DataLoader(dataset, multiprocessing_context='fork' if workers else None, **options))
+
+
+def equal(first, second):
+    same = all(
+        torch.equal(a, b)
+        for one, two in zip(first, second, strict=True)
+        for a, b in zip(one['inputs'], two['inputs'], strict=True)
+    )
+    boxes = [torch.stack([s.boxes for b in run for s in b['data_samples']]) for run in (first, second)]
+    flips = [torch.stack([s.flips for b in run for s in b['data_samples']]) for run in (first, second)]
+    paths = [[s.img_path for b in run for s in b['data_samples']] for run in (first, second)]
+    return same and torch.equal(*boxes) and torch.equal(*flips) and paths[0] == paths[1]
+
+
+def test_samples_do_not_depend_on_the_number_of_workers(many):
+    """The cut-off image is among them; its stand-in must agree as well."""
+    dataset = ImageFolder(str(many), PIPELINE)
+    reference = batches(dataset, 0, epoch=4)
+    random.seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    torch.manual_seed(99)
+    for workers in (0, 1, 2):
+        assert equal(batches(dataset, workers, epoch=4), reference), workers
+    assert dataset.unreadable.sum() == 1
+
+
+def test_workers_count_unreadable_images_together(many):
+    truncate(many / '11.png')
+    dataset = ImageFolder(str(many), PIPELINE, max_unreadable=0.1)
+    batches(dataset, 2, epoch=0)
+    assert dataset.unreadable.nonzero().flatten().tolist() == [7, 11]
+    truncate(many / '13.png')
+    with pytest.raises(UnreadableImageError, match=r'3 of 20 images are unreadable, more than the 2 '):
+        dataset[13]
+
+
+def test_another_epoch_seed_or_index_draws_another_sample(image_folder):
+    dataset = ImageFolder(str(image_folder), PIPELINE)
+    index = SampleIndex(2, 3, 4)
+    one = dataset[index]
+    assert torch.equal(dataset[index]['inputs'][0], one['inputs'][0])
+    for other in (SampleIndex(2, 4, 4), SampleIndex(2, 3, 5), SampleIndex(3, 3, 4), 2):
+        assert not torch.equal(dataset[other]['inputs'][0], one['inputs'][0])
+    assert torch.equal(dataset[2]['inputs'][0], dataset[SampleIndex(2, 0, 0)]['inputs'][0])  # a plain int
+    assert dataset[-1]['data_samples'].img_path == dataset[len(dataset) - 1]['data_samples'].img_path
+
+
+def test_global_generators_follow_the_sample():
+    def draws(index):
+        rng = sample_rng(index)
+        return rng.random(), random.random(), np.random.rand()  # noqa: NPY002
+
+    assert draws(SampleIndex(1, 2, 3)) == draws(SampleIndex(1, 2, 3))
+    first, other = draws(SampleIndex(1, 2, 3)), draws(SampleIndex(1, 3, 2))
+    assert all(a != b for a, b in zip(first, other, strict=True))
+
+
+def test_sample_index_survives_pickling():
+    index = pickle.loads(pickle.dumps([SampleIndex(5, 6, 7)]))[0]
+    assert (index, index.epoch, index.seed) == (5, 6, 7)
+    assert isinstance(index, SampleIndex)
+    assert ['a', 'b', 'c', 'd', 'e', 'f'][index] == 'f'
+
+
+@pytest.mark.parametrize('shuffle', [True, False])
+@pytest.mark.parametrize('round_up', [True, False])
+@pytest.mark.parametrize('rank', [0, 1, 2])
+def test_sampler_has_mmengines_order(monkeypatch, shuffle, round_up, rank):
+    monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (rank, 3))
+    data = list(range(10))
+    ours, theirs = (kind(data, shuffle=shuffle, seed=3, round_up=round_up) for kind in (EpochSampler, DefaultSampler))
+    assert len(ours) == len(theirs)
+    for epoch in (0, 5):
+        ours.set_epoch(epoch)
+        theirs.set_epoch(epoch)
+        indices = list(ours)
+        assert indices == list(theirs)
+        assert len(indices) == (4 if round_up or rank == 0 else 3)
+        assert {(index.epoch, index.seed) for index in indices} == {(epoch, 3)}

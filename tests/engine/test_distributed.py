@@ -1,0 +1,132 @@
+"""Two processes of a machine without a GPU do what one does."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.model import MMDistributedDataParallel
+from torch import nn
+
+from mmrs_ssl.engine import CPUDistributedDataParallel
+from mmrs_ssl.models.algorithms import cmid
+from tests.conftest import ROOT
+from tests.engine import workers
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='gloo is for machines without a GPU')
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def environment(**changes):
+    return {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), **changes}
+
+
+@pytest.fixture(scope='module')
+def two(tmp_path_factory):
+    """What two processes found."""
+    folder = tmp_path_factory.mktemp('two')
+    run = subprocess.run(
+        [sys.executable, '-m', 'tests.engine.workers', str(free_port()), str(folder)],
+        env=environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return [torch.load(folder / f'rank{rank}.pth', weights_only=True) for rank in range(2)]
+
+
+@pytest.fixture(scope='module')
+def one():
+    """What one process finds with the whole batch."""
+    try:
+        return workers.steps()
+    finally:
+        cmid.block_mask = workers.DRAWN_MASK
+
+
+def keys(found, kind):
+    return [key for key in found if f'/{kind}/' in key]
+
+
+def test_terms_and_gradients_of_two_processes_are_those_of_one(one, two):
+    assert len(keys(one, 'grad')) > 40
+    for rank in range(2):
+        for key in keys(one, 'grad') + keys(one, 'term'):
+            torch.testing.assert_close(two[rank][key], one[key], rtol=1e-4, atol=1e-5, msg=lambda m, k=key: f'{k}: {m}')
+    for part in ('backbone', 'mask_token', 'neck', 'local_head', 'reconstruction_head'):
+        assert any(f'/grad/{part}' in key and one[key].abs().max() > 1e-4 for key in keys(one, 'grad')), part
+
+
+def test_teacher_centre_and_queue_of_two_processes_are_those_of_one(one, two):
+    for step in range(workers.STEPS):
+        for rank in range(2):
+            for key in keys(one, 'state'):
+                if key.startswith(f'step{step}') and not key.endswith('global_head.queue'):
+                    torch.testing.assert_close(two[rank][key], one[key], rtol=1e-4, atol=1e-5)
+            mine, theirs = (found[f'step{step}/state/global_head.queue'] for found in (one, two[rank]))
+            assert torch.cdist(mine, theirs).min(1).values.max() < 1e-5  # the same rows, in whatever order
+            assert torch.cdist(theirs, mine).min(1).values.max() < 1e-5
+        assert one[f'step{step}/state/global_head.queue_position'] == 2 * workers.BATCH * (step + 1)
+    assert not torch.equal(one['step0/state/centre.value'], one['step1/state/centre.value'])
+    for key in one:  # and the two processes stay together
+        if '/state/' in key:
+            assert torch.equal(two[0][key], two[1][key]), key
+
+
+def test_each_share_alone_is_something_else(one, two, monkeypatch):
+    """Else the tests above would show nothing: without the other process the gradients and the centre differ."""
+    monkeypatch.setattr(workers, 'get_dist_info', lambda: (0, 2))
+    monkeypatch.setattr(cmid, 'block_mask', cmid.block_mask)
+    alone = workers.steps()
+    key = 'step0/grad/backbone.layers.0.attn.qkv.weight'
+    assert (alone[key] - one[key]).abs().max() > 1e-4
+    assert (alone['step0/state/centre.value'] - one['step0/state/centre.value']).abs().max() > 1e-4
+
+
+def test_sync_batchnorm_becomes_batchnorm(tmp_path):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/meet', rank=0, world_size=1)
+    try:
+        module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4), nn.Sequential(nn.SyncBatchNorm(4)))
+        module[1].weight.data.fill_(3.0)
+        wrapped = CPUDistributedDataParallel(module)
+        assert isinstance(wrapped, MMDistributedDataParallel)
+        assert not any(isinstance(m, nn.SyncBatchNorm) for m in wrapped.modules())
+        norms = [m for m in wrapped.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        assert len(norms) == 2
+        assert (norms[0].weight == 3).all()
+        out = wrapped(torch.randn(6, 3, 5, 5))
+        torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_dist_train_sh_trains_on_two_processes(make_config):
+    """Generous with time: two interpreters start on a machine that may be busy."""
+    cfg = make_config('train_cfg = dict(max_epochs=2)\ndefault_hooks = dict(checkpoint=dict(interval=2))')
+    run = subprocess.run(
+        ['bash', str(ROOT / 'tools' / 'dist_train.sh'), cfg.filename, '2', '--cfg-options', 'randomness.seed=3'],
+        env=environment(PYTHON=sys.executable, PORT=str(free_port())),
+        cwd=cfg.work_dir.rsplit('/', 1)[0],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    checkpoint = torch.load(f'{cfg.work_dir}/epoch_2.pth', weights_only=True)
+    assert checkpoint['meta']['iter'] == 4  # 16 images in batches of 4 on each of two processes, twice
+    assert checkpoint['meta']['seed'] == 3
+    assert all(not key.startswith('module.') for key in checkpoint['state_dict'])
+    assert all(value.isfinite().all() for value in checkpoint['state_dict'].values() if value.is_floating_point())
+    # each iteration puts 8 keys of each of two processes into the queue of 24
+    assert checkpoint['state_dict']['global_head.queue_position'] == 4 * 16 % 24

@@ -1,0 +1,402 @@
+"""tools/train.py and tools/test.py, run in this process on small configs: training, resuming, errors."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from torch._utils import ExceptionWrapper
+
+from mmrs_ssl.cli import explain, set_launcher, set_precision
+from tests.conftest import BACKBONES, TestProbe, build_cmid, cmid_config, log_of
+
+NO_PICTURES = 'custom_hooks = [hook for hook in _base_.custom_hooks if "Picture" not in hook["type"]]\n'
+PROBED = NO_PICTURES[:-1] + ' + [dict(type="TestProbe")]\n'
+
+
+@pytest.fixture(autouse=True)
+def no_calls(monkeypatch):
+    monkeypatch.setattr(TestProbe, 'calls', {})
+
+
+def error_of(output):
+    """The last paragraph, which is what a user reads first."""
+    assert 'Traceback' in output
+    return output.rsplit('\nerror: ', 1)[1]
+
+
+def test_trains_logs_and_saves(make_config, run_tool, tmp_path, image_folder):
+    """``data_root`` at the top reaches the nested data set; the backbone's names are mmpretrain's."""
+    cfg = make_config(NO_PICTURES, data_root='/nowhere/to/be/found')
+    work = tmp_path / 'elsewhere'
+    options = ['--cfg-options', f'data_root={image_folder}', 'train_cfg.max_epochs=2']
+    code, output = run_tool('train.py', cfg.filename, '--work-dir', work, *options)
+    assert code == 0, output
+    assert 'eta:' in output
+    lines = [json.loads(line) for line in next(work.glob('*/vis_data/scalars.json')).read_text().splitlines()]
+    assert [line['step'] for line in lines] == list(range(1, 9))
+    for line in lines:
+        terms = [line[f'loss_{name}'] for name in ('spatial', 'spectral', 'global', 'local')]
+        assert np.isfinite(terms).all()
+        assert line['loss'] == pytest.approx(sum(terms), rel=1e-4)
+        assert 0.996 <= line['teacher.momentum'] < 1
+    weights = torch.load(work / 'epoch_2.pth', weights_only=True)['state_dict']
+    plain = MODELS.build({**BACKBONES['resnet'][0], 'in_channels': 3})
+    assert {key for key in weights if key.startswith('backbone.')} == {f'backbone.{key}' for key in plain.state_dict()}
+    start = build_cmid().state_dict()
+    assert not torch.equal(weights['backbone.conv1.weight'], start['backbone.conv1.weight'])
+    saved = Config.fromfile(work / cfg.filename.rsplit('/', 1)[1])
+    assert saved.train_dataloader.dataset.data_root == str(image_folder)
+
+
+class Stop(Exception):
+    """The plug is pulled."""
+
+
+def test_resume_is_the_uninterrupted_run(make_config, run_tool, tmp_path):
+    """Weights, teacher, queue, centre, optimizer and the next batches, bit for bit."""
+    seen = {}
+
+    def watch(name, stop=None):
+        seen[name] = []
+
+        def look(runner, batch):
+            if runner.iter == stop:
+                raise Stop('the plug is pulled')
+            samples = batch['data_samples']
+            pixels = [int(view.long().mul(torch.arange(view.shape[-1]) + 1).sum()) for view in batch['inputs']]
+            boxes = [sample.boxes.tolist() for sample in samples]
+            masks = torch.get_rng_state().tolist()[:64]
+            values = (runner.optim_wrapper.get_lr(), runner.model.teacher.momentum, runner.model.teacher_temperature)
+            seen[name].append((runner.iter, [s.img_path for s in samples], pixels, boxes, masks, values))
+
+        TestProbe.calls = dict(before_train_iter=look)
+
+    cfg = make_config(PROBED)
+    watch('whole')
+    assert run_tool('train.py', cfg.filename, '--work-dir', tmp_path / 'whole')[0] == 0
+    cfg = make_config(PROBED)
+    watch('first', stop=5)
+    code, output = run_tool('train.py', cfg.filename, '--work-dir', tmp_path / 'parts')
+    assert code == 1
+    assert 'the plug is pulled' in error_of(output)
+    assert not (tmp_path / 'parts' / 'epoch_2.pth').exists()
+    cfg = make_config(PROBED)
+    watch('second')
+    code, output = run_tool('train.py', cfg.filename, '--work-dir', tmp_path / 'parts', '--resume')
+    assert code == 0, output
+
+    assert [step[0] for step in seen['second']] == [4, 5, 6, 7]
+    assert seen['second'] == seen['whole'][4:]
+    whole, parts = (torch.load(tmp_path / name / 'epoch_2.pth', weights_only=True) for name in ('whole', 'parts'))
+    assert whole['state_dict'].keys() == parts['state_dict'].keys()
+    for part in ('backbone.', 'teacher.module.', 'global_head.queue', 'centre.value'):
+        assert any(key.startswith(part) for key in whole['state_dict'])
+    for key, value in whole['state_dict'].items():
+        assert torch.equal(value, parts['state_dict'][key]), key
+    first = torch.load(tmp_path / 'whole' / 'epoch_1.pth', weights_only=True)['state_dict']
+    for key in ('backbone.conv1.weight', 'teacher.module.backbone.conv1.weight', 'global_head.queue', 'centre.value'):
+        assert not torch.equal(first[key], whole['state_dict'][key]), key  # epoch 2 changed them
+    states = [checkpoint['optimizer']['state'] for checkpoint in (whole, parts)]
+    for index, state in states[0].items():
+        for name, value in state.items():
+            assert torch.equal(value, states[1][index][name]), (index, name)
+    assert whole['param_schedulers'] == parts['param_schedulers']
+
+
+def test_resume_from_a_named_checkpoint(make_config, run_tool, tmp_path):
+    cfg = make_config(NO_PICTURES)
+    assert run_tool('train.py', cfg.filename)[0] == 0
+    cfg = make_config(NO_PICTURES)
+    checkpoint = tmp_path / 'work' / 'epoch_1.pth'
+    code, output = run_tool('train.py', cfg.filename, '--work-dir', tmp_path / 'b', '--resume', checkpoint)
+    assert code == 0, output
+    whole, parts = (
+        torch.load(tmp_path / name / 'epoch_2.pth', weights_only=True)['state_dict'] for name in ('work', 'b')
+    )
+    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+    assert not (tmp_path / 'b' / 'epoch_1.pth').exists()
+    code, output = run_tool('train.py', make_config().filename, '--resume', tmp_path / 'epoch_9.pth')
+    assert code == 1
+    assert 'epoch_9.pth' in error_of(output)
+
+
+def test_amp_on_the_cpu(make_config, run_tool):
+    if torch.cuda.is_available():
+        pytest.skip('bfloat16 autocast on the CPU is for machines without a GPU')
+    cfg = make_config(PROBED, model=cmid_config('vit'))
+    dtypes = []
+
+    def look(runner, batch):
+        if not dtypes:
+            model = runner.model
+            for module in (model.backbone.layers[0].attn.qkv, model.reconstruction_head.decoder):
+                module.register_forward_hook(lambda module, args, out: dtypes.append(out.dtype))
+
+    TestProbe.calls = dict(before_train_iter=look)
+    code, output = run_tool('train.py', cfg.filename, '--amp', '--cfg-options', 'train_cfg.max_epochs=2')
+    assert code == 0, output
+    assert 'mixed precision on the CPU is bfloat16' in output
+    assert set(dtypes) == {torch.bfloat16}
+    weights = torch.load(f'{cfg.work_dir}/epoch_2.pth', weights_only=True)['state_dict']
+    assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float32}
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_mixed_precision_configs_run_on_the_cpu():
+    wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16', optimizer=dict(type='SGD', lr=1))
+    cfg = Config(dict(optim_wrapper=wrapper))
+    set_precision(cfg, amp=False)
+    if torch.cuda.is_available():
+        assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    else:
+        assert dict(cfg.optim_wrapper) == dict(type='mmrs_ssl.CPUAmpOptimWrapper', optimizer=wrapper['optimizer'])
+
+
+def test_auto_scale_lr(make_config, run_tool, tmp_path):
+    rates = {}
+
+    def watch(name):
+        rates[name] = []
+        TestProbe.calls = dict(before_train_iter=lambda r, b: rates[name].append(r.optim_wrapper.get_lr()['lr'][0]))
+
+    for name, flags in (('plain', []), ('scaled', ['--auto-scale-lr'])):
+        watch(name)
+        code, output = run_tool('train.py', make_config(PROBED).filename, *flags)
+        assert code == 0, output
+    np.testing.assert_allclose(rates['scaled'][:4], np.array(rates['plain'][:4]) * 4 / 256, rtol=1e-6)
+    assert max(rates['plain']) == pytest.approx(4e-3, rel=0.1)
+    code, output = run_tool('train.py', make_config('auto_scale_lr = dict(_delete_=True)').filename, '--auto-scale-lr')
+    assert code == 1
+    assert 'auto_scale_lr.base_batch_size' in error_of(output)
+
+
+# Errors
+
+
+def test_unknown_top_key(make_config, run_tool):
+    code, output = run_tool('train.py', make_config().filename, '--cfg-options', 'modle.mask_ratio=0.5')
+    assert code == 1
+    expected = "--cfg-options modle.mask_ratio: the config has no key 'modle'; did you mean model"
+    assert error_of(output).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ('option', 'expected'),
+    [
+        ('model.mask_ration=0.5', "unknown config key 'mask_ration' of CMID; did you mean 'mask_ratio'?"),
+        (
+            'model.local_head.num_prototype=8',
+            "unknown config key 'num_prototype' of PrototypeHead; did you mean 'num_prototypes'?",
+        ),
+        (
+            'train_dataloader.dataset.max_unreadble=0.5',
+            "unknown config key 'max_unreadble' of ImageFolder; did you mean 'max_unreadable'?",
+        ),
+        (
+            'train_dataloader.dataset.pipeline.0.band=4',
+            "unknown config key 'band' of LoadRaster; did you mean 'bands'?",
+        ),
+        (
+            'optim_wrapper.optimizer.weight_decai=0.1',
+            "unknown config key 'weight_decai' of BlockAdan; did you mean 'weight_decay'?",
+        ),
+        ('custom_hooks.4.intervall=3', "unknown config key 'intervall' of FiniteLossHook"),
+    ],
+)
+def test_unknown_constructor_key(make_config, run_tool, option, expected):
+    code, output = run_tool('train.py', make_config().filename, '--cfg-options', option)
+    assert code == 1
+    assert error_of(output).startswith(expected)
+
+
+def test_missing_config(make_config, run_tool, tmp_path):
+    name = make_config().filename.rsplit('/', 1)[1]
+    code, output = run_tool('train.py', tmp_path / 'tyni.py')
+    assert code == 1
+    assert re.search(rf"no config file '.*tyni\.py'; in that folder: .*{name}", error_of(output))
+
+
+def test_training_shorter_than_its_warm_up(make_config, run_tool):
+    code, output = run_tool('train.py', make_config().filename, '--cfg-options', 'train_cfg.max_epochs=1')
+    assert code == 1
+    error = error_of(output)
+    assert 'train_cfg.max_epochs=1 ends before param_scheduler.1 (CosineAnnealingLR) begins, at epoch 1' in error
+    assert '--cfg-options param_scheduler.0.end=1 param_scheduler.1.begin=1' in error
+
+
+def test_checkpoint_of_another_backbone(make_config, run_tool, tmp_path):
+    torch.save(dict(state_dict=build_cmid('vit').state_dict(), meta={}), tmp_path / 'vit.pth')
+    code, output = run_tool('train.py', make_config().filename, '--cfg-options', f'load_from={tmp_path / "vit.pth"}')
+    assert code == 1
+    assert 'does not fit the ResNet of the config' in error_of(output)
+
+
+def test_missing_data(make_config, run_tool, tmp_path):
+    code, output = run_tool('train.py', make_config().filename, '--cfg-options', f'data_root={tmp_path / "gone"}')
+    assert code == 1
+    assert re.search(r"data_root='.*gone' is not a folder; set it with --cfg-options data_root", error_of(output))
+
+
+def test_wrong_bands_and_small_crops(make_config, run_tool):
+    code, output = run_tool(
+        'train.py',
+        make_config().filename,
+        '--cfg-options',
+        'train_dataloader.dataset.pipeline.0.bands=4',
+        'train_dataloader.num_workers=1',
+    )
+    assert code == 1
+    assert re.match(r'/\S+\.jpg has 3 bands, but bands=4 is configured', error_of(output))  # without worker tracebacks
+    views = 'train_dataloader.dataset.pipeline.1.views'
+    code, output = run_tool(
+        'train.py', make_config().filename, '--cfg-options', f'{views}.0.0.size=16', f'{views}.1.0.size=16'
+    )
+    assert code == 1
+    assert error_of(output).startswith('a view of 16 x 16 pixels cannot be cut into mask blocks of 32 x 32')
+
+
+def test_a_truncated_image_does_not_end_a_run(make_config, run_tool, image_folder, tmp_path):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for path in image_folder.glob('*/*.jpg'):
+        data = path.read_bytes()
+        (folder / path.name).write_bytes(data[: len(data) // 2] if path.name == '05.jpg' else data)
+    cfg = make_config(NO_PICTURES, data_root=folder)
+    code, output = run_tool('train.py', cfg.filename)
+    assert code == 0, output
+    log = log_of(cfg.work_dir)
+    assert log.count('skipped unreadable image 1 (at most 1 of 16)') == 1
+    assert '05.jpg' in log
+
+
+def test_launchers_that_need_a_gpu():
+    if torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    for launcher in ('slurm', 'mpi'):
+        with pytest.raises(ValueError, match=rf'--launcher {launcher} needs a GPU; .*dist_train\.sh'):
+            set_launcher(Config({}), launcher)
+    cfg = Config({})
+    set_launcher(cfg, 'none')
+    assert dict(cfg._cfg_dict) == dict(launcher='none')
+
+
+def test_errors_of_data_workers_lose_their_traceback():
+    try:
+        raise ValueError('picture.tif is broken')
+    except ValueError:
+        wrapped = ExceptionWrapper(where='in DataLoader worker process 0')  # what a worker sends
+    with pytest.raises(ValueError, match='Caught') as caught:
+        wrapped.reraise()
+    assert explain(caught.value) == 'picture.tif is broken'
+    assert explain(KeyError('no such key')) == 'no such key'
+
+
+# Downstream
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    """A classification config over mmpretrain's, on two easy classes; and a CMID checkpoint of its backbone."""
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 8), ('val', 4)):
+        for label, level in (('dark', 60), ('light', 190)):
+            folder = tmp_path / 'classes' / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                noise = rng.integers(-30, 30, (40, 40, 3))
+                cv2.imwrite(str(folder / f'{i}.png'), np.clip(level + noise, 0, 255).astype(np.uint8))
+    model = build_cmid(seed=3)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'cmid.pth')
+    narrow = {key: value for key, value in BACKBONES['resnet'][0].items() if key not in ('type', 'depth')}
+    path = tmp_path / 'classifier.py'
+    path.write_text(f"""
+_base_ = ['mmpretrain::_base_/models/resnet18.py', 'mmpretrain::_base_/default_runtime.py']
+custom_imports = dict(imports=['mmrs_ssl'])
+data_root = {str(tmp_path / 'classes')!r}
+model = dict(
+    backbone=dict(
+        init_cfg=dict(type='Pretrained', prefix='backbone.', checkpoint={str(tmp_path / 'cmid.pth')!r}), **{narrow!r}
+    ),
+    head=dict(num_classes=2, in_channels=64, topk=(1,)),
+    data_preprocessor=dict(mean=[127.0] * 3, std=[60.0] * 3, num_classes=2),
+)
+pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='CustomDataset', data_root=data_root, data_prefix='train', pipeline=pipeline),
+)
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='CustomDataset', data_root=data_root, data_prefix='val', pipeline=pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='Accuracy', topk=(1,))
+test_evaluator = val_evaluator
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9))
+train_cfg = dict(by_epoch=True, max_epochs=1)
+val_cfg = dict()
+test_cfg = dict()
+custom_hooks = [dict(type='TestProbe')]
+default_hooks = dict(checkpoint=dict(interval=1))
+work_dir = {str(tmp_path / 'downstream')!r}
+""")
+    return path, model
+
+
+def test_downstream_training_and_testing(classifier, run_tool, tmp_path):
+    """Any library's config: the backbone starts from the pre-trained one, exactly."""
+    path, model = classifier
+    pretrained = model.backbone.state_dict()
+    compared = []
+
+    def look(runner, batch):
+        if runner.iter == 0:
+            compared.append(all(torch.equal(v, pretrained[k]) for k, v in runner.model.backbone.state_dict().items()))
+
+    TestProbe.calls = dict(before_train_iter=look)
+    code, output = run_tool('train.py', path)
+    assert code == 0, output
+    assert compared == [True]
+    checkpoint = tmp_path / 'downstream' / 'epoch_1.pth'
+    trained = torch.load(checkpoint, weights_only=True)['state_dict']
+    assert not torch.equal(trained['backbone.conv1.weight'], pretrained['conv1.weight'])
+
+    code, output = run_tool('test.py', path, checkpoint, '--work-dir', tmp_path / 'test')
+    assert code == 0, output
+    reported = float(re.search(r'accuracy/top1: ([\d.]+)', output).group(1))
+    assert reported == accuracy_of(checkpoint, path, tmp_path / 'classes' / 'val')
+    code, output = run_tool('test.py', path, tmp_path / 'gone.pth')
+    assert code == 1
+    assert re.match(r"no checkpoint '.*gone\.pth'", error_of(output))
+
+
+def accuracy_of(checkpoint, config, folder):
+    cfg = Config.fromfile(config)
+    cfg.model.backbone.init_cfg = None
+    cfg.model.pop('data_preprocessor')
+    model = MODELS.build(cfg.model).eval()
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)['state_dict'])
+    right = []
+    for label, name in enumerate(('dark', 'light')):
+        for path in sorted((folder / name).glob('*.png')):
+            image = torch.from_numpy(cv2.imread(str(path))).permute(2, 0, 1).float()
+            with torch.no_grad():
+                scores = model.head(model.extract_feat((image[None] - 127) / 60))
+            right.append(int(scores[0].argmax()) == label)
+    return 100 * sum(right) / len(right)
+
+
+def test_testing_a_pretraining_config(make_config, run_tool, tmp_path):
+    (tmp_path / 'a.pth').write_bytes(b'')
+    code, output = run_tool('test.py', make_config().filename, tmp_path / 'a.pth')
+    assert code == 1
+    assert 'has no test_dataloader: a pre-training config has nothing to test' in error_of(output)

@@ -1,0 +1,168 @@
+"""Every shipped config builds, its pipeline runs, and (slow) it trains two iterations on generated images."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
+from mmengine.runner import Runner
+
+from mmrs_ssl import get_config
+from mmrs_ssl.cli import check_schedule, set_precision
+from mmrs_ssl.config import config_root
+from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_scene
+from tests.conftest import ROOT, TestProbe, log_of
+
+PRETRAINING = sorted(path.relative_to(ROOT / 'configs').as_posix() for path in ROOT.glob('configs/cmid/*.py'))
+# channels of the last map
+WIDTHS = {'resnet18': 512, 'resnet50': 2048, 'swin-base': 1024, 'vit-base': 768}
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    """Four generated scenes of 256 pixels."""
+    folder = tmp_path_factory.mktemp('scenes')
+    for i in range(4):
+        image = make_scene(SCENE_CLASSES[i], seed=i, size=256).rgb()
+        assert cv2.imwrite(str(folder / f'{i}.png'), image[..., ::-1])
+    return folder
+
+
+def test_configs_are_found():
+    assert len(PRETRAINING) >= 7
+    for family in (*WIDTHS, 'millionaid', 'potsdam', 'demo', 'folder'):
+        assert any(family in name for name in PRETRAINING), family
+
+
+@pytest.mark.parametrize('name', PRETRAINING)
+def test_config_is_consistent(name):
+    cfg = get_config(name)
+    lines = (ROOT / 'configs' / name).read_text().splitlines()
+    assert sum(bool(line.strip()) for line in lines) <= 70
+    dataset = cfg.train_dataloader.dataset
+    assert cfg.data_root == dataset.data_root  # one variable at the top reaches everything
+    assert any(line.startswith('data_root = ') for line in lines)
+    # the name says what the config does
+    devices, batch, epochs, size = map(int, re.search(r'_(\d+)xb(\d+)-.*-(\d+)e_.*-(\d+)px', name).groups())
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.train_dataloader.batch_size == batch
+    views = next(step for step in dataset.pipeline if step.type == 'mmrs_ssl.Views').views
+    assert [view[0].size for view in views] == [size, size]
+    assert len(views[0]) == 1  # weak
+    assert [step.type.split('.')[1] for step in views[1][1:]] == [
+        'ColourJitter',
+        'RandomBlur',
+        'RandomNoise',
+        'RandomSolarise',
+        'RandomGrey',
+    ]
+    assert size % cfg.model.get('mask_block', 32) == 0
+    assert ('amp' in name) == (cfg.optim_wrapper.type == 'AmpOptimWrapper')
+    assert cfg.optim_wrapper.optimizer.lr == 4e-3
+    assert cfg.auto_scale_lr.base_batch_size == 256
+    assert cfg.auto_scale_lr.get('enable', False) or devices * batch == 256
+    check_schedule(cfg)
+    hooks = [hook.type.split('.')[1] for hook in cfg.custom_hooks]
+    for hook in ('EpochSeedHook', 'TeacherUpdateHook', 'FiniteLossHook', 'CollapseMonitorHook', 'PictureHook'):
+        assert hooks.count(hook) == 1, hook
+    paths = {hook.path: hook for hook in cfg.custom_hooks if hook.type.endswith('ScheduleHook')}
+    assert set(paths) == {'teacher.momentum', 'teacher_temperature'}
+    init_default_scope('mmpretrain')
+    for hook in cfg.custom_hooks:
+        HOOKS.build(hook)
+
+
+@pytest.mark.parametrize('name', PRETRAINING)
+def test_pipeline_makes_two_views(name, scenes):
+    cfg = get_config(name)
+    init_default_scope('mmpretrain')
+    dataset = DATASETS.build({**cfg.train_dataloader.dataset, 'data_root': str(scenes)})
+    assert len(dataset) == 4
+    sample = dataset[2]
+    size = int(name.rsplit('-', 1)[1].removesuffix('px.py'))
+    source = 256 if 'demo' in name else 224  # larger images are brought to 224 first
+    for view, (top, left, height, width) in zip(sample['inputs'], sample['data_samples'].boxes, strict=True):
+        assert view.shape == (len(cfg.model.data_preprocessor.mean), size, size)
+        assert view.dtype == torch.uint8
+        assert top + height <= source
+        assert left + width <= source
+        assert 0.28 < height * width / source**2 <= 1
+    assert not torch.equal(*sample['inputs'])
+
+
+@pytest.mark.parametrize('model', list(WIDTHS))
+def test_model_builds(model):
+    """Of every architecture; configs that share one share the base file."""
+    names = [name for name in PRETRAINING if f'cmid_{model}_' in name]
+    configs = [get_config(name).model for name in names]
+    # the demo shrinks its heads; everything else is the same model
+    assert all(cfg.backbone == configs[0].backbone for cfg in configs)
+    init_default_scope('mmpretrain')
+    built = MODELS.build(get_config(next(name for name in names if 'demo' not in name)).model)
+    assert built.reconstruction_head.decoder.in_channels == WIDTHS[model]
+    assert built.local_head.num_prototypes == 2048
+    assert built.global_head.temperature == 0.2
+    assert (built.mask_ratio, built.mask_block, built.num_matches) == (0.6, 32, 20)
+    assert (built.student_temperature, built.teacher_temperature, built.teacher.momentum) == (0.1, 0.04, 0.996)
+    assert len(built.global_head.queue) == (4096 if model == 'resnet18' else 65536)
+    norms = [m for m in built.local_head.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    assert bool(norms) == ('resnet' in model)
+    mean, std = built.data_preprocessor.mean.flatten() / 255, built.data_preprocessor.std.flatten() / 255
+    np.testing.assert_allclose(mean, [0.33797, 0.3605, 0.3348], atol=1e-3)
+    np.testing.assert_allclose(std, [0.1359, 0.1352, 0.1407], atol=1e-3)
+
+
+def test_get_config_by_path_and_by_name():
+    by_path = get_config('cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px')
+    by_file = get_config('cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px.py')
+    by_name = get_config('cmid_resnet18_1xb64-coslr-100e_folder-224px')
+    direct = Config.fromfile(ROOT / 'configs/cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px.py')
+    assert by_path._cfg_dict == by_file._cfg_dict == by_name._cfg_dict == direct._cfg_dict
+    assert by_path.model.backbone == dict(type='ResNet', depth=18)
+
+
+def test_unknown_config_lists_near_names():
+    with pytest.raises(FileNotFoundError, match=r'near names: .*cmid_resnet18_1xb64-coslr-100e_folder-224px'):
+        get_config('cmid_resnet18_folder')
+    with pytest.raises(FileNotFoundError, match=r"no config named 'default_runtime'"):
+        get_config('default_runtime')  # a base is no config
+
+
+def test_no_configs_at_all(monkeypatch, tmp_path):
+    assert config_root() == ROOT / 'configs'
+    monkeypatch.setattr('mmrs_ssl.config._PACKAGE', tmp_path / 'mmrs_ssl')
+    with pytest.raises(FileNotFoundError, match='reinstall it'):
+        config_root()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', PRETRAINING)
+def test_config_trains_two_iterations(name, scenes, tmp_path, monkeypatch):
+    cfg = get_config(name)
+    cfg.work_dir = str(tmp_path)
+    cfg.train_dataloader.dataset.data_root = str(scenes)
+    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
+    cfg.custom_hooks.append(dict(type='TestProbe'))
+    cfg.default_hooks.logger.interval = 1
+    set_precision(cfg, amp=False)
+    seen = []
+
+    def stop(runner):
+        runner.train_loop.stop_training = True
+
+    def look(runner):
+        seen.append({name: runner.message_hub.get_scalar(f'train/{name}').current() for name in ('loss', 'loss_local')})
+
+    monkeypatch.setattr(TestProbe, 'calls', dict(after_train_iter=look, after_train_epoch=stop))
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert len(seen) == 2
+    assert all(np.isfinite(value) for step in seen for value in step.values())
+    assert int(runner.model.teacher.steps) == 2
+    assert int(runner.model.global_head.queue_position) == 8
+    assert len(list(Path(runner.log_dir).glob('pictures/*.png'))) == 2
+    assert 'Traceback' not in log_of(tmp_path)

@@ -1,0 +1,60 @@
+"""What ships in the wheel: configs, tools and the model index, by OpenMMLab's ``.mim`` convention."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory):
+    """The package as a wheel would hold it."""
+    copy, out = tmp_path_factory.mktemp('source') / 'repo', tmp_path_factory.mktemp('build')
+    skip = shutil.ignore_patterns('__pycache__', '*.pyc')
+    for name in ('mmrs_ssl', 'configs', 'tools'):
+        shutil.copytree(ROOT / name, copy / name, ignore=skip)
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'model-index.yml', 'README.md', 'LICENSE'):
+        shutil.copy(ROOT / name, copy / name)
+    (copy / 'configs' / '__pycache__').mkdir()
+    (copy / 'configs' / '__pycache__' / 'junk.pyc').write_bytes(b'')
+    stale = out / 'mmrs_ssl' / '.mim' / 'configs' / 'gone.py'
+    stale.parent.mkdir(parents=True)
+    stale.write_text('')
+    command = [sys.executable, 'setup.py', '-q', 'build_py', '--build-lib', str(out)]
+    run = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    return out / 'mmrs_ssl'
+
+
+def files(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    }
+
+
+def test_configs_and_tools_ship_with_the_package(built):
+    for name in ('configs', 'tools'):
+        assert files(built / '.mim' / name) == files(ROOT / name)  # all of it, and nothing stale
+        assert not list((built / '.mim' / name).rglob('__pycache__'))
+    assert (built / '.mim' / 'model-index.yml').read_bytes() == (ROOT / 'model-index.yml').read_bytes()
+    assert files(ROOT / 'mmrs_ssl').keys() <= files(built).keys()
+
+
+def test_the_installed_package_prefers_its_own_configs(built):
+    """Even where a ``configs`` folder lies beside it."""
+    shutil.copytree(built / '.mim' / 'configs', built.parent / 'configs', dirs_exist_ok=True)
+    spec = importlib.util.spec_from_file_location('installed_config', built / 'config.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.config_root() == built / '.mim' / 'configs'
+    cfg = module.get_config('cmid_resnet18_1xb64-coslr-100e_folder-224px')
+    assert cfg.model.backbone.depth == 18
+    assert cfg.filename.startswith(str(built / '.mim'))
+    shutil.move(built / '.mim', built / '.gone')
+    assert module.config_root() == built.parent / 'configs'
