@@ -141,9 +141,12 @@ def set_precision(cfg: Config, amp: bool) -> None:
     """Turn on mixed precision when asked, and make a mixed-precision config run on the CPU (bfloat16 there)."""
     wrapper = cfg.optim_wrapper
     on_gpu = torch.cuda.is_available()
-    if amp and wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
+    kind = wrapper.get('type', 'OptimWrapper')
+    if amp and kind == 'OptimWrapper':
         wrapper.type = 'AmpOptimWrapper'
         wrapper.loss_scale = 'dynamic'
+    elif amp and 'Amp' not in kind:
+        raise ValueError(f'--amp does not know how to change optim_wrapper.type={kind!r}; set an Amp wrapper there')
     if wrapper.get('type') == 'AmpOptimWrapper' and not on_gpu:
         print('no GPU: mixed precision on the CPU is bfloat16', file=sys.stderr)
         wrapper.type = 'mmrs_ssl.CPUAmpOptimWrapper'

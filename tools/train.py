@@ -4,7 +4,10 @@ python tools/train.py configs/cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px.p
 """
 
 import argparse
+import sys
+from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -30,6 +33,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def resume(cfg: Config, checkpoint: str) -> None:
+    """Go on from a checkpoint, or from the work dir's newest (``'auto'``), which a first run does not have yet."""
+    automatic = checkpoint == 'auto'
+    if automatic and not (Path(cfg.work_dir) / 'last_checkpoint').is_file():
+        print(f'--resume: no checkpoint in {cfg.work_dir} yet, training starts from the beginning', file=sys.stderr)
+    if not automatic and not Path(checkpoint).is_file():
+        raise FileNotFoundError(f'--resume {checkpoint}: no such file')
+    cfg.resume = True
+    cfg.load_from = None if automatic else checkpoint
+
+
 def main() -> None:
     """Train."""
     args = parse_args()
@@ -41,8 +55,7 @@ def main() -> None:
             raise ValueError('--auto-scale-lr: the config names no auto_scale_lr.base_batch_size to scale from')
         cfg.auto_scale_lr.enable = True
     if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        resume(cfg, args.resume)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     runner.train()
 

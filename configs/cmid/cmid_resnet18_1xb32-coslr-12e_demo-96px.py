@@ -1,4 +1,5 @@
-# The demo: generated scenes of 96 x 96 pixels, minutes on two processor cores. Queue and batch are sized to its data.
+# The demo: generated scenes of 96 x 96 pixels, minutes on two processor cores. Everything is sized to 300 steps on 800
+# small images: queue and batch, a teacher that follows faster, residual branches that start open.
 _base_ = [
     '../_base_/models/cmid_resnet18.py',
     '../_base_/datasets/cmid_views_224px.py',
@@ -8,9 +9,9 @@ _base_ = [
 
 data_root = 'work_dirs/demo/scenes'
 model = dict(
+    backbone=dict(zero_init_residual=False),
     global_head=dict(queue_length=512),
     local_head=dict(hidden_channels=512, num_prototypes=256),
-    teacher_temperature=0.04,
 )
 
 weak_view = [dict(type='mmrs_ssl.RandomCropResize', size=96, scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3))]
@@ -29,11 +30,18 @@ train_dataloader = dict(
     ),
 )
 
+optim_wrapper = dict(optimizer=dict(lr=8e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=1, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=12)
 auto_scale_lr = dict(enable=True)
+custom_hooks = [
+    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.TeacherUpdateHook'),
+    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.99, end=1.0),
+    *_base_.custom_hooks[3:-1],
+    dict(type='mmrs_ssl.PictureHook', interval=100),
+]
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=4))
-work_dir = 'work_dirs/demo'

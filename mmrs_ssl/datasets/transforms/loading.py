@@ -96,9 +96,11 @@ class LoadRaster(BaseTransform):
                     f'{path} has {found} bands, but bands={self.bands} is configured; set bands (and the mean and std '
                     f'of as many) to {found}, or name those to take, e.g. bands={list(range(min(found, self.bands)))}'
                 )
+        elif max(self.bands) >= found:
+            raise ValueError(
+                f'{path} has {found} bands (0 to {found - 1}), but bands={self.bands} is configured; name bands it has'
+            )
         else:
-            if max(self.bands) >= found:
-                raise ValueError(f'{path} has {found} bands (0 to {found - 1}), but bands={self.bands} is configured')
             image = np.ascontiguousarray(image[..., self.bands])
         results['img'] = image = image.astype(_WIDER.get(image.dtype.name, image.dtype), copy=False)
         results['img_shape'] = results['ori_shape'] = image.shape[:2]

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -39,7 +40,10 @@ class FiniteLossHook(Hook):
 def newest_finite_checkpoint(work_dir: Path) -> Path | None:
     """The newest ``*.pth`` in a folder whose weights are all finite: the step that spoilt them may have been saved."""
     for path in sorted(work_dir.glob('*.pth'), key=lambda p: p.stat().st_mtime, reverse=True):
-        weights = torch.load(path, map_location='cpu', weights_only=True).get('state_dict', {})
+        try:
+            weights = torch.load(path, map_location='cpu', weights_only=True)['state_dict']
+        except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError):
+            continue  # cut off while it was written, or no checkpoint at all
         if all(bool(value.isfinite().all()) for value in weights.values() if value.is_floating_point()):
             return path
     return None
