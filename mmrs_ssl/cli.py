@@ -216,7 +216,7 @@ def _accepted(cls: type) -> list[str]:
     for base in cls.__mro__:
         if '__init__' not in vars(base) or base is object:
             continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
         names |= {p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         if all(p.kind != p.VAR_KEYWORD for p in parameters):
             break

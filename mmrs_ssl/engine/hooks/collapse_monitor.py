@@ -12,8 +12,8 @@ from mmrs_ssl.evaluation.collapse import effective_rank, normalised_std
 from mmrs_ssl.registry import HOOKS
 
 # Below these limits a representation is useless in practice. The standard deviation is relative to features spread
-# over the whole sphere (1); pooled ResNet features were seen at 0.5 to 0.7, untrained and trained, collapsed ones below 0.01.
-# The effective rank is of a window of at most 256 samples; healthy features use tens of directions or more.
+# over the whole sphere (1): pooled ResNet features were seen at 0.5 to 0.7, untrained and trained, collapsed ones below
+# 0.01. The effective rank is of a window of at most 256 samples; healthy features use tens of directions or more.
 MIN_STD = 0.05
 MIN_RANK = 2.0
 
