@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor
 
+from mmrs_ssl.engine.hooks.unwrap import bare_model
 from mmrs_ssl.evaluation.collapse import effective_rank, normalised_std
 from mmrs_ssl.registry import HOOKS
 
@@ -52,7 +52,7 @@ class CollapseMonitorHook(Hook):
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Collect this batch's features; measure and log when it is time."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         for branch, features in model.features.items():
             # As many batches as fill the window; the last one is whole, so a large batch is not thinned out.
             batches = self._seen.setdefault(branch, deque(maxlen=max(1, self.window // len(features))))

@@ -6,8 +6,8 @@ from typing import Any
 import cv2
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from mmrs_ssl.engine.hooks.unwrap import bare_model
 from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.visualization.panels import cmid_panel
 
@@ -34,12 +34,12 @@ class PictureHook(Hook):
     @master_only
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Ask the model to keep this step's tensors."""
-        self._model(runner).recording = runner.iter % self.interval == 0
+        bare_model(runner).recording = runner.iter % self.interval == 0
 
     @master_only
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Draw and write."""
-        model = self._model(runner)
+        model = bare_model(runner)
         if not model.recording:
             return
         recorded, model.recorded, model.recording = model.recorded, {}, False
@@ -52,7 +52,3 @@ class PictureHook(Hook):
             if not cv2.imwrite(str(path), cv2.cvtColor(panel, cv2.COLOR_RGB2BGR)):
                 raise OSError(f'could not write {path}; is the disk full?')
             runner.visualizer.add_image(f'sample_{i}', panel, step=runner.iter + 1)
-
-    @staticmethod
-    def _model(runner: Any) -> Any:
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -6,9 +6,9 @@ from functools import reduce
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor
 
+from mmrs_ssl.engine.hooks.unwrap import bare_model
 from mmrs_ssl.registry import HOOKS
 
 
@@ -94,6 +94,6 @@ class ScheduleHook(Hook):
         runner.message_hub.update_scalar(f'train/{self.path}', value)
 
     def _owner(self, runner: Any) -> tuple[Any, str]:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         *parents, name = self.path.split('.')
         return reduce(getattr, parents, model), name

@@ -3,8 +3,8 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from mmrs_ssl.engine.hooks.unwrap import bare_model
 from mmrs_ssl.registry import HOOKS
 
 
@@ -14,13 +14,9 @@ class TeacherUpdateHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Tell the model that its teacher is taken care of."""
-        self._model(runner).teacher_is_updated = True
+        bare_model(runner).teacher_is_updated = True
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Update, if this iteration ended with a step of the optimizer."""
         if runner.optim_wrapper.should_update():
-            self._model(runner).update_teacher()
-
-    @staticmethod
-    def _model(runner: Any) -> Any:
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model
+            bare_model(runner).update_teacher()
