@@ -23,6 +23,8 @@ from mmrs_ssl.engine import start_gloo
 _OTHER_KEYS = {
     'auto_scale_lr',
     'custom_imports',
+    'data_preprocessor',
+    'data_root',
     'find_unused_parameters',
     'model_wrapper_cfg',
     'optimizer_wrapper',
@@ -85,14 +87,20 @@ def override(cfg: Config, options: dict[str, Any]) -> None:
     override goes wherever the old value went.
 
     Raises:
-        KeyError: for a first part that neither the config nor the runner knows.
+        KeyError: for a first part that the runner does not know, or a variable whose change would have no effect.
     """
-    known = set(cfg) | set(inspect.signature(Runner.__init__).parameters) | _OTHER_KEYS
+    known = set(inspect.signature(Runner.__init__).parameters) | _OTHER_KEYS
     for option in options:
         first = option.split('.')[0]
-        if first not in known:
-            near = get_close_matches(first, known, n=3) or sorted(set(cfg))
-            raise KeyError(f'--cfg-options {option}: the config has no key {first!r}; did you mean {", ".join(near)}?')
+        if first in known:
+            continue
+        if first in cfg:
+            raise KeyError(
+                f'--cfg-options {option}: {first!r} is a variable of the config file that was copied when the file was '
+                'read; override the place that uses it, e.g. train_dataloader.dataset.pipeline.1.size=...'
+            )
+        near = get_close_matches(first, known, n=3) or sorted(set(cfg) & known)
+        raise KeyError(f'--cfg-options {option}: the config has no key {first!r}; did you mean {", ".join(near)}?')
     if 'data_root' in options and 'data_root' in cfg:
         _replace(cfg._cfg_dict, 'data_root', cfg.data_root, options['data_root'])
     cfg.merge_from_dict(options)
@@ -139,15 +147,16 @@ def set_launcher(cfg: Config, launcher: str) -> None:
 
 def set_precision(cfg: Config, amp: bool) -> None:
     """Turn on mixed precision when asked, and make a mixed-precision config run on the CPU (bfloat16 there)."""
-    wrapper = cfg.optim_wrapper
-    on_gpu = torch.cuda.is_available()
+    wrapper = cfg.get('optim_wrapper')
+    if wrapper is None:
+        raise ValueError('the config has no optim_wrapper: there is nothing to train')
     kind = wrapper.get('type', 'OptimWrapper')
+    kind = (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
     if amp and kind == 'OptimWrapper':
-        wrapper.type = 'AmpOptimWrapper'
-        wrapper.loss_scale = 'dynamic'
+        wrapper.type, wrapper.loss_scale, kind = 'AmpOptimWrapper', 'dynamic', 'AmpOptimWrapper'
     elif amp and 'Amp' not in kind:
         raise ValueError(f'--amp does not know how to change optim_wrapper.type={kind!r}; set an Amp wrapper there')
-    if wrapper.get('type') == 'AmpOptimWrapper' and not on_gpu:
+    if kind == 'AmpOptimWrapper' and not torch.cuda.is_available():
         print('no GPU: mixed precision on the CPU is bfloat16', file=sys.stderr)
         wrapper.type = 'mmrs_ssl.CPUAmpOptimWrapper'
         wrapper.pop('loss_scale', None)

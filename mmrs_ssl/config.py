@@ -19,7 +19,7 @@ def config_root() -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f'mmrs_ssl found no configs in {" or ".join(map(str, candidates))}; reinstall it with "pip install mmrs_ssl"'
+        f'mmrs_ssl found no configs in {" or ".join(map(str, candidates))}; reinstall it from a clone, with "pip install ."'
     )
 
 
@@ -28,7 +28,7 @@ def get_config(name: str) -> Config:
 
     Args:
         name: its path under ``configs/``, with or without ``.py``, or the file name alone where that is unique, e.g.
-            ``'cmid/cmid_resnet50_8xb32-amp-coslr-200e_millionaid-224px'``.
+            ``'cmid/cmid_resnet50_4xb64-amp-coslr-200e_millionaid-224px'``.
 
     Raises:
         FileNotFoundError: if there is no such config; the message lists the nearest names.

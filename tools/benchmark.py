@@ -1,7 +1,7 @@
 """Time full training steps of a pre-training config, or its input pipeline.
 
     python tools/benchmark.py CONFIG                   # the whole step against the bare backbone, in one run
-    python tools/benchmark.py CONFIG --amp             # and bfloat16 (fp16 autocast on a GPU) against float32
+    python tools/benchmark.py CONFIG --amp             # and bfloat16 autocast against float32
     python tools/benchmark.py CONFIG --data            # images per second and core of the input pipeline
 
 The bare compute is what no implementation can leave out: a forward and backward pass of the student's backbone for

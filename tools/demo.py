@@ -5,6 +5,7 @@ python tools/demo.py [--work-dir work_dirs/demo] [--seed 0]
 
 import argparse
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ def parse_args() -> argparse.Namespace:
 
 def write_scenes(images: np.ndarray, folder: Path) -> None:
     """Scenes (N, H, W, 3) as PNGs; their names say nothing about the class."""
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier run's scenes
+    folder.mkdir(parents=True)
     for i, image in enumerate(images):
         if not cv2.imwrite(str(folder / f'scene_{i:04d}.png'), image[..., ::-1]):
             raise OSError(f'could not write {folder}/scene_{i:04d}.png; is the disk full?')

@@ -33,6 +33,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def count_accumulation(cfg: Config) -> None:
+    """Scale the learning rate from the total batch of a step; mmengine forgets what gradients are accumulated over."""
+    scale = cfg.get('auto_scale_lr')
+    if scale is not None and scale.get('enable'):
+        scale.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
+
+
 def resume(cfg: Config, checkpoint: str) -> None:
     """Go on from a checkpoint, or from the work dir's newest (``'auto'``), which a first run does not have yet."""
     automatic = checkpoint == 'auto'
@@ -54,6 +61,7 @@ def main() -> None:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ValueError('--auto-scale-lr: the config names no auto_scale_lr.base_batch_size to scale from')
         cfg.auto_scale_lr.enable = True
+    count_accumulation(cfg)
     if args.resume:
         resume(cfg, args.resume)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)

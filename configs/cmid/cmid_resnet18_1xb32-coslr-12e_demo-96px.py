@@ -38,10 +38,8 @@ param_scheduler = [
 train_cfg = dict(max_epochs=12)
 auto_scale_lr = dict(enable=True)
 custom_hooks = [
-    dict(type='mmrs_ssl.EpochSeedHook'),
-    dict(type='mmrs_ssl.TeacherUpdateHook'),
+    *[h for h in _base_.custom_hooks if h.get('path') != 'teacher.momentum' and h['type'] != 'mmrs_ssl.PictureHook'],
     dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.99, end=1.0),
-    *_base_.custom_hooks[3:-1],
     dict(type='mmrs_ssl.PictureHook', interval=100),
 ]
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=4))

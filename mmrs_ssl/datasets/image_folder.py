@@ -1,10 +1,12 @@
 """All images below a folder, unlabelled."""
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
@@ -48,7 +50,8 @@ class ImageFolder(CustomDataset):
         except RuntimeError as error:  # mmpretrain: "Found 0 files"
             kinds = ' '.join(IMAGE_SUFFIXES + RASTER_SUFFIXES)
             raise FileNotFoundError(f'data_root={data_root!r} holds no image ({kinds}); {hint}') from error
-        # In shared memory, so that all workers count together.
+        self.rank, self.processes = get_dist_info()
+        # In shared memory, so that all workers of this process count together.
         self.unreadable = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
 
     def __getitem__(self, idx: int) -> dict:
@@ -76,11 +79,14 @@ class ImageFolder(CustomDataset):
             return
         self.unreadable[index] = 1
         count, total = int(self.unreadable.sum()), len(self)
-        allowed = min(math.ceil(self.max_unreadable * total), total - 1)
+        # Each training process sees its share of the files and has its share of the allowance.
+        allowed = min(math.ceil(self.max_unreadable * total / self.processes), total - 1)
         if count > allowed:
             raise UnreadableImageError(
                 f'{count} of {total} images are unreadable, more than the {allowed} that max_unreadable='
                 f'{self.max_unreadable} allows; the last one: {error}. Repair or remove them, or raise '
                 'train_dataloader.dataset.max_unreadable'
             ) from error
-        print_log(f'skipped unreadable image {count} (at most {allowed} of {total}): {error}', 'current', 30)
+        # mmengine shows only errors of processes other than the first.
+        level = logging.ERROR if self.rank else logging.WARNING
+        print_log(f'skipped unreadable image {count} (at most {allowed} of {total}): {error}', 'current', level)

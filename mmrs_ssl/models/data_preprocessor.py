@@ -1,4 +1,4 @@
-"""Bring views or modalities of any number of bands to the device and normalise them there."""
+"""Bring views of any number of bands to the device and normalise them there."""
 
 from collections.abc import Sequence
 from typing import Any

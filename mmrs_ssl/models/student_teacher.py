@@ -74,6 +74,11 @@ def check_backbone_fits(module: StudentTeacher, state_dict: dict[str, Tensor], p
     head = f'{prefix}backbone.'
     found = {key: tuple(value.shape) for key, value in state_dict.items() if key.startswith(head)}
     wanted = {head + key: tuple(value.shape) for key, value in module.backbone.state_dict().items()}
+    if not found:
+        raise ValueError(
+            f'no key of this checkpoint starts with {head!r} (it has {", ".join(list(state_dict)[:3])} ...): it is none '
+            'of this project; the file of a backbone alone goes into model.backbone.init_cfg'
+        )
     problems = [f'missing {key}' for key in wanted if key not in found]
     problems += [f'unexpected {key}' for key in found if key not in wanted]
     problems += [f'{key} is {found[key]}, not {size}' for key, size in wanted.items() if found.get(key, size) != size]
@@ -82,6 +87,17 @@ def check_backbone_fits(module: StudentTeacher, state_dict: dict[str, Tensor], p
             f'this checkpoint does not fit the {type(module.backbone).__name__} of the config: {len(problems)} of '
             f'{len(wanted)} backbone entries differ ({"; ".join(problems[:4])}{" ..." if len(problems) > 4 else ""}). '
             'Give the checkpoint of the same backbone (arch, depth, in_channels), or change model.backbone to match it'
+        )
+    own = {prefix + key: tuple(value.shape) for key, value in module.state_dict().items()}
+    other = [
+        f'{key} is {tuple(value.shape)}, not {own[key]}'
+        for key, value in state_dict.items()
+        if key in own and tuple(value.shape) != own[key]
+    ]
+    if other:
+        raise ValueError(
+            f'this checkpoint fits the backbone but not {len(other)} entries of the heads ({"; ".join(other[:4])}): '
+            'give neck, heads and queue the sizes they had, or start from its backbone with model.backbone.init_cfg'
         )
     teacher_head = f'{prefix}teacher.module.'
     if not any(key.startswith(teacher_head) for key in state_dict):

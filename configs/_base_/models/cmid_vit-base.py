@@ -1,5 +1,6 @@
 _base_ = 'cmid_resnet50.py'
 
+# drop path is not part of the method; 0.1 is usual for ViT-B, and off in the teacher
 model = dict(
     backbone=dict(
         _delete_=True,

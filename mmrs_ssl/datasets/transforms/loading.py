@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import rasterio
 from mmcv.transforms import BaseTransform
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmrs_ssl.registry import TRANSFORMS
 
@@ -51,7 +51,10 @@ def read_image(path: str | Path) -> np.ndarray:
     except OSError as error:
         raise UnreadableImageError(f'{path}: {error.strerror or error}') from error
     _refuse_truncated(path, data)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error as error:  # a header that asks for an impossible size
+        raise UnreadableImageError(f'{path}: OpenCV cannot decode it ({" ".join(str(error).split())})') from error
     if image is None:
         raise UnreadableImageError(f'{path}: not an image, or truncated ({len(data)} bytes)')
     if image.ndim == 2:
@@ -66,7 +69,7 @@ def _refuse_truncated(path: str | Path, data: bytes) -> None:
         return
     try:
         Image.open(BytesIO(data)).load()
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableImageError(f'{path}: truncated after {len(data)} bytes ({error})') from error
 
 
@@ -102,6 +105,8 @@ class LoadRaster(BaseTransform):
             )
         else:
             image = np.ascontiguousarray(image[..., self.bands])
+        if image.dtype.kind == 'f' and not np.isfinite(image).all():
+            raise UnreadableImageError(f'{path}: holds NaN or infinite pixels (nodata?); fill them before training')
         results['img'] = image = image.astype(_WIDER.get(image.dtype.name, image.dtype), copy=False)
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results

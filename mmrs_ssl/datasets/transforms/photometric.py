@@ -41,8 +41,13 @@ class Photometric(BaseTransform):
         """The value of white for this image.
 
         Raises:
-            ValueError: if the image is not 8 bits and ``max_value`` was not given.
+            ValueError: if the image is not 8 bits and ``max_value`` was not given, or has negative values.
         """
+        if image.dtype != np.uint8 and image.min() < 0:
+            raise ValueError(
+                f'{type(self).__name__} expects values from 0 to max_value, found {image.min()}: shift the raster, or '
+                'leave this transform out'
+            )
         if self.max_value is not None:
             return self.max_value
         if image.dtype != np.uint8:

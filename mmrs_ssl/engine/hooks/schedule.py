@@ -6,6 +6,7 @@ from functools import reduce
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
 from torch import Tensor
 
 from mmrs_ssl.engine.hooks.unwrap import bare_model
@@ -76,7 +77,12 @@ class ScheduleHook(Hook):
         return SCHEDULES[self.schedule](self.start, self.end, step, self.length or total, **self.options)
 
     def before_train(self, runner: Any) -> None:
-        """Fail at the start if the model has no such attribute."""
+        """Fail at the start if the model has no such attribute, or the training no epochs to count."""
+        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise ValueError(
+                f'ScheduleHook: {self.path} is scheduled by epoch, but an IterBasedTrainLoop has none; set '
+                'by_epoch=False and give length in iterations'
+            )
         owner, name = self._owner(runner)
         if not hasattr(owner, name):
             raise AttributeError(f'ScheduleHook: {type(owner).__name__} has no {name!r} (path={self.path!r})')

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
 
 from mmrs_ssl.registry import HOOKS
 
@@ -17,6 +18,13 @@ class EpochSeedHook(Hook):
     A run resumed at an epoch boundary then draws what the uninterrupted run would have drawn. Every process draws its
     own masks.
     """
+
+    def before_train(self, runner: Any) -> None:
+        """Refuse a loop without epochs, where nothing would be seeded after the start."""
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise ValueError(
+                "EpochSeedHook needs train_cfg.type='EpochBasedTrainLoop'; an IterBasedTrainLoop has no epochs"
+            )
 
     def before_train_epoch(self, runner: Any) -> None:
         """Seed from (seed, epoch, rank)."""

@@ -41,6 +41,11 @@ class PixelReconstructionHead(BaseModule):
             pred, view: (B, bands, H, W); the view is the unmasked, normalised one.
             mask: (B, 1, H, W), True = masked.
         """
+        if pred.shape != view.shape:
+            raise ValueError(
+                f'the reconstruction is {tuple(pred.shape)}, the view {tuple(view.shape)}: set '
+                'model.reconstruction_head.stride to the stride of the last map (16 for ViT, 32 for the others)'
+            )
         pred = pred.float()
         return dict(
             loss_spatial=masked_focal_l1(pred, view, mask),
