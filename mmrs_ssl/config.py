@@ -19,7 +19,7 @@ def config_root() -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f'mmrs_ssl found no configs in {" or ".join(map(str, candidates))}; reinstall it from a clone, with "pip install ."'
+        f'no configs in {" or ".join(map(str, candidates))}; reinstall it with "pip install ." in a clone'
     )
 
 

@@ -62,7 +62,7 @@ def test_config_is_consistent(name):
     ]
     assert size % cfg.model.get('mask_block', 32) == 0
     assert ('amp' in name) == (cfg.optim_wrapper.type == 'AmpOptimWrapper')
-    assert cfg.optim_wrapper.optimizer.lr == 4e-3
+    assert cfg.optim_wrapper.optimizer.lr == (8e-3 if 'demo' in name else 4e-3)
     assert cfg.auto_scale_lr.base_batch_size == 256
     assert cfg.auto_scale_lr.get('enable', False) or devices * batch == 256
     check_schedule(cfg)
@@ -94,13 +94,21 @@ def test_pipeline_makes_two_views(name, scenes):
     assert not torch.equal(*sample['inputs'])
 
 
+def test_byol_model_builds():
+    init_default_scope('mmpretrain')
+    built = MODELS.build(get_config('cmid_resnet50-byol_4xb64-amp-coslr-200e_millionaid-224px').model)
+    assert built.global_head.predictor.fc0.out_features == 512
+    assert built.neck.bn0.num_features == 2048
+
+
 @pytest.mark.parametrize('model', list(WIDTHS))
 def test_model_builds(model):
     """Of every architecture; configs that share one share the base file."""
     names = [name for name in PRETRAINING if f'cmid_{model}_' in name]
     configs = [get_config(name).model for name in names]
-    # the demo shrinks its heads; everything else is the same model
-    assert all(cfg.backbone == configs[0].backbone for cfg in configs)
+    # the demo shrinks its heads and opens its residual branches; everything else is the same model
+    backbones = [{**cfg.backbone, 'zero_init_residual': None} for cfg in configs]
+    assert all(backbone == backbones[0] for backbone in backbones)
     init_default_scope('mmpretrain')
     built = MODELS.build(get_config(next(name for name in names if 'demo' not in name)).model)
     assert built.reconstruction_head.decoder.in_channels == WIDTHS[model]

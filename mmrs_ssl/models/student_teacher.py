@@ -76,7 +76,7 @@ def check_backbone_fits(module: StudentTeacher, state_dict: dict[str, Tensor], p
     wanted = {head + key: tuple(value.shape) for key, value in module.backbone.state_dict().items()}
     if not found:
         raise ValueError(
-            f'no key of this checkpoint starts with {head!r} (it has {", ".join(list(state_dict)[:3])} ...): it is none '
+            f'no key of this checkpoint starts with {head!r} (but {", ".join(list(state_dict)[:3])} ...): it is none '
             'of this project; the file of a backbone alone goes into model.backbone.init_cfg'
         )
     problems = [f'missing {key}' for key in wanted if key not in found]
