@@ -55,7 +55,7 @@ def upsample_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
 
     Finer grids repeat a block's value. On a grid coarser than the blocks a cell takes the value at its centre.
     """
-    return torch.nn.functional.interpolate(mask[:, None].float(), size=tuple(size), mode='nearest').to(mask.dtype)
+    return torch.nn.functional.interpolate(mask[:, None].float(), size=tuple(size), mode='nearest-exact').to(mask.dtype)
 
 
 def fill_with_mean(view: Tensor, mask: Tensor) -> Tensor:
