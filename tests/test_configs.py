@@ -171,6 +171,7 @@ def test_config_trains_two_iterations(name, scenes, tmp_path, monkeypatch):
     assert len(seen) == 2
     assert all(np.isfinite(value) for step in seen for value in step.values())
     assert int(runner.model.teacher.steps) == 2
-    assert int(runner.model.global_head.queue_position) == 8
+    if 'byol' not in name:  # BYOL has no queue
+        assert int(runner.model.global_head.queue_position) == 8
     assert len(list(Path(runner.log_dir).glob('pictures/*.png'))) == 2
     assert 'Traceback' not in log_of(tmp_path)
