@@ -82,8 +82,8 @@ class ColourJitter(Photometric):
 
     Factors are uniform in [1 - x, 1 + x]; the hue turns by a uniform share of the colour circle in [-hue, hue].
 
-    The same distribution as torchvision's ``ColorJitter``, in 8-bit arithmetic with lookup tables. mmpretrain's works on
-    BGR and draws from the global generator.
+    The same distribution as torchvision's ``ColorJitter``, in 8-bit arithmetic with lookup tables.
+    mmpretrain's works on BGR and draws from the global generator.
     """
 
     def __init__(
