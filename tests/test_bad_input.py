@@ -6,13 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import rasterio
 from mmengine.config import Config
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.checkpoint import load_state_dict
 
 from mmrs_ssl.cli import override, set_precision
-from mmrs_ssl.datasets.transforms import LoadRaster, SpectralJitter, UnreadableImageError, read_image
+from mmrs_ssl.datasets.transforms import SpectralJitter, UnreadableImageError, read_image
 from mmrs_ssl.engine.hooks import EpochSeedHook, ScheduleHook
 from tests.conftest import build_cmid, cmid_config, make_batch
 
@@ -24,15 +23,6 @@ def test_a_header_that_asks_for_too_much(tmp_path):
     path.write_bytes(b'\x89PNG\r\n\x1a\n' + header + b'\0\0\0\0IEND\xaeB`\x82')
     with pytest.raises(UnreadableImageError, match=r'huge\.png'):
         read_image(path)
-
-
-@pytest.mark.filterwarnings('ignore')
-def test_nodata_as_nan(tmp_path):
-    path = tmp_path / 'nan.tif'
-    with rasterio.open(path, 'w', driver='GTiff', width=8, height=8, count=1, dtype='float32') as raster:
-        raster.write(np.full((1, 8, 8), np.nan, np.float32))
-    with pytest.raises(UnreadableImageError, match=r'nan\.tif: holds NaN'):
-        LoadRaster(bands=1).transform(dict(img_path=str(path)))
 
 
 def test_negative_values_are_not_clipped_away():

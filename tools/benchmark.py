@@ -2,7 +2,8 @@
 
     python tools/benchmark.py CONFIG                   # the whole step against the bare backbone, in one run
     python tools/benchmark.py CONFIG --amp             # and bfloat16 autocast against float32
-    python tools/benchmark.py CONFIG --data            # images per second and core of the input pipeline
+    python tools/benchmark.py CONFIG --data            # images per second and core of the input pipeline; for windows
+                                                       # of rasters also against bare rasterio, and their memory
 
 The bare compute is what no implementation can leave out: a forward and backward pass of the student's backbone for
 every view and a forward pass of the teacher's, channels-last. Both are timed alternately and compared by their medians,
@@ -10,17 +11,19 @@ so that a busy machine slows both.
 """
 
 import argparse
-import resource
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import cv2
+import numpy as np
+import rasterio
 import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
@@ -30,7 +33,9 @@ from torch import Tensor
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
 from mmrs_ssl.cli import add_config_arguments, clear_errors, keep_freed_memory, read_config
+from mmrs_ssl.datasets import SampleIndex
 from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_scene
+from mmrs_ssl.datasets.synthetic_large import write_large_scene
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
@@ -43,7 +48,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--steps', type=int, default=8, help='timed steps, after two that warm up')
     parser.add_argument('--amp', action='store_true', help='also time mixed precision')
     parser.add_argument('--data', action='store_true', help='time the input pipeline instead of the model')
-    parser.add_argument('--images', help='folder of images to read (default: generated 400 x 400 JPEGs)')
+    parser.add_argument('--images', help='what to read (default: generated 400 x 400 JPEGs, or one large GeoTIFF)')
+    parser.add_argument('--side', type=int, default=30_000, help='pixels a side of the generated GeoTIFF')
     return parser.parse_args()
 
 
@@ -150,7 +156,13 @@ def peak_memory() -> float:
     """Most memory held so far, in GB: of the process, or on the GPU."""
     if DEVICE == 'cuda':
         return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return process_memory('VmHWM')
+
+
+def process_memory(field: str) -> float:
+    """A size from /proc/self/status (Linux) in GB: ``'VmHWM'`` is the peak, ``'VmRSS'`` what is held now."""
+    line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024 / 1e9
 
 
 def make_loader(cfg: Config, args: argparse.Namespace, folder: Path) -> Any:
@@ -169,10 +181,14 @@ def time_data(cfg: Config, args: argparse.Namespace) -> None:
     """Print images per second on one core: reading, decoding, augmentation and packing."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    settings = cfg.train_dataloader.dataset
     with tempfile.TemporaryDirectory() as folder:
+        if settings.type.endswith('SceneDataset'):
+            time_windows(settings, args, folder)
+            return
         if not args.images:
             write_jpegs(Path(folder))
-        dataset = DATASETS.build({**cfg.train_dataloader.dataset, 'data_root': args.images or folder})
+        dataset = DATASETS.build({**settings, 'data_root': args.images or folder})
         for i in range(len(dataset)):  # files into the page cache
             dataset[i]
         rounds = []
@@ -180,6 +196,59 @@ def time_data(cfg: Config, args: argparse.Namespace) -> None:
             rounds.append(seconds(lambda: [dataset[i % len(dataset)] for i in range(200)]))
     source = args.images or 'generated 400 x 400 JPEGs'
     print(f'{Path(args.config).name}: {200 / median(rounds):.0f} images/s on one core ({source}, median of 5 x 200)')
+
+
+def time_windows(settings: Any, args: argparse.Namespace, folder: str, rounds: int = 10, count: int = 200) -> None:
+    """Print the time of the index, windows per second against bare rasterio on the same windows, and memory."""
+    root, source = args.images, args.images
+    if root is None:
+        root, source = f'{folder}/large.tif', f'generated GeoTIFF, {args.side} x {args.side} x 4 uint16'
+        # in a process of its own: its memory is not the loader's
+        writer = get_context('spawn').Process(target=write_large_scene, args=(root, args.side))
+        writer.start()
+        writer.join()
+    settings = {**settings, 'data_root': root, 'max_value': settings.get('max_value') or 10_000, 'cache_dir': folder}
+    start = time.perf_counter()
+    plan = DATASETS.build({**settings, 'pipeline': []})
+    index = time.perf_counter() - start
+    loader, whole = (DATASETS.build({**settings, 'pipeline': settings['pipeline'][:n]}) for n in (1, None))
+    loader[0]  # sets GDAL's block cache, which bare rasterio shares
+    before = reset_peak()
+    files: dict[str, rasterio.DatasetReader] = {}
+    timings: dict[str, list[float]] = dict(loader=[], rasterio=[])
+    for number in range(rounds):
+        indices = [SampleIndex(i % len(plan), number, 0) for i in range(count * number, count * (number + 1))]
+        windows = [(sample['img_path'], sample['window']) for sample in (plan[i] for i in indices)]
+        work: dict[str, Callable[[], Any]] = dict(
+            loader=lambda indices=indices: [loader[i]['img'].shape for i in indices],  # type: ignore[misc]
+            rasterio=lambda windows=windows: [read_bare(files, *w).shape for w in windows],  # type: ignore[misc]
+        )
+        for name in list(work)[:: 1 if number % 2 else -1]:  # who comes second finds the files in the page cache
+            timings[name].append(seconds(work[name]))
+    peak = process_memory('VmHWM')
+    pipeline = seconds(lambda: [whole[SampleIndex(i % len(whole), rounds, 0)] for i in range(count)])
+    own, bare = (count / median(timings[name]) for name in ('loader', 'rasterio'))
+    size = f'{settings["window"]} {settings.get("unit", "pixels")}'
+    print(f'{Path(args.config).name}: {source}; {len(plan)} windows of {size}; index {index:.3f} s, from headers alone')
+    print(f'loading {own:.0f} windows/s on one core, bare rasterio {bare:.0f}: ratio {own / bare:.2f} '
+          f'(median of {rounds} x {count}); whole pipeline {count / pipeline:.0f} windows/s')  # fmt: skip
+    print(
+        f'memory of {rounds * count} windows: {(peak - before) * 1000:.0f} MB beyond the {before * 1000:.0f} MB before'
+    )
+
+
+def read_bare(files: dict[str, rasterio.DatasetReader], path: str, window: Any) -> np.ndarray:
+    """All bands of a window, with rasterio alone."""
+    if path not in files:
+        files[path] = rasterio.open(path)
+    top, left, height, width = window
+    return files[path].read(window=rasterio.windows.Window(left, top, width, height))
+
+
+def reset_peak() -> float:
+    """Forget the peak of the memory so far (Linux); returns what is held now, in GB."""
+    Path('/proc/self/clear_refs').write_text('5')
+    return process_memory('VmRSS')
 
 
 def main() -> None:

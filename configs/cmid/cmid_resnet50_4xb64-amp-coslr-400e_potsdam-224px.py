@@ -1,5 +1,9 @@
-_base_ = 'cmid_resnet50_4xb64-amp-coslr-200e_millionaid-224px.py'
+_base_ = [
+    '../_base_/models/cmid_resnet50.py',
+    '../_base_/datasets/potsdam.py',
+    '../_base_/schedules/cmid_adan_200e.py',
+    '../_base_/default_runtime.py',
+]
 
-data_root = 'data/potsdam/img_dir/train'
-train_dataloader = dict(dataset=dict(data_root=data_root))
+optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')
 train_cfg = dict(max_epochs=400)

@@ -103,15 +103,14 @@ def write_geotiff(
         crs: coordinate reference system.
         nodata: the value that means no data.
         band_names: one name a band.
-        compress: GDAL's name of the compression.
-        tiled: 256-pixel tiles where the picture is at least as large.
+        compress, tiled: GDAL's name of the compression; 256-pixel tiles where the picture is at least as large.
 
     Raises:
         ValueError: if the array has not 2 or 3 dimensions or ``band_names`` are not one a band.
     """
     if array.ndim not in (2, 3):
         raise ValueError(f'array has shape {array.shape}, expected (H, W) or (H, W, bands)')
-    stack = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    stack = np.atleast_3d(array).transpose(2, 0, 1)
     if band_names is not None and len(band_names) != len(stack):
         raise ValueError(f'{len(band_names)} band_names for {len(stack)} bands')
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -120,6 +119,7 @@ def write_geotiff(
     with rasterio.open(
         path, 'w', driver='GTiff', count=count, height=height, width=width, dtype=stack.dtype, crs=crs,
         transform=from_origin(*origin, gsd, gsd), nodata=nodata, compress=compress, **tiling,
+        photometric='rgb' if count == 3 else 'minisblack',  # or GDAL declares the fourth of 8-bit bands alpha
     ) as file:  # fmt: skip
         file.write(stack)
         file.update_tags(DESCRIPTION=NOTICE, AREA_OR_POINT='Area')

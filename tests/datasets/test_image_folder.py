@@ -56,7 +56,7 @@ def warnings(monkeypatch):
         texts.append(text)
         print_log(text, *args, **kwargs)
 
-    monkeypatch.setattr('mmrs_ssl.datasets.image_folder.print_log', record)
+    monkeypatch.setattr('mmrs_ssl.datasets.skipping.print_log', record)
     return texts
 
 
@@ -90,7 +90,7 @@ def test_truncated_image_is_replaced_warned_about_once_and_counted(many, warning
     others = {name_of(dataset[SampleIndex(7, epoch, 1)]) for epoch in range(12)}
     assert len(others) > 4  # not always the same stand-in
     assert '07.png' not in others
-    assert dataset.unreadable.nonzero().tolist() == [[7]]
+    assert dataset.skips.bad.nonzero().tolist() == [[7]]
     assert len(warnings) == 2  # one per data set
     assert all('07.png' in text and 'unreadable image 1 (at most 1 of 20)' in text for text in warnings)
     assert [name_of(dataset[i]) for i in (6, 8)] == ['06.png', '08.png']
@@ -153,14 +153,14 @@ def test_samples_do_not_depend_on_the_number_of_workers(many):
     torch.manual_seed(99)
     for workers in (0, 1, 2):
         assert equal(batches(dataset, workers, epoch=4), reference), workers
-    assert dataset.unreadable.sum() == 1
+    assert dataset.skips.bad.sum() == 1
 
 
 def test_workers_count_unreadable_images_together(many):
     truncate(many / '11.png')
     dataset = ImageFolder(str(many), PIPELINE, max_unreadable=0.1)
     batches(dataset, 2, epoch=0)
-    assert dataset.unreadable.nonzero().flatten().tolist() == [7, 11]
+    assert dataset.skips.bad.nonzero().flatten().tolist() == [7, 11]
     truncate(many / '13.png')
     with pytest.raises(UnreadableImageError, match=r'3 of 20 images are unreadable, more than the 2 '):
         dataset[13]

@@ -146,7 +146,7 @@ def test_wrong_number_of_bands_says_how_to_mend(tmp_path):
     ) as caught:
         LoadRaster(bands=3)(dict(img_path=path))
     assert not isinstance(caught.value, UnreadableImageError)  # a wrong configuration is not a bad file: never skipped
-    with pytest.raises(ValueError, match=r'five\.tif has 5 bands \(0 to 4\), but bands=\[0, 7\]'):
+    with pytest.raises(ValueError, match=r'five\.tif has 5 bands \(0 to 4.*\), but bands=\[0, 7\]'):
         LoadRaster(bands=[0, 7])(dict(img_path=path))
 
 
@@ -405,7 +405,9 @@ def test_spectral_jitter_by_formula(dtype, top, white):
     out = apply(SpectralJitter(0.4, 0.3, prob=1, max_value=white), image, seed=5)
     rng = np.random.default_rng(5)
     rng.random()
-    for band, (g, c) in enumerate(zip(rng.uniform(-1, 1, 13), rng.uniform(-1, 1, 13), strict=True)):
+    of_bands = np.random.default_rng(rng.integers(2**63))
+    for band in range(13):
+        g, c = of_bands.uniform(-1, 1, 2)
         brighter = image[..., band].astype(float) * (1 + 0.4 * g)
         expected = brighter.mean() + (1 + 0.3 * c) * (brighter - brighter.mean())
         expected = expected.clip(0, white or 255)

@@ -1,24 +1,34 @@
 """Transforms: loading, views that remember their source, photometric augmentation."""
 
-from mmrs_ssl.datasets.transforms.loading import LoadRaster, UnreadableImageError, read_image
+from mmrs_ssl.datasets.images import read_image
+from mmrs_ssl.datasets.raster import UnreadableImageError
+from mmrs_ssl.datasets.transforms.geometric import RandomFlip, RandomRotate90
+from mmrs_ssl.datasets.transforms.loading import LoadModalities, LoadRaster, NoDataError
+from mmrs_ssl.datasets.transforms.packing import PackModalities, PackViews
 from mmrs_ssl.datasets.transforms.photometric import (
     ColourJitter,
     RandomBlur,
     RandomGrey,
     RandomNoise,
     RandomSolarise,
-    SpectralJitter,
 )
-from mmrs_ssl.datasets.transforms.views import PackViews, RandomCropResize, ShrinkToSize, Views
+from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
+from mmrs_ssl.datasets.transforms.views import RandomCropResize, ShrinkToSize, Views
 
 __all__ = [
+    'BandDropout',
     'ColourJitter',
+    'LoadModalities',
     'LoadRaster',
+    'NoDataError',
+    'PackModalities',
     'PackViews',
     'RandomBlur',
     'RandomCropResize',
+    'RandomFlip',
     'RandomGrey',
     'RandomNoise',
+    'RandomRotate90',
     'RandomSolarise',
     'ShrinkToSize',
     'SpectralJitter',

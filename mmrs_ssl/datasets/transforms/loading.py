@@ -1,112 +1,267 @@
-"""Read an image file of any number of bands and any type."""
+"""Read images and windows of rasters, of any number of bands and any type."""
 
 from collections.abc import Sequence
-from io import BytesIO
-from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
-import rasterio
 from mmcv.transforms import BaseTransform
-from PIL import Image
 
+from mmrs_ssl.datasets.images import read_image
+from mmrs_ssl.datasets.raster import Header, UnreadableImageError, bands_last, pool
+from mmrs_ssl.datasets.scene_files import IMAGE_SUFFIXES
 from mmrs_ssl.registry import TRANSFORMS
-
-RASTER_SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2')
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.webp')
 
 # OpenCV resizes and blurs none of these types; the values keep their meaning in a wider one.
 _WIDER = dict(
     int8=np.int16, int32=np.float32, uint32=np.float32, int64=np.float32, uint64=np.float32, float16=np.float32
 )
 
-# How a complete file of each kind ends; OpenCV fills what is missing of a truncated one with grey and says nothing.
-_JPEG_END, _PNG_END = b'\xff\xd9', b'IEND\xaeB`\x82'
 
-
-class UnreadableImageError(ValueError):
-    """A file that is missing, truncated or no image; a dataset may pass over it."""
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """Read a whole image.
-
-    Args:
-        path: JPEG, PNG, BMP, PNM or WebP by OpenCV; GeoTIFF, VRT or JPEG 2000 by rasterio.
-
-    Returns:
-        (H, W, C) of the file's own type, bands in the file's order (RGB for photographs).
-
-    Raises:
-        UnreadableImageError: if the file is missing, truncated or no image.
-    """
-    if str(path).lower().endswith(RASTER_SUFFIXES):
-        try:
-            with rasterio.open(path) as raster:
-                return np.ascontiguousarray(raster.read().transpose(1, 2, 0))
-        except rasterio.errors.RasterioError as error:
-            raise UnreadableImageError(f'{path}: not readable as a raster ({error})') from error
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(f'{path}: {error.strerror or error}') from error
-    _refuse_truncated(path, data)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    except cv2.error as error:  # a header that asks for an impossible size
-        raise UnreadableImageError(f'{path}: OpenCV cannot decode it ({" ".join(str(error).split())})') from error
-    if image is None:
-        raise UnreadableImageError(f'{path}: not an image, or truncated ({len(data)} bytes)')
-    if image.ndim == 2:
-        return image[..., None]
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-
-
-def _refuse_truncated(path: str | Path, data: bytes) -> None:
-    """Raise for a JPEG or PNG without its end, unless Pillow, which is strict, can decode all of it."""
-    end = _JPEG_END if data.startswith(b'\xff\xd8') else _PNG_END if data.startswith(b'\x89PNG') else None
-    if end is None or end in data[-64:]:
-        return
-    try:
-        Image.open(BytesIO(data)).load()
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(f'{path}: truncated after {len(data)} bytes ({error})') from error
+class NoDataError(UnreadableImageError):
+    """An image or window with too few valid pixels."""
 
 
 @TRANSFORMS.register_module()
 class LoadRaster(BaseTransform):
-    """Load ``img_path`` into ``img``: (H, W, C) of the file's own type, bands in the file's order.
+    """Load ``img``, (H, W, C), bands in the file's order, of the file's own type unless an option changes it.
+
+    Reads what :class:`mmrs_ssl.SceneDataset` names (a window of a scene, one modality, one or several dates), or else
+    ``img_path``: a file, or a list of files (the two dates of a change detection pipeline), of which ``img`` is then a
+    list. Pixels without data are those the file marks (nodata value, mask or alpha), and what is not finite.
 
     Args:
-        bands: how many bands every image must have (an int), or which to take, by index from 0 in this order.
+        bands: how many bands there must be (int), which to take, by number from 0 or by name, or None for all. The
+            alpha channel of a raster masks the others, unless it is counted or named here (GDAL calls the fourth band
+            of an 8-bit GeoTIFF alpha unless told otherwise).
+        modality: which modality of the scene, where there are several.
+        resampling: for pixels that lie on another grid, and for ``size``: a name of rasterio's ``Resampling``.
+        size: pixels a side of the result; the window's own by default.
+        nodata: value that means no data in files that do not say so (a pixel is empty if all its bands are).
+        fill: what pixels without data become: a value, or ``'mean'`` of the band's other pixels.
+        unscale: apply the file's scale and offset per band; the result is float32.
+        stretch: bring bands to 8 bits. (low, high) per band become 0 and 255; two numbers in [0, 1] are quantiles of
+            the image's own valid pixels instead.
+        height: for surface models: ``'above_minimum'`` subtracts the smallest valid value, ``'colours'`` also maps
+            0 to ``height_limit`` to 8-bit RGB.
+        height_limit: metres that get the last colour.
 
     Raises:
-        UnreadableImageError: if the file is missing, truncated or no image.
+        UnreadableImageError: if a file is missing, truncated or no image.
+        NoDataError: if an image has no valid pixel, a band has none, or less than ``results['max_nodata']`` allows.
         ValueError: if it has other bands than configured.
     """
 
-    def __init__(self, bands: int | Sequence[int] = 3) -> None:
-        self.bands = bands if isinstance(bands, int) else list(bands)
+    def __init__(
+        self,
+        bands: int | Sequence[int | str] | None = 3,
+        modality: str | None = None,
+        resampling: str = 'bilinear',
+        size: int | None = None,
+        nodata: float | None = None,
+        fill: float | Literal['mean'] = 'mean',
+        unscale: bool = False,
+        stretch: Sequence[float] | Sequence[Sequence[float]] | None = None,
+        height: Literal['above_minimum', 'colours'] | None = None,
+        height_limit: float = 50.0,
+    ) -> None:
+        self.bands = bands if isinstance(bands, int) or bands is None else list(bands)
+        self.modality = modality
+        self.resampling = resampling
+        self.size = None if size is None else (size, size)
+        self.nodata = nodata
+        self.fill = fill
+        self.unscale = unscale
+        self.stretch = None if stretch is None else np.asarray(stretch, np.float32)
+        self.height = height
+        self.height_limit = height_limit
+        if height not in (None, 'above_minimum', 'colours'):
+            raise ValueError(f"height={height!r}, expected 'above_minimum', 'colours' or None")
 
     def transform(self, results: dict) -> dict:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
-        path = results['img_path']
-        image = read_image(path)
-        found = image.shape[2]
-        if isinstance(self.bands, int):
-            if found != self.bands:
-                raise ValueError(
-                    f'{path} has {found} bands, but bands={self.bands} is configured; set bands (and the mean and std '
-                    f'of as many) to {found}, or name those to take, e.g. bands={list(range(min(found, self.bands)))}'
-                )
-        elif max(self.bands) >= found:
-            raise ValueError(
-                f'{path} has {found} bands (0 to {found - 1}), but bands={self.bands} is configured; name bands it has'
-            )
-        else:
-            image = np.ascontiguousarray(image[..., self.bands])
-        if image.dtype.kind == 'f' and not np.isfinite(image).all():
-            raise UnreadableImageError(f'{path}: holds NaN or infinite pixels (nodata?); fill them before training')
-        results['img'] = image = image.astype(_WIDER.get(image.dtype.name, image.dtype), copy=False)
-        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        image = self.load(results)
+        first = image[0] if isinstance(image, list) else image
+        results.update(img=image, img_shape=first.shape[:2], ori_shape=first.shape[:2])
         return results
+
+    def load(self, results: dict) -> np.ndarray | list[np.ndarray]:
+        """The image, or a list of images where there are several dates or paths."""
+        if 'layers' in results:
+            sources = results['layers'][self.layer_name(results['layers'])]
+            several = len(sources) > 1
+        else:
+            several = isinstance(results['img_path'], list)
+            sources = [(path,) for path in results['img_path']] if several else [(results['img_path'],)]
+        loaded: dict[tuple, np.ndarray] = {}  # a date may be drawn twice
+        for source in sources:
+            if source not in loaded:
+                loaded[source] = self.load_one(source, results)
+        return [loaded[source] for source in sources] if several else loaded[sources[0]]
+
+    def layer_name(self, layers: dict[str, Any]) -> str:
+        """The modality to read.
+
+        Raises:
+            ValueError: if it is not among the scene's, or not given where there are several.
+        """
+        name = next(iter(layers)) if self.modality is None and len(layers) == 1 else self.modality
+        if name not in layers:
+            raise ValueError(
+                f'LoadRaster(modality={self.modality!r}), but the scene has {", ".join(map(repr, layers))}; name one '
+                'of them, or load all with mmrs_ssl.LoadModalities'
+            )
+        return name
+
+    def load_one(self, files: tuple[str, ...], results: dict) -> np.ndarray:
+        """One image: of one file, or of several that hold a band each."""
+        name, window = files[0], results.get('window')
+        if len(files) == 1 and window is None and name.lower().endswith(IMAGE_SUFFIXES):
+            image = read_image(name)
+            pixels, valid = image[..., self.choose(('',) * image.shape[2], None, name)].transpose(2, 0, 1), None
+        else:
+            parts = [self.read(file, len(files), results) for file in files]
+            pixels = np.concatenate([part[0] for part in parts]) if len(parts) > 1 else parts[0][0]
+            valid = _join_masks(parts)
+        pixels = self.values(pixels, self.valid_pixels(pixels, valid, name, results))
+        return bands_last(pixels.astype(_WIDER.get(pixels.dtype.name, pixels.dtype), copy=False))
+
+    def read(self, file: str, files: int, results: dict) -> tuple[np.ndarray, np.ndarray | None]:
+        """Pixels (C, H, W) of one file and which are valid."""
+        raster = pool().get(file, results.get('grid'), results.get('shape'), self.resampling)
+        bands = self.choose_of(raster.header, file, files)
+        pixels, valid = raster.read(bands, results.get('window'), self.size, self.resampling)
+        if self.unscale:
+            source = raster.source
+            scales, offsets = ([values[band] for band in bands] for values in (source.scales, source.offsets))
+            pixels = pixels * _column(scales) + _column(offsets)
+        return pixels, valid
+
+    def choose_of(self, header: Header, path: str, files: int = 1) -> list[int]:
+        """Numbers (from 0) of the bands to take of a raster, which may be one of several that hold a band each.
+
+        Raises:
+            ValueError: if it does not have them.
+        """
+        if files == 1:
+            return self.choose(header.names, header.alpha, path)
+        if len(header.names) != 1 or self.bands not in (None, files):
+            raise ValueError(
+                f'{path} has {len(header.names)} bands and is one of {files} files with a band each (bands='
+                f'{self.bands}); expected one band a file and bands=None or {files}: choose bands with band_files'
+            )
+        return [0]
+
+    def choose(self, names: Sequence[str], alpha: int | None, path: str) -> list[int]:
+        """Numbers (from 0) of the bands to take of a file with bands of these names, one of them perhaps alpha.
+
+        Raises:
+            ValueError: if the file does not have them.
+        """
+        total = len(names)
+        if self.bands == total:
+            return list(range(total))
+        if self.bands is None or isinstance(self.bands, int):
+            found = [band for band in range(total) if band != alpha]
+            if self.bands not in (None, len(found)):
+                raise ValueError(
+                    f'{path} has {len(found)} bands{"" if alpha is None else " and an alpha channel"}, but bands='
+                    f'{self.bands} is configured; set bands (and the mean and std of as many) to {len(found)}, or name '
+                    f'those to take, e.g. bands={list(range(min(len(found), self.bands or 1)))}'
+                )
+            return found
+        known = {name.lower(): number for number, name in enumerate(names) if name}
+        numbers = [known.get(band.lower(), total) if isinstance(band, str) else band for band in self.bands]
+        if max(numbers) >= total:
+            named = f', named {", ".join(known)}' if known else ''
+            raise ValueError(
+                f'{path} has {total} bands (0 to {total - 1}{named}), but bands={self.bands} is configured; name bands '
+                'it has'
+            )
+        return numbers
+
+    def valid_pixels(self, pixels: np.ndarray, valid: np.ndarray | None, name: str, results: dict) -> np.ndarray | None:
+        """Which pixels hold data, (C, H, W), None for all; refuses images with too few.
+
+        Raises:
+            NoDataError: if a band has no valid pixel or the image more empty ones than ``results['max_nodata']``.
+        """
+        masks = [] if valid is None else [valid]
+        if self.nodata is not None:
+            masks.append(np.broadcast_to((pixels != self.nodata).any(axis=0), pixels.shape))
+        if pixels.dtype.kind == 'f' and not np.isfinite(pixels).all():
+            masks.append(np.isfinite(pixels))
+        if not masks:
+            return None
+        valid = np.logical_and.reduce(masks)
+        share, limit = 1 - float(valid.any(axis=0).mean()), results.get('max_nodata', 1.0)
+        where = f' in window {tuple(results["window"])}' if results.get('window') else ''
+        if share > limit:
+            raise NoDataError(f'{name}: {share:.0%} of the pixels{where} hold no data, more than max_nodata={limit}')
+        empty = [band for band in range(len(pixels)) if not valid[band].any()]
+        if empty:
+            raise NoDataError(f'{name}: band {empty[0]} (from 0) has no valid pixel{where}')
+        return None if valid.all() else valid
+
+    def values(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        """Height, fill and stretch, in this order; (C, H, W)."""
+        if self.height:
+            lowest = pixels.min() if valid is None else pixels[valid].min()
+            pixels = pixels.astype(np.float32) - np.float32(lowest)
+        limits = None if self.stretch is None else self.stretch_limits(pixels, valid)
+        if valid is not None:
+            pixels = pixels.copy() if pixels.flags.writeable else np.array(pixels)
+            for band, mask in zip(pixels, valid, strict=True):
+                band[~mask] = band[mask].mean(dtype=np.float64) if self.fill == 'mean' else self.fill
+        if self.height == 'colours':
+            grey = np.clip(pixels[0] * (255 / self.height_limit), 0, 255).round().astype(np.uint8)
+            return cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS)[..., ::-1].transpose(2, 0, 1)
+        return pixels if limits is None else _to_8_bits(pixels, limits)
+
+    def stretch_limits(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        """What becomes 0 and 255 in every band, (C, 2)."""
+        assert self.stretch is not None
+        if self.stretch.ndim == 1:
+            masks = [...] * len(pixels) if valid is None else valid
+            return np.stack([np.quantile(band[mask], self.stretch) for band, mask in zip(pixels, masks, strict=True)])
+        if len(self.stretch) != len(pixels):
+            raise ValueError(f'stretch has {len(self.stretch)} pairs of limits for {len(pixels)} bands')
+        return self.stretch
+
+
+@TRANSFORMS.register_module()
+class LoadModalities(BaseTransform):
+    """Load several modalities of a scene on one grid: ``img`` is a dict name -> (H, W, C).
+
+    Args:
+        modalities: :class:`LoadRaster`'s options per modality, e.g. ``dict(rgb=dict(bands=3), dsm=dict(bands=1,
+            height='above_minimum'))``.
+    """
+
+    def __init__(self, modalities: dict[str, dict]) -> None:
+        self.loaders = {name: LoadRaster(**{'modality': name, **options}) for name, options in modalities.items()}
+
+    def transform(self, results: dict) -> dict:
+        """Add ``img``, ``img_shape`` and ``ori_shape``."""
+        images = {name: loader.load(results) for name, loader in self.loaders.items()}
+        shape = np.shape(next(iter(images.values())))[:2]
+        results.update(img=images, img_shape=shape, ori_shape=shape)
+        return results
+
+
+def _join_masks(parts: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray | None:
+    if all(valid is None for _, valid in parts):
+        return None
+    return np.concatenate([np.ones(pixels.shape, bool) if valid is None else valid for pixels, valid in parts])
+
+
+def _to_8_bits(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Stretch (C, H, W) between ``limits`` (C, 2) to uint8."""
+    low, high = _column(limits[:, 0]), _column(limits[:, 1])
+    scaled = (pixels.astype(np.float32) - low) * (255 / np.maximum(high - low, 1e-6))
+    return np.clip(scaled, 0, 255).round().astype(np.uint8)
+
+
+def _column(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """A value per band, float32 (C, 1, 1)."""
+    return np.asarray(values, np.float32).reshape(-1, 1, 1)

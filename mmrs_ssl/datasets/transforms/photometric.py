@@ -1,15 +1,18 @@
 """Photometric augmentation of views, on the type the pixels have on disk.
 
 Every transform draws from ``results['rng']``. Those that mean colour need three bands (RGB) and say so; their
-counterpart for any number of bands is :class:`SpectralJitter`.
+counterpart for any number of bands is :class:`SpectralJitter`. The others give a band the same values whatever number
+of bands follows it, and draw as often.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmrs_ssl.datasets.transforms.bands import in_threes
 from mmrs_ssl.registry import TRANSFORMS
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luminance, ITU-R BT.601
@@ -18,30 +21,66 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luminance, ITU-R BT.601
 class Photometric(BaseTransform):
     """Base: with probability ``prob`` replace ``img`` by :meth:`apply` of it.
 
+    Of several modalities (a dict) only one is replaced. For several dates (a list) it is decided once whether to apply
+    the transform, and its parameters are drawn for each date, as if haze and light had changed between them.
+
     Args:
         prob: probability in [0, 1].
-        max_value: the value of white; 255 for 8-bit images, to be given for every other type.
+        max_value: the value of white. Default: 255 for 8-bit images, else the data set's ``max_value``.
+        modality: which one to apply it to, where a sample has several.
+
+    Raises:
+        ValueError: if a sample has several modalities and ``modality`` is none of them, or has only an image.
     """
 
-    def __init__(self, prob: float = 1.0, max_value: float | None = None) -> None:
+    def __init__(self, prob: float = 1.0, max_value: float | None = None, modality: str | None = None) -> None:
         self.prob = prob
         self.max_value = max_value
+        self.modality = modality
 
     def transform(self, results: dict) -> dict:
         """Replace ``img``, or leave the sample as it is."""
+        self.check_modality(results['img'])
         if results['rng'].random() < self.prob:
-            results['img'] = self.apply(results['img'], results['rng'])
+            results['img'] = self.augment(results['img'], results['rng'], results.get('max_value'))
         return results
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The augmented image: same shape (H, W, C) and type."""
+    def augment(self, img: Any, rng: np.random.Generator, max_value: float | None) -> Any:
+        """Apply to an image, to every one of a list, or to this transform's own of a dict, which is copied."""
+        if isinstance(img, list):
+            return [self.augment(member, rng, max_value) for member in img]
+        if isinstance(img, dict):
+            return {**img, self.modality: self.augment(img[self.modality], rng, max_value)}
+        return self.apply(img, rng, max_value)
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
+        """The augmented image: same shape (H, W, C) and type.
+
+        Args:
+            image: (H, W, C), not to be written into.
+            rng: the sample's generator, to be drawn from equally often for any number of bands.
+            max_value: the data set's value of white, if it gives one; see :meth:`white`.
+        """
         raise NotImplementedError
 
-    def white(self, image: np.ndarray) -> float:
+    def check_modality(self, img: Any) -> None:
+        """Raise if ``modality`` does not say which image to augment, or says it of a sample without modalities."""
+        member = img[0] if isinstance(img, list) else img
+        names = list(member) if isinstance(member, dict) else [None]
+        if self.modality not in names:
+            found = f'the modalities {names}' if isinstance(member, dict) else 'one modality without a name'
+            mend = f'set modality to one of them, e.g. {names[0]!r}' if isinstance(member, dict) else 'leave it out'
+            raise ValueError(f'{type(self).__name__}(modality={self.modality!r}), but the sample has {found}: {mend}')
+
+    def white(self, image: np.ndarray, max_value: float | None) -> float:
         """The value of white for this image.
 
+        Args:
+            image: (H, W, C).
+            max_value: the data set's, for an image that is not 8 bits and a transform without one of its own.
+
         Raises:
-            ValueError: if the image is not 8 bits and ``max_value`` was not given, or has negative values.
+            ValueError: if the image is not 8 bits and neither is given, or has negative values.
         """
         if image.dtype != np.uint8 and image.min() < 0:
             raise ValueError(
@@ -50,12 +89,14 @@ class Photometric(BaseTransform):
             )
         if self.max_value is not None:
             return self.max_value
-        if image.dtype != np.uint8:
+        if image.dtype == np.uint8:
+            return 255.0
+        if max_value is None:
             raise ValueError(
-                f'{type(self).__name__} on {image.dtype} needs max_value, the value that counts as white '
-                '(e.g. 10000 for Sentinel-2 reflectance); only 8-bit images have a natural one'
+                f'{type(self).__name__} on {image.dtype} needs max_value, the value that counts as white (e.g. 10000 '
+                'for Sentinel-2 reflectance), from the data set or its own; only 8-bit images have a natural one'
             )
-        return 255.0
+        return max_value
 
     def need_rgb(self, image: np.ndarray) -> None:
         """Raise for anything but 8-bit RGB."""
@@ -93,11 +134,12 @@ class ColourJitter(Photometric):
         saturation: float = 0.2,
         hue: float = 0.1,
         prob: float = 0.8,
+        modality: str | None = None,
     ) -> None:
-        super().__init__(prob)
+        super().__init__(prob, modality=modality)
         self.strengths = (brightness, contrast, saturation, hue)
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
         """Jitter (H, W, 3) uint8."""
         self.need_rgb(image)
         low = [1 - s for s in self.strengths[:3]] + [-self.strengths[3]]
@@ -126,30 +168,6 @@ def turn_hue(image: np.ndarray, turn: float) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class SpectralJitter(Photometric):
-    """Brightness and contrast per band, for any number of bands and any type.
-
-    Each band gets its own gain in [1 - brightness, 1 + brightness] and contrast around its mean in
-    [1 - contrast, 1 + contrast]: the N-band counterpart of :class:`ColourJitter`.
-    """
-
-    def __init__(
-        self, brightness: float = 0.4, contrast: float = 0.4, prob: float = 0.8, max_value: float | None = None
-    ) -> None:
-        super().__init__(prob, max_value)
-        self.brightness = brightness
-        self.contrast = contrast
-
-    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Jitter (H, W, C)."""
-        bands = image.shape[2]
-        gain = 1 + self.brightness * rng.uniform(-1, 1, bands)
-        contrast = 1 + self.contrast * rng.uniform(-1, 1, bands)
-        mean = image.mean(axis=(0, 1)) * gain
-        return affine(image, gain * contrast, mean * (1 - contrast), self.white(image))
-
-
-@TRANSFORMS.register_module()
 class RandomBlur(Photometric):
     """Gaussian blur with an odd kernel of random width and a random sigma, for any number of bands.
 
@@ -158,15 +176,22 @@ class RandomBlur(Photometric):
         sigma: range of the standard deviation in pixels.
     """
 
-    def __init__(self, kernel: Sequence[int] = (3, 7), sigma: Sequence[float] = (0.1, 2.0), prob: float = 1.0) -> None:
-        super().__init__(prob)
+    def __init__(
+        self,
+        kernel: Sequence[int] = (3, 7),
+        sigma: Sequence[float] = (0.1, 2.0),
+        prob: float = 1.0,
+        modality: str | None = None,
+    ) -> None:
+        super().__init__(prob, modality=modality)
         self.kernel = kernel
         self.sigma = sigma
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
         """Blur (H, W, C)."""
         width = int(rng.integers(self.kernel[0] // 2, self.kernel[1] // 2 + 1)) * 2 + 1
-        return cv2.GaussianBlur(image, (width, width), rng.uniform(self.sigma[0], self.sigma[1])).reshape(image.shape)
+        sigma = rng.uniform(self.sigma[0], self.sigma[1])
+        return in_threes(lambda bands: cv2.GaussianBlur(bands, (width, width), sigma), image)
 
 
 @TRANSFORMS.register_module()
@@ -177,36 +202,53 @@ class RandomNoise(Photometric):
         variance: range of the variance on the 0-255 scale; ``max_value`` brings it to the raster's own.
     """
 
-    def __init__(self, variance: Sequence[float] = (10, 50), prob: float = 0.6, max_value: float | None = None) -> None:
-        super().__init__(prob, max_value)
+    def __init__(
+        self,
+        variance: Sequence[float] = (10, 50),
+        prob: float = 0.6,
+        max_value: float | None = None,
+        modality: str | None = None,
+    ) -> None:
+        super().__init__(prob, max_value, modality)
         self.variance = variance
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
         """Add noise to (H, W, C)."""
-        white = self.white(image)
+        white = self.white(image, max_value)
         sigma = float(rng.uniform(self.variance[0], self.variance[1]) ** 0.5 * white / 255)
-        zero = np.zeros(1)
-        cv2.setRNGSeed(int(rng.integers(2**31)))  # OpenCV's generator is three times as fast as numpy's
+        cv2.setRNGSeed(int(rng.integers(2**31)))
         if image.dtype == np.uint8:
-            noise = cv2.randn(np.empty((image.shape[0], image[0].size), np.int16), zero, np.array([sigma]))
-            flat = np.ascontiguousarray(image).reshape(noise.shape)
-            return cv2.add(flat, noise, dtype=cv2.CV_8U).reshape(image.shape)
-        noise = cv2.randn(np.empty((image.shape[0], image[0].size), np.float32), zero, np.array([sigma]))
-        noisy = np.clip(image + noise.reshape(image.shape), 0, white)
+            noise = draw_noise(image.shape, sigma, np.int16)
+            flat = np.ascontiguousarray(image).reshape(len(image), -1)
+            return cv2.add(flat, noise.reshape(flat.shape), dtype=cv2.CV_8U).reshape(image.shape)
+        noisy = np.clip(image + draw_noise(image.shape, sigma, np.float32), 0, white)
         return (noisy.round() if np.issubdtype(image.dtype, np.integer) else noisy).astype(image.dtype)
+
+
+def draw_noise(shape: tuple[int, int, int], sigma: float, dtype: type) -> np.ndarray:
+    """Gaussian noise (H, W, C) from OpenCV's generator, three times as fast as numpy's, band after band."""
+    height, width, bands = shape
+    planes = [cv2.randn(np.empty((height, width), dtype), np.zeros(1), np.array([sigma])) for _ in range(bands)]
+    return cv2.merge(planes).reshape(shape)
 
 
 @TRANSFORMS.register_module()
 class RandomSolarise(Photometric):
     """Invert values at or above ``threshold`` (a share of white), for any number of bands."""
 
-    def __init__(self, threshold: float = 128 / 255, prob: float = 0.2, max_value: float | None = None) -> None:
-        super().__init__(prob, max_value)
+    def __init__(
+        self,
+        threshold: float = 128 / 255,
+        prob: float = 0.2,
+        max_value: float | None = None,
+        modality: str | None = None,
+    ) -> None:
+        super().__init__(prob, max_value, modality)
         self.threshold = threshold
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
         """Solarise (H, W, C)."""
-        white = self.white(image)
+        white = self.white(image, max_value)
         if image.dtype == np.uint8:
             levels = np.arange(256)
             table = np.where(levels < self.threshold * white, levels, white - levels).clip(0, 255).astype(np.uint8)
@@ -218,10 +260,10 @@ class RandomSolarise(Photometric):
 class RandomGrey(Photometric):
     """Replace 8-bit RGB by its luminance in all three bands."""
 
-    def __init__(self, prob: float = 0.2) -> None:
-        super().__init__(prob)
+    def __init__(self, prob: float = 0.2, modality: str | None = None) -> None:
+        super().__init__(prob, modality=modality)
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
         """Make (H, W, 3) uint8 grey."""
         self.need_rgb(image)
         return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

@@ -5,22 +5,24 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform, Compose
-from mmpretrain.structures import DataSample
 
+from mmrs_ssl.datasets.transforms.bands import in_threes
+from mmrs_ssl.datasets.transforms.geometric import common_size, map_images
 from mmrs_ssl.registry import TRANSFORMS
 
 INTERPOLATION = dict(nearest=cv2.INTER_NEAREST, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, area=cv2.INTER_AREA)
 
 
-def resize(image: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
-    """Resize (H, W, C) to (height, width) with OpenCV; C is kept, also where it is 1 or above 4."""
-    if interpolation == cv2.INTER_AREA and image.shape[2] > 4:  # OpenCV averages at most four bands at once
-        parts = [image[..., i : i + 4] for i in range(0, image.shape[2], 4)]
-        return np.concatenate([resize(part, size, interpolation) for part in parts], axis=2)
-    resized = cv2.resize(image, size[::-1], interpolation=interpolation)
-    return resized[..., None] if resized.ndim == 2 else resized
+def resize(image: np.ndarray, size: tuple[int, int], interpolation: int, mirror: bool = False) -> np.ndarray:
+    """Resize (H, W, C) to (height, width) with OpenCV and mirror it left-right if asked, for any number of bands."""
+
+    def function(bands: np.ndarray) -> np.ndarray:
+        bands = cv2.resize(bands, size[::-1], interpolation=interpolation)
+        # Not numpy's view with a negative stride, which OpenCV would copy slowly in every later step.
+        return cv2.flip(bands, 1) if mirror else bands
+
+    return in_threes(function, image)
 
 
 def draw_crop(
@@ -51,7 +53,10 @@ def draw_crop(
 
 @TRANSFORMS.register_module()
 class ShrinkToSize(BaseTransform):
-    """Resize ``img`` to ``size`` x ``size`` pixels when either side is larger; a smaller image stays as it is."""
+    """Resize ``img`` to ``size`` x ``size`` pixels when either side is larger; a smaller image stays as it is.
+
+    ``img`` is an image, a list of dates or a dict of modalities, all of one size.
+    """
 
     def __init__(self, size: int, interpolation: str = 'bilinear') -> None:
         self.size = size
@@ -59,9 +64,10 @@ class ShrinkToSize(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Replace ``img`` and ``img_shape``."""
-        if max(results['img'].shape[:2]) > self.size:
-            results['img'] = resize(results['img'], (self.size, self.size), self.interpolation)
-            results['img_shape'] = results['img'].shape[:2]
+        if max(common_size(results)) > self.size:
+            size = (self.size, self.size)
+            results['img'] = map_images(results['img'], lambda image: resize(image, size, self.interpolation))
+            results['img_shape'] = size
         return results
 
 
@@ -69,8 +75,8 @@ class ShrinkToSize(BaseTransform):
 class RandomCropResize(BaseTransform):
     """Random resized crop and horizontal flip, for any number of bands, that records its source.
 
-    Adds ``box`` (top, left, height, width in pixels of the image it was given) and ``flip``. Draws from
-    ``results['rng']``.
+    Of several dates (a list) or modalities (a dict) on one grid, all get the same crop and flip. Adds ``box`` (top,
+    left, height, width in pixels of the image it was given) and ``flip``. Draws from ``results['rng']``.
 
     Args:
         size: side of the result in pixels.
@@ -78,6 +84,10 @@ class RandomCropResize(BaseTransform):
         ratio: range of its width / height.
         flip_prob: probability of mirroring left-right.
         interpolation: ``'nearest'``, ``'bilinear'``, ``'bicubic'`` or ``'area'``.
+        prob: probability of cropping; otherwise the box is the whole image, only resized (and perhaps mirrored).
+
+    Raises:
+        ValueError: if dates or modalities differ in size.
 
     mmpretrain's ``RandomResizedCrop`` draws the same boxes but does not keep them.
     """
@@ -89,34 +99,48 @@ class RandomCropResize(BaseTransform):
         ratio: Sequence[float] = (3 / 4, 4 / 3),
         flip_prob: float = 0.5,
         interpolation: str = 'bilinear',
+        prob: float = 1.0,
     ) -> None:
         self.size = size
         self.scale = scale
         self.ratio = ratio
         self.flip_prob = flip_prob
         self.interpolation = INTERPOLATION[interpolation]
+        self.prob = prob
 
     def transform(self, results: dict) -> dict:
         """Replace ``img``; add ``box`` and ``flip``."""
-        rng, image = results['rng'], results['img']
-        top, left, height, width = draw_crop(rng, image.shape[0], image.shape[1], self.scale, self.ratio)
-        image = resize(image[top : top + height, left : left + width], (self.size, self.size), self.interpolation)
+        rng = results['rng']
+        box = (0, 0, *common_size(results))
+        if self.prob == 1 or rng.random() < self.prob:
+            box = draw_crop(rng, box[2], box[3], self.scale, self.ratio)
         flip = bool(rng.random() < self.flip_prob)
-        if flip:
-            image = image[:, ::-1]
-        results.update(img=image, img_shape=image.shape[:2], box=(top, left, height, width), flip=flip)
+        img = map_images(results['img'], lambda image: self.cut(image, box, flip))
+        results.update(img=img, img_shape=(self.size, self.size), box=box, flip=flip)
         return results
+
+    def cut(self, image: np.ndarray, box: tuple[int, int, int, int], flip: bool) -> np.ndarray:
+        """The box of (H, W, C), resized to (size, size, C) and perhaps mirrored."""
+        top, left, height, width = box
+        crop = image[top : top + height, left : left + width]
+        return resize(crop, (self.size, self.size), self.interpolation, mirror=flip)
 
 
 @TRANSFORMS.register_module()
 class Views(BaseTransform):
-    """Make several views of one image, each by a pipeline of its own.
+    """Make several views of one sample, each by a pipeline of its own.
 
     Unlike mmpretrain's ``MultiView`` the image is not copied per view (no transform here writes into its input) and the
     views' boxes and flips are kept.
 
+    Of one image, or several modalities (a dict), every view is made. Of several dates (a list) each view is made of its
+    own, in order; they lie on one grid, so that boxes of different dates can be compared.
+
     Args:
         views: one list of transforms per view; each must contain one that sets ``box`` and ``flip``.
+
+    Raises:
+        ValueError: if there are other than one date per view, or dates differ in size.
     """
 
     def __init__(self, views: list[list[dict]]) -> None:
@@ -124,25 +148,22 @@ class Views(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Replace ``img`` by the list of views; add ``boxes`` (V, 4) and ``flips`` (V,)."""
-        made = [view(dict(results)) for view in self.views]
+        sources = self.sources(results)
+        made = [view(dict(results, img=image)) for view, image in zip(self.views, sources, strict=True)]
         results['img'] = [view['img'] for view in made]
         results['boxes'] = np.array([view['box'] for view in made], np.float32)
         results['flips'] = np.array([view['flip'] for view in made])
         return results
 
-
-@TRANSFORMS.register_module()
-class PackViews(BaseTransform):
-    """Turn views into ``inputs``, a list of tensors (C, H, W) of the image's own type, and ``data_samples``.
-
-    The sample carries ``boxes`` (V, 4) float32 in pixels, ``flips`` (V,) boolean, and ``img_path`` and ``sample_idx``.
-    Pixels stay as they are on disk (8 bits travel as 8 bits); the data preprocessor normalises on the device.
-    """
-
-    def transform(self, results: dict) -> dict:
-        """Pack."""
-        sample = DataSample(metainfo=dict(img_path=results.get('img_path'), sample_idx=results.get('sample_idx')))
-        sample.boxes = torch.from_numpy(results['boxes'])
-        sample.flips = torch.from_numpy(results['flips'])
-        inputs = [torch.from_numpy(np.ascontiguousarray(view.transpose(2, 0, 1))) for view in results['img']]
-        return dict(inputs=inputs, data_samples=sample)
+    def sources(self, results: dict) -> list:
+        """What each view is made of."""
+        img, count = results['img'], len(self.views)
+        if not isinstance(img, list):
+            return [img] * count
+        if len(img) != count:
+            raise ValueError(
+                f'{results.get("img_path")}: {len(img)} dates for {count} views; give the data set dates={count}, or '
+                f'Views {len(img)} views'
+            )
+        common_size(results)
+        return img

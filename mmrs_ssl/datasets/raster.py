@@ -1,0 +1,250 @@
+"""Windows of rasters by rasterio: headers, a bounded cache of open files, and several rasters on one grid."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.env import set_gdal_config
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window as RasterWindow
+
+MAX_OPEN = 16
+CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the memory, in every worker
+_MERGED = ('uint8', 'uint16', 'int16', 'float32', 'float64')
+_ALIGNED = 0.01  # pixels; a raster whose pixels lie this close to the grid's is read without resampling
+
+
+class UnreadableImageError(ValueError):
+    """A file that is missing, truncated or no image; a dataset may pass over it."""
+
+
+class Window(NamedTuple):
+    """A part of a grid, in its pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Grid(NamedTuple):
+    """Where pixels lie on the ground; ``crs`` is WKT and may be empty (unknown), ``transform`` is row-major (a-f)."""
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+
+
+class Header(NamedTuple):
+    """What a raster says of itself without a pixel being read: a name per band, and which one is its alpha channel."""
+
+    grid: Grid
+    height: int
+    width: int
+    names: tuple[str, ...]
+    alpha: int | None
+    dtype: str
+
+    @property
+    def georeferenced(self) -> bool:
+        """Whether the pixels have a place on the ground."""
+        return Affine(*self.grid.transform) != Affine.identity()
+
+
+def read_header(path: str) -> Header:
+    """The header of a raster.
+
+    Raises:
+        UnreadableImageError: if it cannot be opened.
+    """
+    with open_raster(path) as raster:
+        return _header_of(raster)
+
+
+def open_raster(path: str) -> rasterio.DatasetReader:
+    """Open a raster.
+
+    Raises:
+        UnreadableImageError: if it cannot be opened.
+    """
+    try:
+        return rasterio.open(path)
+    except rasterio.errors.RasterioError as error:
+        raise UnreadableImageError(f'{path}: not readable as a raster ({error})') from error
+
+
+def _header_of(raster: rasterio.DatasetReader) -> Header:
+    colours = list(raster.colorinterp)
+    return Header(
+        Grid(raster.crs.to_wkt() if raster.crs else '', tuple(raster.transform)[:6]),
+        raster.height,
+        raster.width,
+        tuple(name or '' for name in raster.descriptions),
+        colours.index(ColorInterp.alpha) if ColorInterp.alpha in colours else None,
+        raster.dtypes[0],
+    )
+
+
+class OpenRaster:
+    """An open raster, warped onto a grid if its pixels do not lie on it, and what reading a window of it needs."""
+
+    def __init__(
+        self,
+        path: str,
+        grid: Grid | None = None,
+        shape: tuple[int, int] | None = None,
+        resampling: str = 'bilinear',
+    ) -> None:
+        self.path = path
+        self.raster = self.source = open_raster(path)
+        self.header = _header_of(self.source)
+        self.offset = (0, 0)
+        if grid is not None:
+            offset = aligned_offset(self.header.grid, grid)
+            if offset is None:
+                self.raster = self._warped(grid, shape, resampling)
+            else:
+                self.offset = offset
+        flags = [flags for i, flags in enumerate(self.source.mask_flag_enums) if i != self.header.alpha]
+        self.by_value = all(flag == [MaskFlags.nodata] for flag in flags)
+        self.by_mask = not self.by_value and any(
+            MaskFlags.alpha not in flag and flag != [MaskFlags.all_valid] for flag in flags
+        )
+
+    def _warped(self, grid: Grid, shape: tuple[int, int] | None, resampling: str) -> WarpedVRT:
+        # Two rasters without a CRS that lie in the same unknown one: any will do, as none is converted.
+        crs, own = (grid.crs, None) if grid.crs else ('EPSG:3857', 'EPSG:3857')
+        height, width = shape or (self.source.height, self.source.width)
+        return WarpedVRT(
+            self.source,
+            src_crs=own,
+            crs=crs,
+            transform=Affine(*grid.transform),
+            height=height,
+            width=width,
+            resampling=Resampling[resampling],
+            add_alpha=self.header.alpha is None,  # marks what lies outside of the raster
+            UNIFIED_SRC_NODATA='YES',  # a pixel is empty when all its bands are
+        )
+
+    def read(
+        self,
+        bands: Sequence[int],
+        window: Window | None = None,
+        size: tuple[int, int] | None = None,
+        resampling: str = 'bilinear',
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Pixels (C, H, W) of a window of the grid, and which are valid, (C, H, W) bool, or None for all.
+
+        Args:
+            bands: numbers from 0, alpha not counted.
+            window: in pixels of the grid, inside the raster; None for all of it.
+            size: height and width to resample to (from overviews where there are some), or None.
+            resampling: name of rasterio's ``Resampling``.
+
+        Raises:
+            UnreadableImageError: if the window cannot be read.
+        """
+        part = None
+        if window is not None:
+            part = RasterWindow(window.left + self.offset[1], window.top + self.offset[0], window.width, window.height)
+        alpha = self._alpha_for(bands)
+        numbers = [band + 1 for band in bands] + ([] if alpha is None else [alpha + 1])
+        shape = None if size is None else (len(numbers), *size)
+        try:
+            pixels = self.raster.read(numbers, window=part, out_shape=shape, resampling=Resampling[resampling])
+            if alpha is not None:  # read with the pixels: a warped raster's masks do not know of it
+                return pixels[:-1], np.broadcast_to(pixels[-1:] > 0, pixels[:-1].shape)
+            if self.by_value:
+                return pixels, _differs(pixels, [self.source.nodatavals[band] for band in bands])
+            if self.by_mask:
+                return pixels, self.raster.read_masks(numbers, window=part, out_shape=shape) > 0
+            return pixels, None
+        except rasterio.errors.RasterioError as error:
+            where = '' if window is None else f' in window {tuple(window)}'
+            raise UnreadableImageError(f'{self.path}: cannot be read{where} ({error})') from error
+
+    def _alpha_for(self, bands: Sequence[int]) -> int | None:
+        """The band (from 0) that masks the others: the one added when warping, or the file's own if it is no data."""
+        if self.raster.count > self.source.count:
+            return self.source.count
+        return None if self.header.alpha in bands else self.header.alpha
+
+    def close(self) -> None:
+        """Close the files."""
+        if self.raster is not self.source:
+            self.raster.close()
+        self.source.close()
+
+
+def bands_last(pixels: np.ndarray) -> np.ndarray:
+    """(C, H, W) as contiguous (H, W, C)."""
+    if pixels.dtype.name in _MERGED and 1 < len(pixels) <= 32:
+        return cv2.merge(list(pixels))  # several times as fast as numpy's copy
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+
+
+def _differs(pixels: np.ndarray, nodata: Sequence[float]) -> np.ndarray:
+    if len(set(nodata)) == 1:
+        return pixels != nodata[0]  # NaN is unequal to all: such pixels are found as not finite
+    return pixels != np.array(nodata).reshape(-1, 1, 1)
+
+
+def aligned_offset(raster: Grid, grid: Grid) -> tuple[int, int] | None:
+    """Rows and columns from the raster's corner to the grid's, if every pixel of one is a pixel of the other.
+
+    Returns:
+        (rows, columns) to add to a position on the grid, or None where the raster has to be resampled.
+    """
+    if raster == grid:
+        return 0, 0
+    if raster.crs != grid.crs and CRS.from_user_input(raster.crs or None) != CRS.from_user_input(grid.crs or None):
+        return None
+    step = ~Affine(*raster.transform) @ Affine(*grid.transform)
+    if max(abs(step.a - 1), abs(step.e - 1), abs(step.b), abs(step.d)) > 1e-6:
+        return None
+    rows, columns = round(step.f), round(step.c)
+    return (rows, columns) if max(abs(step.f - rows), abs(step.c - columns)) < _ALIGNED else None
+
+
+class RasterPool:
+    """Files that stay open between reads, the least recently used closed first.
+
+    Every process has its own: GDAL's handles do not survive a fork.
+    """
+
+    def __init__(self, max_open: int = MAX_OPEN) -> None:
+        self.max_open = max_open
+        self.open: OrderedDict[tuple, OpenRaster] = OrderedDict()
+        set_gdal_config('GDAL_CACHEMAX', CACHE_BYTES)
+
+    def get(
+        self, path: str, grid: Grid | None = None, shape: tuple[int, int] | None = None, resampling: str = 'bilinear'
+    ) -> OpenRaster:
+        """The raster, opened if need be; on a ``grid`` of ``shape`` (height, width) if one is given."""
+        key = (path, grid, shape, resampling if grid else None)
+        if key in self.open:
+            self.open.move_to_end(key)
+            return self.open[key]
+        while len(self.open) >= self.max_open:
+            self.open.popitem(last=False)[1].close()
+        self.open[key] = OpenRaster(path, grid, shape, resampling)
+        return self.open[key]
+
+
+_pools: dict[int, RasterPool] = {}
+
+
+def pool() -> RasterPool:
+    """This process's pool."""
+    process = os.getpid()
+    if process not in _pools:
+        _pools.clear()  # of the process this one was forked from
+        _pools[process] = RasterPool()
+    return _pools[process]

@@ -1,0 +1,95 @@
+"""Find, open and read rasters that may be larger than memory."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from mmrs_ssl.datasets import raster
+from mmrs_ssl.datasets.raster import UnreadableImageError
+from mmrs_ssl.datasets.scene_files import find_rasters
+
+_PNG_END = b'IEND'
+
+
+def find_all(sources: Iterable[str | Path]) -> list[Path]:
+    """All rasters of several folders, files and glob patterns, each once.
+
+    Raises:
+        FileNotFoundError: if there is none in one of them.
+    """
+    paths: dict[Path, Path] = {}
+    for source in sources:
+        try:
+            paths |= {path.resolve(): path for path in find_rasters(source)}
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'{source}: no raster there; give a folder, a file or a glob pattern') from error
+    return list(paths.values())
+
+
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """Turn what GDAL raises while it reads a file into :class:`UnreadableImageError`, which names the file."""
+    try:
+        yield
+    except (RasterioError, OSError) as error:
+        raise UnreadableImageError(f'{path}: {" ".join(str(error.__cause__ or error).split())}') from error
+
+
+def open_raster(path: Path) -> DatasetReader:
+    """Open a raster or picture to read; one without a position is as good as any.
+
+    Raises:
+        UnreadableImageError: if it is none, or a truncated PNG, which GDAL would fill up without a word.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        opened = raster.open_raster(str(path))
+    if opened.count == 0:
+        raise UnreadableImageError(f'{path}: holds no band')
+    if opened.driver == 'PNG':
+        with path.open('rb') as file:
+            file.seek(max(0, path.stat().st_size - 1024))
+            if _PNG_END not in file.read():
+                raise UnreadableImageError(f'{path}: truncated')
+    return opened
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows that cover a raster, row by row: those of ``shape`` pixels, cut at the right and lower edge."""
+
+    size: tuple[int, int]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of_blocks(cls, size: tuple[int, int], block: tuple[int, int], pixels: int) -> Windows:
+        """Windows of whole blocks, with about ``pixels`` pixels each.
+
+        Where a single block has more than four times as many, windows are parts of it: slower, but bounded.
+        """
+        (height, width), rows, columns = size, min(block[0], size[0]), min(block[1], size[1])
+        if columns < width:
+            columns = min(width, max(1, math.isqrt(pixels) // columns) * columns)
+        rows = min(height, max(1, pixels // columns // rows) * rows)
+        return cls(size, (rows, columns) if rows * columns <= 4 * pixels else (max(1, pixels // columns), columns))
+
+    @property
+    def _across(self) -> int:
+        return math.ceil(self.size[1] / self.shape[1])
+
+    def __len__(self) -> int:
+        return math.ceil(self.size[0] / self.shape[0]) * self._across
+
+    def __getitem__(self, number: int) -> Window:
+        row, column = divmod(number, self._across)
+        top, left = row * self.shape[0], column * self.shape[1]
+        return Window(left, top, min(self.shape[1], self.size[1] - left), min(self.shape[0], self.size[0] - top))

@@ -1,0 +1,94 @@
+"""Augmentation of single bands: draws and results of a band do not depend on how many bands follow it."""
+
+from typing import Literal
+
+import numpy as np
+
+from mmrs_ssl.datasets.transforms.bands import band_draws, band_means
+from mmrs_ssl.datasets.transforms.photometric import Photometric, affine
+from mmrs_ssl.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class SpectralJitter(Photometric):
+    """Brightness and contrast per band, for any number of bands and any type.
+
+    Each band gets its own gain in [1 - brightness, 1 + brightness] and contrast around its mean in
+    [1 - contrast, 1 + contrast]: the N-band counterpart of :class:`ColourJitter`.
+    """
+
+    def __init__(
+        self,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        prob: float = 0.8,
+        max_value: float | None = None,
+        modality: str | None = None,
+    ) -> None:
+        super().__init__(prob, max_value, modality)
+        self.brightness = brightness
+        self.contrast = contrast
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
+        """Jitter (H, W, C)."""
+        shares = 2 * band_draws(rng, image.shape[2], 2) - 1  # (C, 2) in [-1, 1)
+        gain = 1 + self.brightness * shares[:, 0]
+        contrast = 1 + self.contrast * shares[:, 1]
+        mean = band_means(image) * gain
+        return affine(image, gain * contrast, mean * (1 - contrast), self.white(image, max_value))
+
+
+@TRANSFORMS.register_module()
+class BandDropout(Photometric):
+    """Fill some bands with one value each, so that no band can be relied upon; never all of them.
+
+    Every band is dropped with probability ``band_prob``, independently of the others. Where that would be all of them,
+    the one nearest to being kept stays. This is the one case in which a band's fate depends on the other bands: if all
+    bands of a 3-band image are drawn to be dropped (probability ``band_prob ** 3``) one of them stays, whereas a
+    13-band image that keeps another band loses all three. An image of one band is never changed.
+
+    Args:
+        band_prob: probability of dropping a band, in [0, 1].
+        fill: ``'mean'`` of the band in this image, or a number.
+        prob: probability in [0, 1] of dropping bands from a sample at all.
+        modality: which one to apply it to, where a sample has several.
+
+    Raises:
+        ValueError: if ``fill`` is beyond the range of an integer raster's type.
+    """
+
+    def __init__(
+        self,
+        band_prob: float = 0.2,
+        fill: float | Literal['mean'] = 'mean',
+        prob: float = 0.5,
+        modality: str | None = None,
+    ) -> None:
+        super().__init__(prob, modality=modality)
+        if isinstance(fill, str) and fill != 'mean':
+            raise ValueError(f"fill={fill!r}, expected 'mean' or a number")
+        self.band_prob = band_prob
+        self.fill = fill
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
+        """Drop bands of (H, W, C)."""
+        draws = band_draws(rng, image.shape[2], 1)[:, 0]
+        dropped = draws < self.band_prob
+        if dropped.all():
+            dropped[draws.argmax()] = False
+        out = image.copy()
+        out[..., dropped] = self.values(image)[dropped]
+        return out
+
+    def values(self, image: np.ndarray) -> np.ndarray:
+        """What to fill each band of (H, W, C) with: (C,) of the image's type."""
+        values = band_means(image) if self.fill == 'mean' else np.full(image.shape[2], self.fill, np.float64)
+        if image.dtype.kind == 'f':
+            return values.astype(image.dtype)
+        limits = np.iinfo(image.dtype)
+        if values.min() < limits.min or values.max() > limits.max:
+            raise ValueError(
+                f"BandDropout: fill={self.fill} does not fit {image.dtype} ({limits.min} to {limits.max}); use 'mean' "
+                'or a number that does'
+            )
+        return values.round().astype(image.dtype)

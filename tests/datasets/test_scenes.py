@@ -1,0 +1,397 @@
+"""Windows of scenes: where they lie, that partners and dates show the same ground, what is replaced or refused."""
+
+import re
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.warp import transform as convert
+from torch.utils.data import DataLoader
+
+from mmrs_ssl.datasets import EpochSampler, SampleIndex, SceneDataset, headers, raster
+from mmrs_ssl.datasets.raster import UnreadableImageError, Window, pool
+from mmrs_ssl.datasets.scene_index import SceneError
+from mmrs_ssl.datasets.synthetic_layouts import write_layout
+from tests.datasets.rasters import CRS, ORIGIN, coordinates, noise, write_raster
+
+LOAD = dict(type='mmrs_ssl.LoadRaster', bands=None)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+
+def dataset(root, *, load=None, **options):
+    return SceneDataset(str(root), [load or LOAD], **{'window': 16, 'sampling': 'grid', **options})
+
+
+def boxes(data):
+    return [(sample['scene'], *sample['window']) for sample in (data[i] for i in range(len(data)))]
+
+
+# Windows
+
+
+def test_grid_covers_every_pixel_and_ends_with_the_scene(tmp_path):
+    pixels = np.arange(40 * 50, dtype=np.uint16).reshape(1, 40, 50)
+    write_raster(tmp_path / 'a.tif', pixels)
+    data = dataset(tmp_path)
+    assert len(data) == 3 * 4
+    seen = np.zeros((40, 50), int)
+    for i in range(len(data)):
+        sample = data[i]
+        top, left, height, width = sample['window']
+        assert np.array_equal(sample['img'][..., 0], pixels[0, top : top + height, left : left + width])
+        seen[top : top + height, left : left + width] += 1
+    assert seen.min() == 1
+    assert len(dataset(tmp_path, stride=8)) == 4 * 6
+    assert len(dataset(tmp_path, window=40)) == 2
+
+
+def test_metres(tmp_path):
+    write_raster(tmp_path / 'fine.tif', noise(1, 80, 80), gsd=0.5)
+    write_raster(tmp_path / 'coarse.tif', noise(1, 40, 40), gsd=2.0)
+    data = dataset(tmp_path, window=20, unit='metres')
+    assert {box[0]: box[3:] for box in boxes(data)} == {'fine': (40, 40), 'coarse': (10, 10)}
+    assert len(data) == 4 + 16
+
+
+def test_feet_are_no_metres(tmp_path):
+    write_raster(tmp_path / 'a.tif', noise(1, 100, 100), crs='EPSG:2225')  # US survey feet
+    assert boxes(dataset(tmp_path, window=20, unit='metres'))[0][3:] == (66, 66)
+
+
+def test_random_windows_visit_scenes_by_area_and_stay_inside(tmp_path):
+    write_raster(tmp_path / 'small.tif', noise(1, 32, 32))
+    write_raster(tmp_path / 'large.tif', noise(1, 96, 96))
+    data = dataset(tmp_path, sampling='random', windows_per_epoch=400)
+    found = boxes(data)
+    assert len(data) == 400
+    share = sum(box[0] == 'large' for box in found) / len(found)
+    assert share == pytest.approx(36 / 40, abs=0.005)  # an epoch goes through the area in even steps
+    tops = np.array([box[1] for box in found if box[0] == 'large'])
+    assert (tops.min(), tops.max()) == (0, 80)
+    assert np.histogram(tops, 4)[0] == pytest.approx([90] * 4, rel=0.35)
+    assert len(set(found)) > 350  # 81 x 81 places in the larger, 17 x 17 in the smaller
+
+
+def test_windows_depend_on_seed_epoch_and_index_alone(tmp_path):
+    write_raster(tmp_path / 'a.tif', noise(1, 600, 600))
+    data = dataset(tmp_path, sampling='random', windows_per_epoch=24)
+    assert data[0]['img'].shape == (16, 16, 1)  # a file is open before the workers are forked
+
+    def epoch(number, workers, seed=0, data=data):
+        sampler = EpochSampler(data, shuffle=True, seed=seed)
+        sampler.set_epoch(number)
+        loader = DataLoader(data, 4, sampler=sampler, num_workers=workers, collate_fn=list)
+        return [(s['sample_idx'], tuple(s['window']), s['img'].sum()) for batch in loader for s in batch]
+
+    alone = epoch(0, 0)
+    assert alone == epoch(0, 2) == epoch(0, 3)
+    again = dataset(tmp_path, sampling='random', windows_per_epoch=24)
+    assert alone == epoch(0, 2, data=again)
+    windows = [{window for _, window, _ in epoch(*which)} for which in ((0, 0), (1, 2), (0, 0, 1))]
+    assert len(windows[0] | windows[1] | windows[2]) == 3 * 24  # nor does anything repeat within one epoch
+
+
+# Several rasters on one grid
+
+
+def shared_ground(root, crs=CRS):
+    """A reference of 1 m, and partners on a finer, a coarser, a shifted and a turned grid; pixels are coordinates."""
+    write_raster(root / 'a_ref.tif', coordinates(80, 90))
+    write_raster(root / 'a_fine.tif', coordinates(200, 200, 0.4, (3.3, -1.7)), 0.4, (3.3, -1.7))
+    write_raster(root / 'a_coarse.tif', coordinates(50, 50, 2.5, (-7.9, 2.2)), 2.5, (-7.9, 2.2))
+    shift = (-4.4, -3.6)
+    east, south = coordinates(110, 110, 1.0, shift)
+    corner = convert(CRS, 'EPSG:32632', [ORIGIN[0]], [ORIGIN[1]])
+    x, y = corner[0][0] + east.astype(float), corner[1][0] - south.astype(float)
+    back = convert('EPSG:32632', CRS, x.ravel(), y.ravel())
+    place = np.stack([np.array(back[0]) - ORIGIN[0], ORIGIN[1] - np.array(back[1])]).reshape(2, 110, 110)
+    transform = rasterio.transform.from_origin(corner[0][0] + shift[0], corner[1][0] - shift[1], 1.0, 1.0)
+    write_raster(root / 'a_other.tif', place.astype(np.float32), transform=transform, crs='EPSG:32632')
+
+
+def test_partners_on_other_grids_are_aligned_within_half_a_pixel(tmp_path):
+    shared_ground(tmp_path)
+    names = ('ref', 'fine', 'coarse', 'other')
+    load = dict(type='mmrs_ssl.LoadModalities', modalities={name: dict(bands=2) for name in names})
+    data = dataset(
+        tmp_path, load=load, files={name: f'{{scene}}_{name}' for name in names}, sampling='random', max_nodata=0
+    )
+    extent = Window(*data.extents[0].tolist())
+    assert extent.top >= 2.2
+    assert extent.left >= 3.3
+    assert extent.top + extent.height <= 78.3
+    assert extent.left + extent.width <= 83.3
+    for i in range(6):
+        sample = data[SampleIndex(i, 0, 5)]
+        top, left, height, width = sample['window']
+        truth = coordinates(80, 90)[:, top : top + height, left : left + width].transpose(1, 2, 0)
+        assert np.array_equal(sample['img']['ref'], truth)
+        for name in names[1:]:
+            assert np.abs(sample['img'][name] - truth).max() < 0.5, name
+
+
+def test_whole_pixel_offsets_are_read_without_resampling(tmp_path):
+    pixels = noise(3, 60, 70)
+    write_raster(tmp_path / 'a_x.tif', pixels)
+    write_raster(tmp_path / 'a_y.tif', pixels[:, 7:, 11:], shift=(11, 7))
+    load = dict(type='mmrs_ssl.LoadModalities', modalities=dict(x=dict(), y=dict()))
+    data = dataset(tmp_path, load=load, files=dict(x='{scene}_x', y='{scene}_y'))
+    assert data.extents.tolist() == [[7, 11, 53, 59]]
+    for i in range(len(data)):
+        image = data[i]['img']
+        assert np.array_equal(image['x'], image['y'])
+    assert all(isinstance(entry.raster, rasterio.DatasetReader) for entry in list(pool().open.values())[-2:])
+
+
+def test_rasters_without_crs_are_partners_by_transform_or_by_size(tmp_path):
+    write_raster(tmp_path / 'size' / 'a_x.tif', noise(1, 40, 40), crs=None)
+    write_raster(tmp_path / 'size' / 'a_y.tif', noise(1, 40, 40), crs=None)
+    rules = dict(x='{scene}_x', y='{scene}_y')
+    load = dict(type='mmrs_ssl.LoadModalities', modalities=dict(x=dict(bands=None), y=dict(bands=None)))
+    assert len(dataset(tmp_path / 'size', load=load, files=rules)) == 9
+    for name, gsd, side, shift in (('x', 1.0, 60, (0, 0)), ('y', 0.5, 100, (4.2, 6.6))):
+        place = rasterio.transform.from_origin(shift[0], -shift[1], gsd, gsd)
+        write_raster(
+            tmp_path / 'place' / f'a_{name}.tif', coordinates(side, side, gsd, shift), crs=None, transform=place
+        )
+    image = dataset(tmp_path / 'place', load=load, files=rules)[0]['img']
+    assert np.abs(image['x'] - image['y']).max() < 0.5
+
+
+def test_dates_of_one_place_are_drawn_co_registered(tmp_path):
+    for year, shift in ((2009, (0.0, 0.0)), (2012, (0.4, 0.4)), (2017, (-2.3, 1.1)), (2020, (5.0, -3.0))):
+        write_raster(tmp_path / 'place' / f'{year}.tif', coordinates(90, 90, 1, shift), shift=shift)
+    data = dataset(tmp_path, files='{scene}/{date}', sampling='random', dates=3)
+    drawn = []
+    for i in range(20):
+        sample = data[SampleIndex(i % len(data), i, 0)]
+        drawn.append(tuple(sample['dates']))
+        top, left, height, width = sample['window']
+        truth = coordinates(90, 90)[:, top : top + height, left : left + width].transpose(1, 2, 0)
+        assert len(sample['img']) == 3
+        assert max(np.abs(image - truth).max() for image in sample['img']) < 0.5
+    assert {date for dates in drawn for date in dates} == {'2009', '2012', '2017', '2020'}
+    assert any(len(set(dates)) < 3 for dates in drawn)  # with replacement
+    single = dataset(tmp_path, files='{scene}/{date}')
+    assert {single[SampleIndex(0, epoch, 0)]['dates'][0] for epoch in range(20)} == {'2009', '2012', '2017', '2020'}
+
+
+def test_bands_in_files_of_their_own(tmp_path):
+    write_layout('seco', tmp_path, scenes=1, size=48)
+    data = dataset(tmp_path, files='{scene}/{date}/{band}', band_files=['B4', 'B3', 'B2', 'B1'])
+    sample = data[0]
+    assert sample['img'].shape == (16, 16, 4)
+    folder = tmp_path / '000000' / sample['dates'][0]
+    top, left = sample['window'][:2]
+    for band, name in enumerate(('B4', 'B3', 'B2')):
+        with rasterio.open(folder / f'{name}.tif') as file:
+            assert np.array_equal(sample['img'][..., band], file.read(1)[top : top + 16, left : left + 16])
+    with rasterio.open(folder / 'B1.tif') as file:  # 60 m on the grid of 10 m
+        low, high = file.read(1).min(), file.read(1).max()
+    assert low <= sample['img'][..., 3].min() <= sample['img'][..., 3].max() <= high
+
+
+# The index
+
+
+def test_the_index_reads_headers_once_and_no_pixel(tmp_path, monkeypatch):
+    for i in range(30):
+        write_raster(tmp_path / f'{i:02d}.tif', noise(2, 32, 32, seed=i))
+    monkeypatch.setattr(raster.OpenRaster, 'read', None)
+    opened = []
+    monkeypatch.setattr(headers, 'read_header', lambda path: opened.append(path) or raster.read_header(path))
+    assert len(dataset(tmp_path)) == 120
+    assert len(opened) == 30
+    assert len(dataset(tmp_path)) == 120
+    assert len(opened) == 30
+    write_raster(tmp_path / '07.tif', noise(2, 64, 32))
+    assert len(dataset(tmp_path)) == 124
+    assert len(opened) == 31
+
+
+def test_files_stay_open_within_bounds(tmp_path):
+    for i in range(2 * raster.MAX_OPEN):
+        write_raster(tmp_path / f'{i:02d}.tif', noise(1, 16, 16, seed=i))
+    data = dataset(tmp_path)
+    for i in range(len(data)):
+        assert np.array_equal(data[i]['img'][..., 0], noise(1, 16, 16, seed=i)[0])
+        assert len(pool().open) <= raster.MAX_OPEN
+
+
+# No data
+
+
+def half_empty(path, how, side=128):
+    """Noise of which the left 70 % is empty, marked by a value, a mask, an alpha channel or NaN."""
+    pixels = noise(3, side, side, 'float32' if how == 'nan' else 'uint8')
+    valid = np.zeros((side, side), bool)
+    valid[:, round(0.7 * side) :] = True
+    if how == 'alpha':
+        pixels = np.concatenate([pixels, valid[None] * np.uint8(255)])
+        return write_raster(path, pixels, photometric='rgb', alpha='yes')
+    pixels[:, ~valid] = np.nan if how == 'nan' else 0
+    write_raster(path, pixels, **(dict(nodata=0) if how == 'value' else {}))
+    if how == 'mask':
+        with rasterio.open(path, 'r+') as file:
+            file.write_mask(valid)
+    return path
+
+
+@pytest.mark.parametrize('how', ['value', 'mask', 'alpha', 'nan', 'option'])
+def test_windows_with_too_little_data_are_replaced_from_the_seed(tmp_path, how):
+    half_empty(tmp_path / 'a.tif', how)
+    load = dict(LOAD, nodata=0) if how == 'option' else LOAD
+    data = dataset(tmp_path, load=load, max_nodata=0.5, sampling='random', windows_per_epoch=40)
+    found = [data[SampleIndex(i, 3, 1)] for i in range(40)]
+    assert all(sample['window'][1] >= 90 - 8 for sample in found)
+    assert len({sample['window'] for sample in found}) > 30
+    assert [s['window'] for s in found] == [data[SampleIndex(i, 3, 1)]['window'] for i in range(40)]
+    assert min(sample['img'].min() for sample in found) > 0  # the rest is filled with the mean
+    loose = dataset(tmp_path, load=load, max_nodata=1.0)
+    lefts = [loose[i]['window'][1] for i in range(len(loose))]
+    assert min(lefts) >= 80  # even so, no window without any data
+
+
+def test_scene_without_data_gives_its_place_to_others(tmp_path, caplog):
+    write_raster(tmp_path / 'empty.tif', np.zeros((1, 64, 64), np.uint8), nodata=0)
+    write_raster(tmp_path / 'full.tif', noise(1, 64, 64, 'uint8'), nodata=0)
+    data = dataset(tmp_path)
+    with caplog.at_level('WARNING'):
+        assert {data[i]['scene'] for i in range(len(data))} == {'full'}
+    strict = dataset(tmp_path, max_bad=0)
+    with pytest.raises(SceneError, match=r'20 windows in a row hold too little data.*empty\.tif.*max_bad'):
+        [strict[i] for i in range(len(strict))]
+    alone = dataset(tmp_path / 'empty.tif')
+    with pytest.raises(UnreadableImageError, match=r'100 windows.*empty\.tif.*hold no data.*max_nodata'):
+        alone[0]
+
+
+# Bad input: refused, or passed over and counted
+
+
+def good(root, count=3):
+    for i in range(count):
+        write_raster(root / f'good{i}_x.tif', noise(2, 40, 40, seed=i))
+        write_raster(root / f'good{i}_y.tif', noise(1, 40, 40, seed=i))
+
+
+def bad_crs_missing(root):
+    write_raster(root / 'bad_x.tif', noise(2, 40, 40), crs=None)
+    write_raster(root / 'bad_y.tif', noise(1, 40, 40))
+
+
+def bad_crs_other(root):
+    for name, bands in (('x', 2), ('y', 1)):
+        write_raster(root / f'bad_{name}.tif', noise(bands, 40, 40), crs='EPSG:32634')
+
+
+def bad_degrees(root):
+    for name, bands in (('x', 2), ('y', 1)):
+        place = rasterio.transform.from_origin(15, 45, 1e-5, 1e-5)
+        write_raster(root / f'bad_{name}.tif', noise(bands, 40, 40), crs='EPSG:4326', transform=place)
+
+
+def bad_bands(root):
+    write_raster(root / 'bad_x.tif', noise(5, 40, 40))
+    write_raster(root / 'bad_y.tif', noise(1, 40, 40))
+
+
+def bad_type(root):
+    write_raster(root / 'bad_x.tif', noise(2, 40, 40, 'uint8'))
+    write_raster(root / 'bad_y.tif', noise(1, 40, 40))
+
+
+def bad_partner(root):
+    write_raster(root / 'bad_x.tif', noise(2, 40, 40))
+
+
+def bad_place(root):
+    write_raster(root / 'bad_x.tif', noise(2, 40, 40))
+    write_raster(root / 'bad_y.tif', noise(1, 40, 40), shift=(40, 0))
+
+
+def bad_size(root):
+    write_raster(root / 'bad_x.tif', noise(2, 40, 12))
+    write_raster(root / 'bad_y.tif', noise(1, 40, 12))
+
+
+def bad_header(root):
+    write_raster(root / 'bad_y.tif', noise(1, 40, 40))
+    (root / 'bad_x.tif').write_bytes(b'II*\0 and then nothing')
+
+
+@pytest.mark.parametrize(
+    ('make', 'options', 'message'),
+    [
+        (bad_crs_missing, {}, r'cannot be put on the grid of .*bad_x\.tif .*no CRS.*give both a CRS'),
+        (bad_crs_other, dict(crs='same'), r'bad_x\.tif is in EPSG:32634, but crs='),
+        (bad_crs_other, dict(crs=CRS), r"bad_x\.tif is in EPSG:32634, but crs='EPSG:32633'"),
+        (bad_degrees, dict(window=16, unit='metres'), r'EPSG:4326: metres mean nothing'),
+        (bad_bands, {}, r'bad_x\.tif has 5 bands, most files have 2'),
+        (bad_type, {}, r'bad_x\.tif is uint8, most files are uint16'),
+        (bad_partner, {}, r"no file of modality 'y' \(beside .*bad_x\.tif"),
+        (bad_place, {}, r'bad_y\.tif does not overlap with .*bad_x\.tif'),
+        (bad_size, {}, r'40 x 12 pixels, less than a window of 16 x 16'),
+        (bad_header, {}, r'bad_x\.tif: not readable as a raster'),
+    ],
+)
+def test_scenes_that_cannot_be_used(tmp_path, monkeypatch, make, options, message):
+    good(tmp_path)
+    make(tmp_path)
+    load = dict(type='mmrs_ssl.LoadModalities', modalities=dict(x=dict(bands=None), y=dict(bands=None)))
+    settings = dict(load=load, files=dict(x='{scene}_x', y='{scene}_y'), **options)
+    with pytest.raises(SceneError, match=rf"1 of 4 scenes cannot be used, more than the 0 .*scene 'bad' .*{message}"):
+        dataset(tmp_path, max_bad=0, **settings)
+    warnings = []
+    monkeypatch.setattr('mmrs_ssl.datasets.skipping.print_log', lambda text, *args: warnings.append(text))
+    data = dataset(tmp_path, **settings)
+    assert len(data) == 3 * 9
+    assert re.search(rf"skipped 1 of 4 scenes: scene 'bad' .*{message}", warnings[0])
+
+
+def test_a_band_that_is_called_alpha_is_told(tmp_path, monkeypatch):
+    write_raster(tmp_path / 'a.tif', noise(4, 32, 32, 'uint8'), photometric='rgb', alpha='yes')
+    warnings = []
+    monkeypatch.setattr('mmrs_ssl.datasets.scene_checks.print_log', lambda text, *args: warnings.append(text))
+    assert dataset(tmp_path)[0]['img'].shape == (16, 16, 3)
+    assert re.search(r'1 files declare a band alpha, .*a\.tif.*pipeline\.0\.bands', warnings.pop())
+    assert dataset(tmp_path, load=dict(LOAD, bands=4))[0]['img'].shape == (16, 16, 4)
+    assert not warnings
+
+
+def test_a_tile_that_cannot_be_read(tmp_path, monkeypatch):
+    tiling = dict(tiled=True, blockxsize=16, blockysize=16, compress='deflate')
+    path = write_raster(tmp_path / 'a.tif', noise(1, 64, 64), **tiling)
+    whole = path.read_bytes()
+    with rasterio.open(path) as file:
+        start = int(file.get_tag_item('BLOCK_OFFSET_1_1', 'TIFF', bidx=1))
+    path.write_bytes(whole[:start] + b'\xff' * 40 + whole[start + 40 :])
+    warnings = []
+    monkeypatch.setattr('mmrs_ssl.datasets.skipping.print_log', lambda text, *args: warnings.append(text))
+    data = dataset(tmp_path)
+    assert (16, 16) not in [data[i]['window'][:2] for i in range(len(data))]
+    assert len(warnings) == 1
+    assert re.search(
+        r'skipped unreadable window 1 \(at most 1 of 16\): .*a\.tif: cannot be read in window \(16, 16', warnings[0]
+    )
+    with pytest.raises(UnreadableImageError, match=r'1 of 16 windows are unreadable.*a\.tif.*max_bad'):
+        [dataset(tmp_path, max_bad=0)[i] for i in range(16)]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(unit='feet'), r"unit='feet', expected one of: pixels, metres"),
+        (dict(sampling='all'), r"sampling='all'"),
+        (dict(window=0), r'window=0'),
+        (dict(windows_per_epoch=5), r"windows_per_epoch is for sampling='random'"),
+    ],
+)
+def test_wrong_options(tmp_path, options, message):
+    write_raster(tmp_path / 'a.tif', noise(1, 32, 32))
+    with pytest.raises(ValueError, match=message):
+        dataset(tmp_path, **options)

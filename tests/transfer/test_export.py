@@ -1,0 +1,71 @@
+"""A backbone file of its own: what is in it, that OpenMMLab loads it, and what is refused."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+
+from mmrs_ssl.transfer.safe_types import allow_checkpoint_types
+from tests.conftest import cmid_config, train
+
+
+@pytest.fixture
+def checkpoint(make_config, tmp_path):
+    """Of a run with four bands that are no colours."""
+    folder = tmp_path / 'bands'
+    folder.mkdir()
+    for i in range(4):
+        pixels = np.random.default_rng(i).integers(0, 256, (80, 80, 4), dtype=np.uint8)
+        assert cv2.imwrite(str(folder / f'{i}.png'), pixels)
+    cfg = make_config(model=cmid_config(bands=4), data_root=folder)
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'mmrs_ssl.PictureHook']
+    weak = [dict(type='mmrs_ssl.RandomCropResize', size=64)]
+    cfg.train_dataloader.dataset.pipeline[0].bands = 4
+    cfg.train_dataloader.dataset.pipeline[1].views = [weak, [*weak, dict(type='mmrs_ssl.SpectralJitter')]]
+    runner = train(cfg)
+    return f'{cfg.work_dir}/epoch_2.pth', runner.model
+
+
+def test_exported_backbone_loads_without_this_package(checkpoint, run_tool, tmp_path):
+    path, model = checkpoint
+    out = tmp_path / 'backbone.pth'
+    code, printed = run_tool('export_backbone.py', path, out)
+    assert code == 0, printed
+    settings = {}
+    exec(printed.split('config:')[1], {'dict': dict}, settings)  # what it prints can be pasted
+    assert settings['backbone']['in_channels'] == 4
+    assert (settings['mean'], settings['std']) == ([100.0] * 4, [50.0] * 4)
+    init_default_scope('mmpretrain')
+    backbone = MODELS.build(settings['backbone'])
+    backbone.init_weights()
+    source = model.backbone.state_dict()
+    assert set(backbone.state_dict()) == set(source)
+    for key, value in backbone.state_dict().items():
+        assert torch.equal(value, source[key]), key
+    image = torch.randn(2, 4, 64, 64)
+    backbone.eval(), model.backbone.eval()
+    torch.testing.assert_close(backbone(image)[-1], model.backbone(image)[-1], rtol=1e-5, atol=1e-5)
+    with torch.serialization.safe_globals([]):
+        torch.serialization.clear_safe_globals()
+        try:
+            content = torch.load(out, weights_only=True)  # without the allow-list of mmrs_ssl
+        finally:
+            allow_checkpoint_types()
+    assert content['meta']['bands'] == 4
+    assert content['meta']['method'] == 'mmrs_ssl.CMID'
+    assert all(key.startswith('backbone.') for key in content['state_dict'])
+
+
+def test_what_cannot_be_exported(run_tool, tmp_path):
+    torch.save(dict(state_dict={'head.weight': torch.zeros(1)}), tmp_path / 'other.pth')
+    torch.save(dict(state_dict={'backbone.weight': torch.zeros(1)}), tmp_path / 'bare.pth')
+    for name, message in (
+        ('missing.pth', 'no checkpoint'),
+        ('other.pth', "no key that begins with 'backbone.'; it has head.weight"),
+        ('bare.pth', 'holds no config'),
+    ):
+        code, printed = run_tool('export_backbone.py', tmp_path / name, tmp_path / 'out.pth')
+        assert code != 0
+        assert message in printed.rstrip().splitlines()[-1]
+    assert not (tmp_path / 'out.pth').exists()

@@ -1,0 +1,100 @@
+"""Cut scenes, with their labels, into tiles in mmsegmentation's folder layout.
+
+    python tools/tile_scenes.py SCENES --out tiles --size 512
+    python tools/tile_scenes.py SCENES --labels LABELS --out tiles --size 512 --stride 256 --val-share 0.2
+    python tools/tile_scenes.py ISPRS --labels ISPRS --image-suffix _RGB --label-suffix _label --out tiles --size 512
+
+Writes OUT/img_dir/{train,val}/NAME_ROW_COL.tif and, for labels, OUT/ann_dir/{train,val}/NAME_ROW_COL.png, where ROW and
+COL are the position of the tile's upper left pixel in the scene. Training reads large scenes as they are: tiles are for
+programs that want files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+import rasterio
+from mmengine.utils import ProgressBar
+
+from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.datasets.raster import CACHE_BYTES
+from mmrs_ssl.datasets.tiling import check_png, cut_tiles, find_scenes, plan_tiles
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('scenes', nargs='+', help='folders (with sub-folders), files or glob patterns')
+    parser.add_argument('--out', type=Path, required=True, help='folder to write to')
+    parser.add_argument('--labels', nargs='+', default=[], help='the same for labels: one band of class numbers')
+    parser.add_argument(
+        '--image-suffix', default='', help="how scenes' file names end before the dot, e.g. _RGB; others are no scenes"
+    )
+    parser.add_argument('--label-suffix', default='', help='the same for labels, e.g. _label')
+    parser.add_argument('--size', type=int, required=True, help='pixels a side')
+    parser.add_argument('--stride', type=int, help='pixels from tile to tile (default: the size)')
+    parser.add_argument(
+        '--edge',
+        choices=['shift', 'drop'],
+        default='shift',
+        help='for pixels left at the edge: a last tile that overlaps the one before, or none (default: shift)',
+    )
+    parser.add_argument(
+        '--max-nodata',
+        type=float,
+        default=1.0,
+        metavar='SHARE',
+        help='leave out tiles with more nodata, e.g. 0.5 (default: keep all)',
+    )
+    parser.add_argument(
+        '--val-share',
+        type=float,
+        default=0.0,
+        metavar='SHARE',
+        help='how much goes to val: of the scenes, or of the columns of tiles if there is one scene (default: 0)',
+    )
+    parser.add_argument(
+        '--format',
+        choices=['tif', 'png'],
+        default='tif',
+        help='tif keeps all that is known of the scene, png holds 1, 3 or 4 bands of 8 or 16 bits (default: tif)',
+    )
+    parser.add_argument('--overwrite', action='store_true', help='write into a folder that is not empty')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Cut."""
+    args = parse_args()
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())) and not args.overwrite:
+        raise ValueError(f'{args.out} is not an empty folder; choose another one or add --overwrite')
+    if not 0 <= args.max_nodata <= 1:
+        raise ValueError(f'--max-nodata is {args.max_nodata}, expected a share in [0, 1]')
+    scenes = find_scenes(args.scenes, args.labels, args.image_suffix, args.label_suffix)
+    stride = args.size if args.stride is None else args.stride
+    plan = plan_tiles(scenes, args.size, stride, args.edge, args.val_share)
+    if args.format == 'png':
+        check_png(scenes)
+    counts: Counter[str] = Counter()
+    bar = ProgressBar(len(plan.tiles), file=sys.stderr)
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        for tile, written in cut_tiles(plan.tiles, args.out, args.size, args.format, args.max_nodata):
+            counts[tile.split if written else 'nodata'] += 1
+            bar.update()
+    print(file=sys.stderr)
+    print(f'{counts["train"]} training and {counts["val"]} validation tiles in {args.out}')
+    if counts['nodata']:
+        print(f'left out {counts["nodata"]} tiles with more than {args.max_nodata:g} nodata')
+    if plan.straddling:
+        print(f'left out {plan.straddling} training tiles that reach over the line to the validation tiles')
+    if plan.small:
+        names = ', '.join(f'{scene.path} ({scene.size[1]} x {scene.size[0]})' for scene in plan.small)
+        print(f'passed over {len(plan.small)} scenes smaller than a tile: {names}')
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()
