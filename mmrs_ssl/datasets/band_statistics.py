@@ -23,8 +23,8 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from mmrs_ssl.datasets.band_accumulators import Array, BandSummary, make_accumulator
-from mmrs_ssl.datasets.raster import CACHE_BYTES, UnreadableImageError
-from mmrs_ssl.datasets.raster_windows import Windows, errors_of, open_raster
+from mmrs_ssl.datasets.raster import CACHE_BYTES, UnreadableImageError, open_raster
+from mmrs_ssl.datasets.raster_windows import Windows, errors_of
 
 Nodata = float | None | Literal['declared']
 In = TypeVar('In')

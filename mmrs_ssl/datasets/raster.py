@@ -1,8 +1,10 @@
 """Windows of rasters by rasterio: headers, a bounded cache of open files, and several rasters on one grid."""
 
 import os
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +14,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.env import set_gdal_config
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
@@ -67,16 +70,26 @@ def read_header(path: str) -> Header:
         return _header_of(raster)
 
 
-def open_raster(path: str) -> rasterio.DatasetReader:
-    """Open a raster.
+def open_raster(path: str | Path) -> rasterio.DatasetReader:
+    """Open a raster or picture; one without a position is as good as any.
 
     Raises:
-        UnreadableImageError: if it cannot be opened.
+        UnreadableImageError: if it is none, or a truncated PNG, which GDAL would fill up without a word.
     """
     try:
-        return rasterio.open(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', NotGeoreferencedWarning)
+            raster = rasterio.open(path)
     except rasterio.errors.RasterioError as error:
         raise UnreadableImageError(f'{path}: not readable as a raster ({error})') from error
+    if raster.count == 0:
+        raise UnreadableImageError(f'{path}: holds no band')
+    if raster.driver == 'PNG':
+        with open(path, 'rb') as file:
+            file.seek(max(0, os.path.getsize(path) - 1024))
+            if b'IEND' not in file.read():
+                raise UnreadableImageError(f'{path}: truncated')
+    return raster
 
 
 def _header_of(raster: rasterio.DatasetReader) -> Header:

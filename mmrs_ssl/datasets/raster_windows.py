@@ -1,23 +1,18 @@
-"""Find, open and read rasters that may be larger than memory."""
+"""Find rasters, and go through those that may be larger than memory."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from mmrs_ssl.datasets import raster
 from mmrs_ssl.datasets.raster import UnreadableImageError
 from mmrs_ssl.datasets.scene_files import find_rasters
-
-_PNG_END = b'IEND'
 
 
 def find_all(sources: Iterable[str | Path]) -> list[Path]:
@@ -42,25 +37,6 @@ def errors_of(path: Path) -> Iterator[None]:
         yield
     except (RasterioError, OSError) as error:
         raise UnreadableImageError(f'{path}: {" ".join(str(error.__cause__ or error).split())}') from error
-
-
-def open_raster(path: Path) -> DatasetReader:
-    """Open a raster or picture to read; one without a position is as good as any.
-
-    Raises:
-        UnreadableImageError: if it is none, or a truncated PNG, which GDAL would fill up without a word.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        opened = raster.open_raster(str(path))
-    if opened.count == 0:
-        raise UnreadableImageError(f'{path}: holds no band')
-    if opened.driver == 'PNG':
-        with path.open('rb') as file:
-            file.seek(max(0, path.stat().st_size - 1024))
-            if _PNG_END not in file.read():
-                raise UnreadableImageError(f'{path}: truncated')
-    return opened
 
 
 @dataclass(frozen=True)

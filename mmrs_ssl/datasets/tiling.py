@@ -17,7 +17,8 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
-from mmrs_ssl.datasets.raster_windows import errors_of, find_all, open_raster
+from mmrs_ssl.datasets.raster import open_raster
+from mmrs_ssl.datasets.raster_windows import errors_of, find_all
 
 Array = NDArray[Any]
 
