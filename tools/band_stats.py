@@ -18,6 +18,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,9 +82,9 @@ def table(stats: Statistics) -> str:
     return '\n'.join('  '.join(line) for line in lines)
 
 
-def settings(stats: Statistics, bands: Sequence[BandSummary]) -> dict[str, list[float] | float]:
+def settings(stats: Statistics, bands: Sequence[BandSummary]) -> dict[str, Any]:
     """Config keys of the untouched values: mean and std, and what counts as white where values are not 8-bit."""
-    keys: dict[str, list[float] | float] = {
+    keys: dict[str, Any] = {
         'model.data_preprocessor.mean': [_rounded(band.mean, band.std) for band in bands],
         'model.data_preprocessor.std': [_rounded(band.std, band.std) for band in bands],
     }
@@ -137,6 +138,8 @@ def config_lines(stats: Statistics, bands: Sequence[BandSummary], options: Optio
             f'# {load[:-1]}, stretch={limits})',
             f'# model = dict(data_preprocessor=dict(mean={mean}, std={std}))',
         ]
+    if options.bands:
+        keys['train_dataloader.dataset.pipeline.0.bands'] = list(options.bands)
     words = ' '.join(shlex.quote(f'{key}={value}'.replace(' ', '')) for key, value in keys.items())
     return '\n'.join([*lines, '', 'or to the command line of tools/train.py:', '', f'--cfg-options {words}'])
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from mmrs_ssl.datasets.raster import Grid, Header, UnreadableImageError, read_header
+from mmrs_ssl.datasets.raster import Grid, Header, UnreadableImageError, file_stamp, read_header
 
-_FORMAT = 1  # raise it when Header changes: older caches are then ignored
+_FORMAT = 2  # raise it when Header changes: older caches are then ignored
+_WORLD_FILES = ('.tfw', '.tifw', '.wld', '.pgw', '.jgw')
 _THREADS = 8  # opening a file waits for the disk or the network
 
 
@@ -23,8 +24,8 @@ def read_headers(paths: Sequence[str], cache_dir: str | None = None) -> dict[str
     a file's size or time of change is another one.
     """
     folder = Path(cache_dir or Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmrs_ssl')
-    key = hashlib.sha256('\n'.join(sorted(map(os.path.abspath, paths))).encode()).hexdigest()[:24]
-    cache = folder / f'headers_{key}.json'
+    root = os.path.commonpath([os.path.abspath(path) for path in paths])
+    cache = folder / f'headers_{hashlib.sha256(root.encode()).hexdigest()[:24]}.json'
     kept = _read_cache(cache)
     stamps = {path: _stamp(path) for path in paths}
     headers: dict[str, Header | UnreadableImageError] = {
@@ -37,8 +38,8 @@ def read_headers(paths: Sequence[str], cache_dir: str | None = None) -> dict[str
         headers.update(zip(missing, threads.map(_header_or_error, missing), strict=True))
     if missing:
         content = {p: dict(stamp=stamps[p], header=h) for p, h in headers.items() if isinstance(h, Header)}
-        _write_cache(cache, content)
-    return headers
+        _write_cache(cache, {**kept, **content})
+    return {path: headers[path] for path in paths}
 
 
 def _header_or_error(path: str) -> Header | UnreadableImageError:
@@ -48,13 +49,12 @@ def _header_or_error(path: str) -> Header | UnreadableImageError:
         return error
 
 
-def _stamp(path: str) -> list[int] | None:
-    """Size and time of change; None for what is no local file."""
-    try:
-        status = os.stat(path)
-    except OSError:
+def _stamp(path: str) -> list | None:
+    """Sizes and times of change of a file and of those beside it that GDAL reads; None for what is no local file."""
+    if (own := file_stamp(path)) is None:
         return None
-    return [status.st_size, status.st_mtime_ns]
+    beside = [path + '.aux.xml', path + '.msk', *(str(Path(path).with_suffix(world)) for world in _WORLD_FILES)]
+    return [list(own), *(list(stamp) if (stamp := file_stamp(name)) else None for name in beside)]
 
 
 def _from_json(fields: list) -> Header:

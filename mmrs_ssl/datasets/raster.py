@@ -1,6 +1,7 @@
 """Windows of rasters by rasterio: headers, a bounded cache of open files, and several rasters on one grid."""
 
 import os
+import tempfile
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
@@ -17,6 +19,9 @@ from rasterio.env import set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
+
+# A picture without a position is as good as any; said once for all threads that open files.
+warnings.filterwarnings('ignore', category=NotGeoreferencedWarning)
 
 MAX_OPEN = 16
 CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the memory, in every worker
@@ -77,18 +82,18 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
         UnreadableImageError: if it is none, or a truncated PNG, which GDAL would fill up without a word.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', NotGeoreferencedWarning)
-            raster = rasterio.open(path)
+        raster = rasterio.open(path)
     except rasterio.errors.RasterioError as error:
         raise UnreadableImageError(f'{path}: not readable as a raster ({error})') from error
-    if raster.count == 0:
-        raise UnreadableImageError(f'{path}: holds no band')
-    if raster.driver == 'PNG':
+    fault = 'holds no band' if raster.count == 0 else ''
+    if raster.driver == 'PNG' and os.path.isfile(path):
         with open(path, 'rb') as file:
             file.seek(max(0, os.path.getsize(path) - 1024))
             if b'IEND' not in file.read():
-                raise UnreadableImageError(f'{path}: truncated')
+                fault = 'truncated'
+    if fault:
+        raster.close()
+        raise UnreadableImageError(f'{path}: {fault}')
     return raster
 
 
@@ -115,35 +120,46 @@ class OpenRaster:
         resampling: str = 'bilinear',
     ) -> None:
         self.path = path
-        self.raster = self.source = open_raster(path)
+        self.source = open_raster(path)
         self.header = _header_of(self.source)
-        self.offset = (0, 0)
-        if grid is not None:
-            offset = aligned_offset(self.header.grid, grid)
-            if offset is None:
-                self.raster = self._warped(grid, shape, resampling)
-            else:
-                self.offset = offset
+        self.grid, self.shape, self.resampling = grid, shape, resampling
+        self.offset = (0, 0) if grid is None else aligned_offset(self.header.grid, grid)
+        self.warped: dict[bool, tuple[rasterio.DatasetReader, WarpedVRT]] = {}
         flags = [flags for i, flags in enumerate(self.source.mask_flag_enums) if i != self.header.alpha]
-        self.by_value = all(flag == [MaskFlags.nodata] for flag in flags)
+        self.by_value = all(MaskFlags.nodata in flag for flag in flags)
         self.by_mask = not self.by_value and any(
             MaskFlags.alpha not in flag and flag != [MaskFlags.all_valid] for flag in flags
         )
 
-    def _warped(self, grid: Grid, shape: tuple[int, int] | None, resampling: str) -> WarpedVRT:
+    def on_grid(self, alpha_is_data: bool) -> rasterio.DatasetReader:
+        """The raster itself if its pixels lie on the grid, or else warped onto it."""
+        if self.offset is not None:
+            return self.source
+        if alpha_is_data not in self.warped:
+            source = without_alpha(self.path) if alpha_is_data else self.source
+            self.warped[alpha_is_data] = source, self._warp(source)
+        return self.warped[alpha_is_data][1]
+
+    def _warp(self, source: rasterio.DatasetReader) -> WarpedVRT:
+        assert self.grid is not None
         # Two rasters without a CRS that lie in the same unknown one: any will do, as none is converted.
-        crs, own = (grid.crs, None) if grid.crs else ('EPSG:3857', 'EPSG:3857')
-        height, width = shape or (self.source.height, self.source.width)
+        crs, own = (self.grid.crs, None) if self.grid.crs else ('EPSG:3857', 'EPSG:3857')
+        height, width = self.shape or (source.height, source.width)
+        has_alpha = ColorInterp.alpha in source.colorinterp
+        if self.by_value and len(set(source.nodatavals)) > 1:
+            raise ValueError(f'{self.path} has several nodata values, {source.nodatavals}, and cannot be put on a grid')
+        zero = self.by_value and source.nodata == 0
         return WarpedVRT(
-            self.source,
+            source,
             src_crs=own,
             crs=crs,
-            transform=Affine(*grid.transform),
+            transform=Affine(*self.grid.transform),
             height=height,
             width=width,
-            resampling=Resampling[resampling],
-            add_alpha=self.header.alpha is None,  # marks what lies outside of the raster
-            UNIFIED_SRC_NODATA='YES',  # a pixel is empty when all its bands are
+            resampling=Resampling[self.resampling],
+            # What lies outside of the raster gets its nodata value if it has one, or else alpha 0.
+            add_alpha=not (has_alpha or self.by_value),
+            UNIFIED_SRC_NODATA='YES' if zero else 'NO',
         )
 
     def read(
@@ -164,36 +180,47 @@ class OpenRaster:
         Raises:
             UnreadableImageError: if the window cannot be read.
         """
+        alpha_is_data = self.header.alpha in bands
+        raster = self.on_grid(alpha_is_data)
+        down, right = self.offset or (0, 0)
         part = None
         if window is not None:
-            part = RasterWindow(window.left + self.offset[1], window.top + self.offset[0], window.width, window.height)
-        alpha = self._alpha_for(bands)
-        numbers = [band + 1 for band in bands] + ([] if alpha is None else [alpha + 1])
+            part = RasterWindow(window.left + right, window.top + down, window.width, window.height)
+        # A warped raster's masks know nothing of its alpha: it is read with the pixels.
+        added = raster.count > self.source.count
+        alpha = raster.count if added else None if alpha_is_data or self.header.alpha is None else self.header.alpha + 1
+        numbers = [band + 1 for band in bands] + ([] if alpha is None else [alpha])
         shape = None if size is None else (len(numbers), *size)
+        masks = []
         try:
-            pixels = self.raster.read(numbers, window=part, out_shape=shape, resampling=Resampling[resampling])
-            if alpha is not None:  # read with the pixels: a warped raster's masks do not know of it
-                return pixels[:-1], np.broadcast_to(pixels[-1:] > 0, pixels[:-1].shape)
+            pixels = raster.read(numbers, window=part, out_shape=shape, resampling=Resampling[resampling])
+            if alpha is not None:
+                masks.append(np.broadcast_to(pixels[-1:] > 0, pixels[:-1].shape))
+                pixels = pixels[:-1]
             if self.by_value:
-                return pixels, _differs(pixels, [self.source.nodatavals[band] for band in bands])
-            if self.by_mask:
-                return pixels, self.raster.read_masks(numbers, window=part, out_shape=shape) > 0
-            return pixels, None
+                masks.append(differs(pixels, [self.source.nodatavals[band] for band in bands]))
+            if self.by_mask and not added:
+                masks.append(raster.read_masks(numbers[: len(bands)], window=part, out_shape=pixels.shape) > 0)
         except rasterio.errors.RasterioError as error:
             where = '' if window is None else f' in window {tuple(window)}'
             raise UnreadableImageError(f'{self.path}: cannot be read{where} ({error})') from error
-
-    def _alpha_for(self, bands: Sequence[int]) -> int | None:
-        """The band (from 0) that masks the others: the one added when warping, or the file's own if it is no data."""
-        if self.raster.count > self.source.count:
-            return self.source.count
-        return None if self.header.alpha in bands else self.header.alpha
+        return pixels, np.logical_and.reduce(masks) if masks else None
 
     def close(self) -> None:
         """Close the files."""
-        if self.raster is not self.source:
-            self.raster.close()
+        for source, warped in self.warped.values():
+            warped.close()
+            source.close()
         self.source.close()
+
+
+def without_alpha(path: str) -> rasterio.DatasetReader:
+    """The raster with its alpha channel declared an ordinary band: warping would else blend the others by it."""
+    with tempfile.TemporaryDirectory() as folder:
+        description = f'{folder}/raster.vrt'
+        rasterio.shutil.copy(path if '://' in path else os.path.abspath(path), description, driver='VRT')
+        text = Path(description).read_text()
+    return rasterio.open(text.replace('<ColorInterp>Alpha<', '<ColorInterp>Undefined<'))
 
 
 def bands_last(pixels: np.ndarray) -> np.ndarray:
@@ -203,10 +230,16 @@ def bands_last(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
 
-def _differs(pixels: np.ndarray, nodata: Sequence[float]) -> np.ndarray:
-    if len(set(nodata)) == 1:
-        return pixels != nodata[0]  # NaN is unequal to all: such pixels are found as not finite
-    return pixels != np.array(nodata).reshape(-1, 1, 1)
+def differs(pixels: np.ndarray, nodata: Sequence[float]) -> np.ndarray:
+    """Which pixels (C, H, W) hold data: every band has its own nodata value.
+
+    Zero is also the value of dark pixels: there a pixel is empty only if all its bands are zero. NaN is unequal to
+    everything and has to be found by itself.
+    """
+    differs = pixels != np.array(nodata, np.float64).astype(pixels.dtype).reshape(-1, 1, 1)
+    if set(nodata) == {0}:
+        return np.broadcast_to(differs.any(axis=0), pixels.shape)
+    return differs
 
 
 def aligned_offset(raster: Grid, grid: Grid) -> tuple[int, int] | None:
@@ -226,6 +259,15 @@ def aligned_offset(raster: Grid, grid: Grid) -> tuple[int, int] | None:
     return (rows, columns) if max(abs(step.f - rows), abs(step.c - columns)) < _ALIGNED else None
 
 
+def file_stamp(path: str) -> tuple[int, int] | None:
+    """Size and time of change; None for what is no local file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 class RasterPool:
     """Files that stay open between reads, the least recently used closed first.
 
@@ -241,7 +283,7 @@ class RasterPool:
         self, path: str, grid: Grid | None = None, shape: tuple[int, int] | None = None, resampling: str = 'bilinear'
     ) -> OpenRaster:
         """The raster, opened if need be; on a ``grid`` of ``shape`` (height, width) if one is given."""
-        key = (path, grid, shape, resampling if grid else None)
+        key = (path, file_stamp(path), grid, shape, resampling if grid else None)
         if key in self.open:
             self.open.move_to_end(key)
             return self.open[key]

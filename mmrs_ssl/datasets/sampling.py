@@ -5,7 +5,8 @@ repeat the same random stream, and results would depend on the number of workers
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
+from itertools import islice
 
 import numpy as np
 from mmengine.dataset import DefaultSampler
@@ -32,11 +33,25 @@ class SampleIndex(int):
 
 @DATA_SAMPLERS.register_module()
 class EpochSampler(DefaultSampler):
-    """mmengine's ``DefaultSampler`` yielding :class:`SampleIndex`."""
+    """mmengine's ``DefaultSampler`` yielding :class:`SampleIndex`.
+
+    Where the number of samples is no multiple of the number of processes, the last of an epoch's order are left out:
+    mmengine repeats the first instead, and a repeated index is the same window with the same augmentation.
+
+    Raises:
+        ValueError: if there are fewer samples than processes.
+    """
+
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
+        super().__init__(dataset, shuffle, seed, round_up=False)
+        self.num_samples = len(dataset) // self.world_size
+        if self.num_samples == 0:
+            raise ValueError(f'{len(dataset)} samples for {self.world_size} processes, expected one for each at least')
 
     def __iter__(self) -> Iterator[SampleIndex]:
         """Indices of this process, in this epoch's order."""
-        return (SampleIndex(index, self.epoch, self.seed) for index in super().__iter__())
+        indices = islice(super().__iter__(), self.num_samples)
+        return (SampleIndex(index, self.epoch, self.seed) for index in indices)
 
 
 def sample_rng(index: int) -> np.random.Generator:

@@ -44,6 +44,8 @@ def band_check(transforms: Sequence[Any], files: Sequence[SceneFile], headers: M
         if loader is None:
             return
         loader.choose_of(header, path, number)
+        if header.dtype.startswith('complex'):
+            raise ValueError(f'{path} is {header.dtype}: complex numbers are not supported; take amplitude or phase')
         bands, dtype = usual[modality]
         if loader.bands is None and len(header.names) != bands:
             raise ValueError(f'{path} has {len(header.names)} bands, most files have {bands}; choose with bands=')

@@ -8,8 +8,9 @@ rule as well.
 
 import csv
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from glob import glob, has_magic
 from pathlib import Path
 from typing import NamedTuple
@@ -44,9 +45,9 @@ def find_rasters(data_root: str | Path) -> list[Path]:
     root, kinds = str(data_root), RASTER_SUFFIXES + IMAGE_SUFFIXES
     if has_magic(root) and not Path(root).exists():
         matches = [Path(name) for name in glob(root, recursive=True)]
-        found = list({path for match in matches for path in (match.rglob('*') if match.is_dir() else [match])})
+        found = list({path for match in matches for path in (_walk(match) if match.is_dir() else [match])})
     elif Path(root).is_dir():
-        found = list(Path(root).rglob('*'))
+        found = list(_walk(root))
     elif Path(root).is_file():
         return [Path(root)]
     else:
@@ -55,6 +56,15 @@ def find_rasters(data_root: str | Path) -> list[Path]:
     if not rasters:
         raise FileNotFoundError(f'data_root={root!r} holds no raster ({" ".join(kinds)}); {_HINT}')
     return rasters
+
+
+def _walk(folder: str | Path) -> Iterator[Path]:
+    """Every file below a folder; links to folders are followed, each folder once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in seen]
+        yield from (Path(place, name) for name in names)
 
 
 def find_scene_files(data_root: str | Path, rules: str | Mapping[str, str]) -> list[SceneFile]:
@@ -145,13 +155,13 @@ def read_list(path: str | Path) -> list[SceneFile]:
     if not path.is_file():
         raise FileNotFoundError(f'data_root={str(path)!r} is not a file; {_HINT}')
     if path.suffix.lower() == '.csv':
-        with path.open(newline='') as stream:
+        with path.open(newline='', encoding='utf-8-sig') as stream:
             rows: Iterable[Mapping[str, str]] = list(csv.DictReader(stream))
     else:
         try:
             content = json.loads(path.read_text())
             is_stac = isinstance(content, dict)
-            rows = [_stac_row(feature) for feature in content['features']] if is_stac else content
+            rows = [_stac_row(f) for f in content['features']] if is_stac else [_json_row(item) for item in content]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(
                 f'{path}: expected a JSON list of objects, or an object with features with id and assets ({error!r})'
@@ -160,6 +170,10 @@ def read_list(path: str | Path) -> list[SceneFile]:
     if not files:
         raise ValueError(f'{path}: lists no file')
     return files
+
+
+def _json_row(item: object) -> dict[str, str]:
+    return dict(path=item) if isinstance(item, str) else dict(item)  # type: ignore[call-overload]
 
 
 def _stac_row(feature: Mapping) -> dict[str, str]:
@@ -183,7 +197,7 @@ def _row_files(path: Path, number: int, row: Mapping[str, str]) -> list[SceneFil
 
 def _resolve(path: Path, file: str) -> str:
     """A path of a list; addresses that GDAL understands (https://..., /vsis3/...) stay as they are."""
-    return file if '://' in file else str(path.parent / file)
+    return file if '://' in file or file.startswith('/vsi') else str(path.parent / file)
 
 
 def _refuse_doubles(files: list[SceneFile]) -> None:
@@ -193,5 +207,5 @@ def _refuse_doubles(files: list[SceneFile]) -> None:
         if other != file.path:
             raise ValueError(
                 f'{other} and {file.path} are both scene={file.scene!r}, modality={file.modality!r}, '
-                f'date={file.date!r}, band={file.band!r}; make files= tell them apart, e.g. {{scene}}/{{date}}'
+                f'date={file.date!r}, band={file.band!r}; let files= tell them apart: {{scene}}/{{date}}, {{scene}}.tif'
             )

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, hypot
+from math import ceil, floor, hypot, isfinite
 from typing import NamedTuple
 
-from affine import Affine
+from affine import Affine, TransformNotInvertibleError
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform_bounds
 
 from mmrs_ssl.datasets.raster import Grid, Header, Window
@@ -97,13 +98,15 @@ def make_layers(files: Sequence[SceneFile], demands: Demands) -> Layers:
     missing = [modality for modality in demands.modalities if modality not in found]
     if missing:
         raise SceneError(f'has no file of modality {missing[0]!r} (beside {files[0].path})')
-    layers: Layers = {}
-    for modality in demands.modalities:
-        dates = dict(sorted(found[modality].items()))
-        if len(dates) < demands.min_dates:
-            raise SceneError(f'has {len(dates)} date(s), expected at least {demands.min_dates} ({files[0].path})')
-        layers[modality] = {date: _stack(bands, demands.band_files) for date, bands in dates.items()}
-    return layers
+    # A modality without dates of its own goes with every date; the others share theirs.
+    dated = [set(found[modality]) for modality in demands.modalities if set(found[modality]) != {''}]
+    dates = sorted(set.intersection(*dated)) if dated else ['']
+    if len(dates) < max(demands.min_dates, 1):
+        raise SceneError(f'has {len(dates)} date(s) of all modalities, expected {demands.min_dates} ({files[0].path})')
+    return {
+        modality: {date: _stack(found[modality].get(date) or found[modality][''], demands.band_files) for date in dates}
+        for modality in demands.modalities
+    }
 
 
 def _stack(bands: Mapping[str, str], band_files: Sequence[str] | None) -> Files:
@@ -145,7 +148,12 @@ def common_extent(paths: Sequence[str], headers: Sequence[Header]) -> Window:
     first = headers[0]
     top, left, bottom, right = 0.0, 0.0, float(first.height), float(first.width)
     for path, header in zip(paths[1:], headers[1:], strict=True):
-        box = extent_on(first, header, paths[0], path)
+        try:
+            box = extent_on(first, header, paths[0], path)
+        except (RasterioError, CPLE_BaseError, TransformNotInvertibleError) as error:
+            raise SceneError(f'{path} cannot be put on the grid of {paths[0]}: {error}') from error
+        if not all(map(isfinite, box)):
+            raise SceneError(f'{path} has no finite extent on the grid of {paths[0]}: one of their CRSs is wrong')
         top, left, bottom, right = max(top, box[0]), max(left, box[1]), min(bottom, box[2]), min(right, box[3])
         if ceil(top) >= floor(bottom) or ceil(left) >= floor(right):
             raise SceneError(f'{path} does not overlap with {paths[0]}')

@@ -1,11 +1,9 @@
 """Windows of large rasters, of several modalities and dates, as training samples."""
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
@@ -19,7 +17,7 @@ from mmrs_ssl.datasets.skipping import SkipCounter, refuse_or_warn
 from mmrs_ssl.datasets.transforms.loading import NoDataError
 from mmrs_ssl.registry import DATASETS
 
-_SAME_SCENE, _ANY_SCENE = 20, 100  # draws before another scene is tried, and before giving up
+_DRAWS = 20  # windows drawn of a scene before all of it is gone through
 
 
 @DATASETS.register_module()
@@ -80,6 +78,13 @@ class SceneDataset(BaseDataset):
         _check_choice('sampling', sampling, ('grid', 'random'))
         if window <= 0 or (stride is not None and stride <= 0) or dates < 1:
             raise ValueError(f'window={window}, stride={stride} and dates={dates} must be positive')
+        if not (0 <= max_nodata <= 1 and 0 <= max_bad <= 1) or (
+            windows_per_epoch is not None and windows_per_epoch < 1
+        ):
+            raise ValueError(
+                f'max_nodata={max_nodata} and max_bad={max_bad} are shares in [0, 1], windows_per_epoch='
+                f'{windows_per_epoch} is at least 1'
+            )
         if windows_per_epoch is not None and sampling == 'grid':
             raise ValueError("windows_per_epoch is for sampling='random'; a grid has as many windows as it has")
         self.files = dict(files) if isinstance(files, Mapping) else files
@@ -110,8 +115,9 @@ class SceneDataset(BaseDataset):
         else:
             self.counts = np.maximum(np.rint(self.extents[:, 2:] / self.steps).astype(np.int64), 1)
         self.ends = np.cumsum(self.counts.prod(axis=1))
-        self.skips = SkipCounter(int(self.ends[-1]), self.max_bad, 'windows', 'train_dataloader.dataset.max_bad')
-        self.warned = torch.zeros(len(scenes), dtype=torch.uint8).share_memory_()
+        option = 'train_dataloader.dataset.max_bad'
+        self.skipped_windows = SkipCounter(int(self.ends[-1]), self.max_bad, 'windows', option)
+        self.skipped_scenes = SkipCounter(len(scenes), self.max_bad, 'scenes', option)
         unit = f'{self.window:g} {self.unit}'
         print_log(f'{len(scenes)} scenes, {len(self)} windows of {unit} per epoch ({self.sampling})', 'current')
 
@@ -122,6 +128,8 @@ class SceneDataset(BaseDataset):
             SceneError: if there are too many others.
         """
         files = find_scene_files(self.data_root, self.files)
+        if self.band_files is not None:
+            files = [file for file in files if file.band in self.band_files]
         headers = read_headers([file.path for file in files], self.cache_dir)
         modalities = (
             tuple(self.files) if isinstance(self.files, dict) else tuple(dict.fromkeys(f.modality for f in files))
@@ -131,7 +139,7 @@ class SceneDataset(BaseDataset):
         found = [header for header in headers.values() if isinstance(header, Header)]
         crs = self.crs
         if crs == 'same' and found:
-            crs = str(most_common(header.grid.crs for header in found))
+            crs = str(most_common(header.grid.crs for header in found if header.grid.crs) or 'same')
         demands = Demands(
             modalities, self.band_files, self.min_dates, crs, band_check(self.pipeline.transforms, files, headers)
         )
@@ -151,9 +159,11 @@ class SceneDataset(BaseDataset):
         """Raise SceneError if the scene is smaller than a window, or metres mean nothing on its grid."""
         height, width = self.in_pixels(scene, self.window)
         if height > scene.extent.height or width > scene.extent.width:
+            paths = [path for dates in scene.layers.values() for group in dates.values() for path in group]
+            shared = f' that its {len(paths)} files share' if len(paths) > 1 else ''
             raise SceneError(
-                f'has {scene.extent.height} x {scene.extent.width} pixels, less than a window of {height} x {width}; '
-                'make the window smaller'
+                f'({paths[0]}) has {scene.extent.height} x {scene.extent.width} pixels{shared}, less than a window of '
+                f'{height} x {width}; make the window smaller'
             )
 
     def in_pixels(self, scene: Scene, length: float) -> tuple[int, int]:
@@ -181,25 +191,47 @@ class SceneDataset(BaseDataset):
         total = int(self.ends[-1])
         # with random windows an epoch goes through the archive's area in even steps
         cell = int(idx) if self.sampling == 'grid' else int((int(idx) + rng.random()) * total / len(self))
-        scene = int(np.searchsorted(self.ends, cell, side='right'))
-        for attempt in range(1, _ANY_SCENE + 1):
-            window = self.window_of(scene, cell, rng)
+        first = int(np.searchsorted(self.ends, cell, side='right'))
+        if (sample := self.draw(int(idx), first, cell, rng)) is not None:
+            return sample
+        for scene in rng.permutation(len(self.ends)):
+            if scene != first and (sample := self.draw(int(idx), int(scene), None, rng)) is not None:
+                return sample
+        raise NoDataError(f'no window of {len(self.ends)} scenes can be used; raise max_nodata (now {self.max_nodata})')
+
+    def draw(self, idx: int, scene: int, cell: int | None, rng: np.random.Generator) -> dict | None:
+        """The sample of a window of a scene, or None if none of its windows can be used.
+
+        Tries the grid window ``cell`` if there is one, then some drawn anew, then all of the scene's grid.
+        """
+        own = np.random.default_rng(rng.integers(2**63))  # what comes next does not depend on how often this draws
+        if self.skipped_scenes.bad[scene]:
+            return None
+        last: UnreadableImageError | None = None
+        for window in self.candidates(scene, cell, own):
             try:
-                return self.pipeline(self.sample_info(int(idx), scene, window, rng))
+                return self.pipeline(self.sample_info(idx, scene, window, own))
             except NoDataError as error:
-                last: UnreadableImageError = error
-                if attempt == _SAME_SCENE:
-                    self.note_empty(scene, error)
+                last = error
             except UnreadableImageError as error:
                 last = error
-                self.skips.note(self.cell_of(scene, window), error)
-            first, end = self.cells(scene) if attempt < _SAME_SCENE else (0, total)
+                self.skipped_windows.note(self.cell_of(scene, window), error)
+        assert last is not None
+        self.skipped_scenes.note(scene, NoDataError(f'none of its windows can be used; the last one: {last}'))
+        return None
+
+    def candidates(self, scene: int, cell: int | None, rng: np.random.Generator) -> Iterator[Window]:
+        """Windows of a scene in the order they are tried."""
+        first, end = self.cells(scene)
+        if cell is None:
             cell = int(rng.integers(first, end))
-            scene = int(np.searchsorted(self.ends, cell, side='right'))
-        raise NoDataError(
-            f'{_ANY_SCENE} windows drawn one after the other cannot be used; the last one: {last}. Raise max_nodata '
-            f'(now {self.max_nodata}), or remove scenes that hold no data'
-        )
+        for _ in range(_DRAWS):
+            yield self.window_of(scene, cell, rng)
+            cell = int(rng.integers(first, end))
+        free, steps = self.extents[scene, 2:] - self.sides[scene], self.steps[scene]
+        rows, columns = -(-free // steps) + 1
+        for number in rng.permutation(int(rows * columns)):
+            yield self.grid_window(scene, *divmod(int(number), int(columns)))
 
     def cells(self, scene: int) -> tuple[int, int]:
         """First and last + 1 of the numbers of a scene's grid windows."""
@@ -207,14 +239,16 @@ class SceneDataset(BaseDataset):
 
     def window_of(self, scene: int, cell: int, rng: np.random.Generator) -> Window:
         """The grid window of this number, or a random one of the scene."""
-        (top, left, height, width), sides = self.extents[scene].tolist(), self.sides[scene].tolist()
-        free = height - sides[0], width - sides[1]
-        if self.sampling == 'random':
-            row, column = int(rng.integers(free[0] + 1)), int(rng.integers(free[1] + 1))
-        else:
-            i, j = divmod(cell - self.cells(scene)[0], int(self.counts[scene, 1]))
-            row, column = min(i * int(self.steps[scene, 0]), free[0]), min(j * int(self.steps[scene, 1]), free[1])
-        return Window(top + row, left + column, sides[0], sides[1])
+        if self.sampling == 'grid':
+            return self.grid_window(scene, *divmod(cell - self.cells(scene)[0], int(self.counts[scene, 1])))
+        (top, left, height, width), (rows, columns) = self.extents[scene].tolist(), self.sides[scene].tolist()
+        row, column = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+        return Window(top + row, left + column, rows, columns)
+
+    def grid_window(self, scene: int, row: int, column: int) -> Window:
+        """A window of the scene's grid; the last ones are moved inwards to end with the scene."""
+        offset = np.minimum(self.steps[scene] * (row, column), self.extents[scene, 2:] - self.sides[scene])
+        return Window(*(self.extents[scene, :2] + offset).tolist(), *self.sides[scene].tolist())
 
     def cell_of(self, scene: int, window: Window) -> int:
         """The number of the grid window that a window begins in."""
@@ -227,11 +261,7 @@ class SceneDataset(BaseDataset):
         scene = Scene(**self.get_data_info(number)['fields'])
         dates = list(next(iter(scene.layers.values())))
         drawn = [dates[i] for i in rng.integers(len(dates), size=self.dates)]
-        # A modality without dates of its own goes with every date.
-        layers = {
-            modality: [files[date] if date in files else next(iter(files.values())) for date in drawn]
-            for modality, files in scene.layers.items()
-        }
+        layers = {modality: [files[date] for date in drawn] for modality, files in scene.layers.items()}
         return dict(
             img_path=next(iter(layers.values()))[0][0],
             sample_idx=idx,
@@ -245,16 +275,6 @@ class SceneDataset(BaseDataset):
             max_nodata=self.max_nodata,
             max_value=self.max_value,
         )
-
-    def note_empty(self, scene: int, error: NoDataError) -> None:
-        """Warn once that a scene has hardly any data; raise if nothing bad is allowed."""
-        if self.warned[scene]:
-            return
-        self.warned[scene] = 1
-        text = f'{_SAME_SCENE} windows in a row hold too little data, another scene takes their place: {error}'
-        if self.max_bad == 0:
-            raise SceneError(f'{text}. Remove the scene, or allow some with max_bad') from error
-        print_log(f'{text} ({int(self.warned.sum())} such scenes so far)', 'current', logging.WARNING)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -11,9 +11,9 @@ from mmengine.logging import print_log
 from mmrs_ssl.datasets.raster import UnreadableImageError
 
 
-def allowance(total: int, share: float, processes: int = 1) -> int:
-    """How many of ``total`` each process may find bad: its part of ``share``, rounded up, but never all."""
-    return min(math.ceil(share * total / processes), total - 1)
+def allowance(total: int, share: float) -> int:
+    """How many of ``total`` may be bad: ``share`` of them, rounded up, but never all."""
+    return min(math.ceil(share * total), total - 1)
 
 
 def refuse_or_warn(
@@ -43,9 +43,9 @@ class SkipCounter:
     """
 
     def __init__(self, total: int, share: float, noun: str, option: str) -> None:
-        self.rank, processes = get_dist_info()
+        self.rank, _ = get_dist_info()
         self.share, self.noun, self.option = share, noun, option
-        self.allowed = allowance(total, share, processes)
+        self.allowed = allowance(total, share)
         # In shared memory, so that all workers of this process count together.
         self.bad = torch.zeros(total, dtype=torch.uint8).share_memory_()
 

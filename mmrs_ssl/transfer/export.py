@@ -1,12 +1,12 @@
 """Write the backbone of a training checkpoint to a file of its own."""
 
+import ast
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from torch import Tensor
 
 PREFIX = 'backbone.'
@@ -40,14 +40,14 @@ def export_backbone(checkpoint: str | Path, out: str | Path) -> dict[str, Any]:
     text = content.get('meta', {}).get('cfg')
     if text is None:
         raise ValueError(f'{path} holds no config (meta.cfg), expected a checkpoint that tools/train.py wrote')
-    model = Config.fromstring(text, '.py').model
-    statistics = model.data_preprocessor
+    model = read_setting(text, 'model')
+    statistics = model['data_preprocessor']
     meta = dict(
-        method=model.type,
-        backbone=model.backbone.to_dict(),
-        bands=len(statistics.mean),
-        mean=list(statistics.mean),
-        std=list(statistics.std),
+        method=model['type'],
+        backbone={key: value for key, value in model['backbone'].items() if key != 'init_cfg'},
+        bands=len(statistics['mean']),
+        mean=list(statistics['mean']),
+        std=list(statistics['std']),
         config_sha256=hashlib.sha256(text.encode()).hexdigest(),
         source=path.name,
     )
@@ -55,3 +55,30 @@ def export_backbone(checkpoint: str | Path, out: str | Path) -> dict[str, Any]:
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=backbone, meta=meta), out)
     return meta
+
+
+def read_setting(text: str, name: str) -> Any:
+    """One variable of a config's text, read without running it: a checkpoint may come from anyone.
+
+    Raises:
+        ValueError: if it is not there, or made of anything but literals and ``dict(...)``.
+    """
+    try:
+        for statement in ast.parse(text).body:
+            if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == [name]:
+                return _literal(statement.value)
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f'the config in the checkpoint is not plain data and is not read: {error}') from error
+    raise ValueError(f'the config in the checkpoint has no {name!r}')
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict):
+        return {
+            ast.literal_eval(key): _literal(value) for key, value in zip(node.keys, node.values, strict=True) if key
+        }
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_literal(item) for item in node.elts]
+    return ast.literal_eval(node)

@@ -195,17 +195,23 @@ def test_sample_index_survives_pickling():
 
 
 @pytest.mark.parametrize('shuffle', [True, False])
-@pytest.mark.parametrize('round_up', [True, False])
-@pytest.mark.parametrize('rank', [0, 1, 2])
-def test_sampler_has_mmengines_order(monkeypatch, shuffle, round_up, rank):
-    monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (rank, 3))
-    data = list(range(10))
-    ours, theirs = (kind(data, shuffle=shuffle, seed=3, round_up=round_up) for kind in (EpochSampler, DefaultSampler))
-    assert len(ours) == len(theirs)
+def test_ranks_share_mmengines_order_and_repeat_nothing(monkeypatch, shuffle):
+    data = list(range(11))
+    samplers = []
+    for rank in range(3):
+        monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda rank=rank: (rank, 3))
+        kinds = (EpochSampler(data, shuffle, 3), DefaultSampler(data, shuffle, 3))
+        samplers.append(kinds)
     for epoch in (0, 5):
-        ours.set_epoch(epoch)
-        theirs.set_epoch(epoch)
-        indices = list(ours)
-        assert indices == list(theirs)
-        assert len(indices) == (4 if round_up or rank == 0 else 3)
-        assert {(index.epoch, index.seed) for index in indices} == {(epoch, 3)}
+        seen = []
+        for ours, theirs in samplers:
+            ours.set_epoch(epoch)
+            theirs.set_epoch(epoch)
+            indices = list(ours)
+            assert len(indices) == len(ours) == 3
+            assert indices == list(theirs)[:3]
+            assert {(index.epoch, index.seed) for index in indices} == {(epoch, 3)}
+            seen += indices
+        assert len(set(seen)) == 9
+    with pytest.raises(ValueError, match='2 samples for 3 processes'):
+        EpochSampler(data[:2])

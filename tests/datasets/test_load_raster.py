@@ -84,11 +84,11 @@ def test_resampling_to_a_size_uses_overviews(tmp_path):
     pixels = noise(2, 64, 64)
     path = write_raster(tmp_path / 'a.tif', pixels)
     with rasterio.open(path, 'r+') as file:
-        file.build_overviews([4], Resampling.average)
-        file.update_tags(ns='rio_overview', resampling='average')
-    small = load(path, size=16, resampling='average')
-    means = pixels.reshape(2, 16, 4, 16, 4).mean(axis=(2, 4)).transpose(1, 2, 0)
-    assert np.abs(small - means).max() <= 1
+        file.build_overviews([4], Resampling.nearest)  # of which the average is another one than of the pixels
+    with rasterio.open(path, overview_level=0) as file:
+        overview = file.read().transpose(1, 2, 0)
+    assert np.array_equal(load(path, size=16, resampling='average'), overview)
+    assert load(tmp_path / 'a.tif', size=16).shape == (16, 16, 2)
     assert load(path, Window(0, 0, 32, 32), size=48).shape == (48, 48, 2)
 
 
@@ -167,6 +167,44 @@ def test_a_modality_that_the_scene_does_not_have():
         LoadRaster().transform(dict(layers=layers))
     with pytest.raises(ValueError, match="modality='nir'"):
         LoadModalities(dict(nir=dict())).transform(dict(layers=layers))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(bands=[-1]), r'bands=\[-1\]'),
+        (dict(bands=[]), r'bands=\[\]'),
+        (dict(resampling='cubicc'), r"resampling='cubicc', expected one of: .*bilinear"),
+        (dict(stretch=(0, 10000)), r'stretch=\(0, 10000\), expected two quantiles'),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        LoadRaster(**options)
+
+
+def test_nodata_is_in_the_units_of_the_file(tmp_path):
+    pixels = noise(1, 8, 8, 'int16')
+    pixels[0, 0] = 7
+    path = write_raster(tmp_path / 'a.tif', pixels)
+    with rasterio.open(path, 'r+') as file:
+        file.scales, file.offsets = (0.5,), (1.0,)
+    image = load(path, unscale=True, nodata=7)
+    valid = pixels[0] != 7
+    assert np.allclose(image[0, :, 0], (pixels[0][valid] * 0.5 + 1).mean())
+
+
+def test_zero_as_nodata_leaves_dark_pixels_alone(tmp_path):
+    pixels = noise(3, 8, 8, 'uint8')
+    pixels[0, 4:], pixels[:, 0] = 0, 0
+    image = load(write_raster(tmp_path / 'a.tif', pixels, nodata=0))
+    assert np.array_equal(image[1:], pixels[:, 1:].transpose(1, 2, 0))
+    assert image[0].min() > 0
+
+
+def test_a_size_for_pictures_too(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), noise(3, 40, 40, 'uint8').transpose(1, 2, 0))
+    assert load(tmp_path / 'a.png', size=16).shape == (16, 16, 3)
 
 
 # In other libraries' pipelines

@@ -103,6 +103,24 @@ def test_stac_like_json(tmp_path):
     ]
 
 
+def test_lists_as_spreadsheets_and_people_write_them(tmp_path):
+    (tmp_path / 'bom.csv').write_text('scene,rgb\nA,a.tif\n', encoding='utf-8-sig')
+    assert parts(read_list(tmp_path / 'bom.csv'), tmp_path) == [('a.tif', 'A', 'rgb', '', '')]
+    (tmp_path / 'plain.json').write_text('["a.tif", "/vsizip//data/b.zip/b.tif"]')
+    assert [file.path for file in read_list(tmp_path / 'plain.json')] == [
+        str(tmp_path / 'a.tif'),
+        '/vsizip//data/b.zip/b.tif',
+    ]
+
+
+def test_folders_behind_links(tmp_path):
+    touch(tmp_path, 'disk/x/a.tif')
+    (tmp_path / 'root').mkdir()
+    (tmp_path / 'root' / 'linked').symlink_to(tmp_path / 'disk')
+    (tmp_path / 'disk' / 'x' / 'loop').symlink_to(tmp_path / 'disk')
+    assert find_rasters(tmp_path / 'root') == [tmp_path / 'root' / 'linked' / 'x' / 'a.tif']
+
+
 @pytest.mark.parametrize(
     ('name', 'text', 'message'),
     [

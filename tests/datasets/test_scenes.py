@@ -144,7 +144,7 @@ def test_whole_pixel_offsets_are_read_without_resampling(tmp_path):
     for i in range(len(data)):
         image = data[i]['img']
         assert np.array_equal(image['x'], image['y'])
-    assert all(isinstance(entry.raster, rasterio.DatasetReader) for entry in list(pool().open.values())[-2:])
+    assert not any(entry.warped for entry in list(pool().open.values())[-2:])
 
 
 def test_rasters_without_crs_are_partners_by_transform_or_by_size(tmp_path):
@@ -262,12 +262,73 @@ def test_scene_without_data_gives_its_place_to_others(tmp_path, caplog):
     data = dataset(tmp_path)
     with caplog.at_level('WARNING'):
         assert {data[i]['scene'] for i in range(len(data))} == {'full'}
-    strict = dataset(tmp_path, max_bad=0)
-    with pytest.raises(SceneError, match=r'20 windows in a row hold too little data.*empty\.tif.*max_bad'):
-        [strict[i] for i in range(len(strict))]
-    alone = dataset(tmp_path / 'empty.tif')
-    with pytest.raises(UnreadableImageError, match=r'100 windows.*empty\.tif.*hold no data.*max_nodata'):
-        alone[0]
+    for refused in (dataset(tmp_path, max_bad=0), dataset(tmp_path / 'empty.tif')):
+        with pytest.raises(UnreadableImageError, match=r'1 of \d scenes are unread.*none of its win.*empty\.tif'):
+            [refused[i] for i in range(len(refused))]
+
+
+def test_a_scene_with_a_single_usable_window_is_used(tmp_path):
+    pixels = np.zeros((1, 200, 200), np.uint8)
+    pixels[:, 96:112, 64:80] = 9
+    write_raster(tmp_path / 'a.tif', pixels, nodata=0)
+    for sampling in ('grid', 'random'):
+        data = dataset(tmp_path, max_nodata=0, max_bad=0, sampling=sampling)
+        assert {data[SampleIndex(i, 1, 1)]['window'] for i in range(5)} == {(96, 64, 16, 16)}
+
+
+def test_pixels_that_are_all_zero_are_no_picture(tmp_path):
+    pixels = noise(3, 64, 64)
+    pixels[:, :48] = 0
+    write_raster(tmp_path / 'a.tif', pixels)
+    data = dataset(tmp_path)
+    assert all(data[i]['img'].any() for i in range(len(data)))
+
+
+def test_nodata_of_one_band_and_a_band_called_alpha_survive_warping(tmp_path):
+    shift = (0.3, 0.3)
+    east_south = coordinates(64, 64, 1, shift)
+    east_south[0, 30:34, 30:34] = -9999
+    write_raster(tmp_path / 'p' / '1.tif', coordinates(64, 64))
+    write_raster(tmp_path / 'p' / '2.tif', east_south, shift=shift, nodata=-9999)
+    data = dataset(tmp_path, files='{scene}/{date}', window=60, dates=2)
+    drawn = [data[SampleIndex(0, epoch, 0)] for epoch in range(6)]
+    image = next(s['img'][s['dates'].index('2')] for s in drawn if '2' in s['dates'])
+    assert image[..., 0].min() >= 0  # filled with the mean, not mixed into its neighbours
+    truth = coordinates(64, 64)[1, 1:61, 1:61]
+    assert np.abs(image[..., 1] - truth).max() < 0.5  # the other band is whole
+    colours = noise(4, 64, 64, 'uint8')
+    colours[:3], colours[3, :, :32] = 100, 0
+    for date, offset in ((1, (0, 0)), (2, shift)):
+        write_raster(tmp_path / 'q' / 'q' / f'{date}.tif', colours, shift=offset, photometric='rgb', alpha='yes')
+    load = dict(LOAD, bands=4)
+    data = dataset(tmp_path / 'q', load=load, files='{scene}/{date}', window=60, dates=2)
+    for epoch in range(4):
+        for picture in data[SampleIndex(0, epoch, 0)]['img']:
+            assert np.array_equal(picture[..., :3], np.full((60, 60, 3), 100))
+
+
+def test_modalities_are_paired_by_date(tmp_path):
+    for year in (2019, 2020):
+        write_raster(tmp_path / f'a_rgb_{year}.tif', noise(1, 16, 16))
+    for year in (2018, 2019):
+        write_raster(tmp_path / f'a_dsm_{year}.tif', noise(1, 16, 16))
+    write_raster(tmp_path / 'a_soil.tif', noise(1, 16, 16))
+    rules = dict(rgb='{scene}_rgb_{date}', dsm='{scene}_dsm_{date}', soil='{scene}_soil')
+    load = dict(type='mmrs_ssl.LoadModalities', modalities={name: dict(bands=1) for name in rules})
+    data = dataset(tmp_path, load=load, files=rules)
+    assert {data[SampleIndex(0, epoch, 0)]['dates'][0] for epoch in range(8)} == {'2019'}
+    with pytest.raises(SceneError, match=r'has 1 date\(s\) of all modalities, expected 2'):
+        dataset(tmp_path, load=load, files=rules, min_dates=2)
+
+
+def test_a_crs_added_beside_a_file_is_seen(tmp_path):
+    path = write_raster(tmp_path / 'a.png', noise(1, 32, 32, 'uint8'), crs=None, driver='PNG', photometric=None)
+    with pytest.raises(SceneError, match='metres mean nothing'):
+        dataset(tmp_path, unit='metres')
+    place = '<GeoTransform>500000, 2, 0, 5000000, 0, -2</GeoTransform>'
+    text = f'<PAMDataset><SRS>EPSG:32633</SRS>{place}</PAMDataset>'
+    path.with_name('a.png.aux.xml').write_text(text)
+    assert boxes(dataset(tmp_path, unit='metres'))[0][3:] == (8, 8)
 
 
 # Bad input: refused, or passed over and counted
@@ -324,6 +385,17 @@ def bad_header(root):
     (root / 'bad_x.tif').write_bytes(b'II*\0 and then nothing')
 
 
+def bad_transform(root):
+    flat = dict(transform=rasterio.Affine(0, 0, 500000, 0, 0, 5000000))
+    write_raster(root / 'bad_x.tif', noise(2, 40, 40), **flat)
+    write_raster(root / 'bad_y.tif', noise(1, 40, 40))
+
+
+def bad_complex(root):
+    write_raster(root / 'bad_x.tif', noise(2, 40, 40, 'complex64'))
+    write_raster(root / 'bad_y.tif', noise(1, 40, 40))
+
+
 @pytest.mark.parametrize(
     ('make', 'options', 'message'),
     [
@@ -335,8 +407,10 @@ def bad_header(root):
         (bad_type, {}, r'bad_x\.tif is uint8, most files are uint16'),
         (bad_partner, {}, r"no file of modality 'y' \(beside .*bad_x\.tif"),
         (bad_place, {}, r'bad_y\.tif does not overlap with .*bad_x\.tif'),
-        (bad_size, {}, r'40 x 12 pixels, less than a window of 16 x 16'),
+        (bad_size, {}, r'\(.*bad_x\.tif\) has 40 x 12 pixels that its 2 files share, less than a window of 16 x 16'),
         (bad_header, {}, r'bad_x\.tif: not readable as a raster'),
+        (bad_transform, {}, r'bad_y\.tif cannot be put on the grid of .*bad_x\.tif'),
+        (bad_complex, {}, r'bad_x\.tif is complex64: complex numbers'),
     ],
 )
 def test_scenes_that_cannot_be_used(tmp_path, monkeypatch, make, options, message):
@@ -389,6 +463,8 @@ def test_a_tile_that_cannot_be_read(tmp_path, monkeypatch):
         (dict(sampling='all'), r"sampling='all'"),
         (dict(window=0), r'window=0'),
         (dict(windows_per_epoch=5), r"windows_per_epoch is for sampling='random'"),
+        (dict(max_nodata=50), r'max_nodata=50'),
+        (dict(sampling='random', windows_per_epoch=0), r'windows_per_epoch=0'),
     ],
 )
 def test_wrong_options(tmp_path, options, message):

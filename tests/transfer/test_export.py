@@ -57,6 +57,15 @@ def test_exported_backbone_loads_without_this_package(checkpoint, run_tool, tmp_
     assert all(key.startswith('backbone.') for key in content['state_dict'])
 
 
+def test_a_config_that_would_run_code_is_not_run(run_tool, tmp_path):
+    text = f"model = dict(type='x', data_preprocessor=__import__('pathlib').Path({str(tmp_path / 'harm')!r}).touch())"
+    torch.save(dict(state_dict={'backbone.w': torch.zeros(1)}, meta=dict(cfg=text)), tmp_path / 'crafted.pth')
+    code, printed = run_tool('export_backbone.py', tmp_path / 'crafted.pth', tmp_path / 'out.pth')
+    assert code != 0
+    assert 'is not plain data and is not read' in printed.rstrip().splitlines()[-1]
+    assert not (tmp_path / 'harm').exists()
+
+
 def test_what_cannot_be_exported(run_tool, tmp_path):
     torch.save(dict(state_dict={'head.weight': torch.zeros(1)}), tmp_path / 'other.pth')
     torch.save(dict(state_dict={'backbone.weight': torch.zeros(1)}), tmp_path / 'bare.pth')

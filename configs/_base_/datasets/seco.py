@@ -11,7 +11,7 @@ train_dataloader = dict(
         band_files=['B4', 'B3', 'B2'],
         window=256,
         pipeline=[
-            dict(type='mmrs_ssl.LoadRaster', bands=None, stretch=[[0, 129], [2, 103], [2, 88]]),
+            dict(type='mmrs_ssl.LoadRaster', bands=None, stretch=[[0, 129], [2, 103], [3, 88]]),
             dict(type='mmrs_ssl.Views', views=[_base_.weak_view, _base_.strong_view]),
             dict(type='mmrs_ssl.PackViews'),
         ],

@@ -6,9 +6,10 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
+from rasterio.enums import Resampling
 
 from mmrs_ssl.datasets.images import read_image
-from mmrs_ssl.datasets.raster import Header, UnreadableImageError, bands_last, pool
+from mmrs_ssl.datasets.raster import Header, UnreadableImageError, bands_last, differs, pool
 from mmrs_ssl.datasets.scene_files import IMAGE_SUFFIXES
 from mmrs_ssl.registry import TRANSFORMS
 
@@ -26,9 +27,10 @@ class NoDataError(UnreadableImageError):
 class LoadRaster(BaseTransform):
     """Load ``img``, (H, W, C), bands in the file's order, of the file's own type unless an option changes it.
 
-    Reads what :class:`mmrs_ssl.SceneDataset` names (a window of a scene, one modality, one or several dates), or else
-    ``img_path``: a file, or a list of files (the two dates of a change detection pipeline), of which ``img`` is then a
-    list. Pixels without data are those the file marks (nodata value, mask or alpha), and what is not finite.
+    Integers of 32 bits and more become float32, which is exact to 2**24. Reads what :class:`mmrs_ssl.SceneDataset`
+    names (a window of a scene, one modality, one or several dates), or else ``img_path``: a file, or a list of files
+    (the two dates of a change detection pipeline), of which ``img`` is then a list. Pixels without data are those the
+    file marks (nodata value, mask or alpha), and what is not finite.
 
     Args:
         bands: how many bands there must be (int), which to take, by number from 0 or by name, or None for all. The
@@ -75,6 +77,16 @@ class LoadRaster(BaseTransform):
         self.stretch = None if stretch is None else np.asarray(stretch, np.float32)
         self.height = height
         self.height_limit = height_limit
+        if isinstance(self.bands, list) and (not self.bands or any(isinstance(b, int) and b < 0 for b in self.bands)):
+            raise ValueError(f'bands={bands!r}, expected numbers from 0 or names')
+        if resampling not in Resampling.__members__:
+            raise ValueError(f'resampling={resampling!r}, expected one of: {", ".join(Resampling.__members__)}')
+        if (
+            self.stretch is not None
+            and self.stretch.ndim == 1
+            and not (0 <= self.stretch.min() < self.stretch.max() <= 1)
+        ):
+            raise ValueError(f'stretch={stretch!r}, expected two quantiles in [0, 1], or (low, high) for every band')
         if height not in (None, 'above_minimum', 'colours'):
             raise ValueError(f"height={height!r}, expected 'above_minimum', 'colours' or None")
 
@@ -116,7 +128,7 @@ class LoadRaster(BaseTransform):
     def load_one(self, files: tuple[str, ...], results: dict) -> np.ndarray:
         """One image: of one file, or of several that hold a band each."""
         name, window = files[0], results.get('window')
-        if len(files) == 1 and window is None and name.lower().endswith(IMAGE_SUFFIXES):
+        if len(files) == 1 and window is None and self.size is None and name.lower().endswith(IMAGE_SUFFIXES):
             image = read_image(name)
             pixels, valid = image[..., self.choose(('',) * image.shape[2], None, name)].transpose(2, 0, 1), None
         else:
@@ -131,6 +143,9 @@ class LoadRaster(BaseTransform):
         raster = pool().get(file, results.get('grid'), results.get('shape'), self.resampling)
         bands = self.choose_of(raster.header, file, files)
         pixels, valid = raster.read(bands, results.get('window'), self.size, self.resampling)
+        if self.nodata is not None:  # in the file's own units
+            given = differs(pixels, [self.nodata] * len(pixels)).any(axis=0)
+            valid = np.broadcast_to(given, pixels.shape) if valid is None else valid & given
         if self.unscale:
             source = raster.source
             scales, offsets = ([values[band] for band in bands] for values in (source.scales, source.offsets))
@@ -187,15 +202,16 @@ class LoadRaster(BaseTransform):
             NoDataError: if a band has no valid pixel or the image more empty ones than ``results['max_nodata']``.
         """
         masks = [] if valid is None else [valid]
-        if self.nodata is not None:
-            masks.append(np.broadcast_to((pixels != self.nodata).any(axis=0), pixels.shape))
         if pixels.dtype.kind == 'f' and not np.isfinite(pixels).all():
             masks.append(np.isfinite(pixels))
+        limit = results.get('max_nodata', 1.0)
+        where = f' in window {tuple(results["window"])}' if results.get('window') else ''
         if not masks:
+            if limit < 1 and not pixels.any():  # e.g. a hole of a mosaic that declares no nodata value
+                raise NoDataError(f'{name}: all pixels{where} are 0; declare what means no data')
             return None
         valid = np.logical_and.reduce(masks)
-        share, limit = 1 - float(valid.any(axis=0).mean()), results.get('max_nodata', 1.0)
-        where = f' in window {tuple(results["window"])}' if results.get('window') else ''
+        share = 1 - float(valid.any(axis=0).mean())
         if share > limit:
             raise NoDataError(f'{name}: {share:.0%} of the pixels{where} hold no data, more than max_nodata={limit}')
         empty = [band for band in range(len(pixels)) if not valid[band].any()]
@@ -210,7 +226,7 @@ class LoadRaster(BaseTransform):
             pixels = pixels.astype(np.float32) - np.float32(lowest)
         limits = None if self.stretch is None else self.stretch_limits(pixels, valid)
         if valid is not None:
-            pixels = pixels.copy() if pixels.flags.writeable else np.array(pixels)
+            pixels = pixels.copy()
             for band, mask in zip(pixels, valid, strict=True):
                 band[~mask] = band[mask].mean(dtype=np.float64) if self.fill == 'mean' else self.fill
         if self.height == 'colours':

@@ -253,7 +253,8 @@ class RandomSolarise(Photometric):
             levels = np.arange(256)
             table = np.where(levels < self.threshold * white, levels, white - levels).clip(0, 255).astype(np.uint8)
             return cv2.LUT(image, table).reshape(image.shape)
-        return np.where(image < self.threshold * white, image, white - image).astype(image.dtype)
+        inverted = np.maximum(white - image, 0)  # noise may have left values above white
+        return np.where(image < self.threshold * white, image, inverted).astype(image.dtype)
 
 
 @TRANSFORMS.register_module()
