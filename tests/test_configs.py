@@ -55,7 +55,7 @@ def on_generated_data(cfg, scenes, rasters):
 
 def test_configs_are_found():
     assert len(PRETRAINING) >= 7
-    for family in (*WIDTHS, 'millionaid', 'potsdam', 'demo', 'folder'):
+    for family in (*WIDTHS, 'millionaid', 'potsdam', 'demo', 'folder', 'geotiff'):
         assert any(family in name for name in PRETRAINING), family
 
 

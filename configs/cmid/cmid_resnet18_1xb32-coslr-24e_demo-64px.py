@@ -1,5 +1,6 @@
-# The demo: generated scenes of 96 x 96 pixels, minutes on two processor cores. Everything is sized to 300 steps on 800
-# small images: queue and batch, a teacher that follows faster, residual branches that start open.
+# The demo: generated scenes of 96 x 96 pixels, minutes on two processor cores. Everything is sized to 600 steps on 800
+# small images: queue and batch, small views and masks, a teacher that follows faster, residual branches that start open,
+# a sharper contrast, and little weight on the prototypes, which mean something only later.
 _base_ = [
     '../_base_/models/cmid_resnet18.py',
     '../_base_/datasets/cmid_views_224px.py',
@@ -10,12 +11,19 @@ _base_ = [
 data_root = 'work_dirs/demo/scenes'
 model = dict(
     backbone=dict(zero_init_residual=False),
-    global_head=dict(queue_length=512),
+    global_head=dict(queue_length=512, temperature=0.1),
     local_head=dict(hidden_channels=512, num_prototypes=256),
+    mask_block=16,
+    loss_weights=dict(loss_local=0.1),
 )
 
-weak_view = [dict(type='mmrs_ssl.RandomCropResize', size=96, scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3))]
-strong_view = [*weak_view, *_base_.strong_view[1:]]
+weak_view = [dict(type='mmrs_ssl.RandomCropResize', size=64, scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3))]
+strong_view = [
+    *weak_view,
+    _base_.strong_view[1],
+    dict(type='mmrs_ssl.RandomBlur', kernel=(3, 3), sigma=(0.1, 0.9)),
+    *_base_.strong_view[3:],
+]
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
@@ -35,11 +43,11 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=1, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=12)
+train_cfg = dict(max_epochs=24)
 auto_scale_lr = dict(enable=True)
 custom_hooks = [
     *[h for h in _base_.custom_hooks if h.get('path') != 'teacher.momentum' and h['type'] != 'mmrs_ssl.PictureHook'],
     dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.99, end=1.0),
-    dict(type='mmrs_ssl.PictureHook', interval=100),
+    dict(type='mmrs_ssl.PictureHook', interval=200),
 ]
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=4))
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=8))
