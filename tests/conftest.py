@@ -114,6 +114,12 @@ def make_batch(count: int = 4, bands: int = 3, size: int = 64, seed: int = 0) ->
     return dict(inputs=views, data_samples=samples)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers of rasters are kept in the test's own folder."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+
 @pytest.fixture(scope='session')
 def golden() -> dict[str, np.ndarray]:
     """Reference numbers of CMID's losses, masks and schedules."""

@@ -12,8 +12,7 @@ from mmrs_ssl.datasets.synthetic_layouts import write_layout
 CONFIG = 'configs/cmid/cmid_resnet18_1xb64-coslr-100e_geotiff-224px.py'
 
 
-def test_from_geotiffs_to_a_backbone(tmp_path, run_tool, monkeypatch):
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+def test_from_geotiffs_to_a_backbone(tmp_path, run_tool):
     write_layout('time_series', tmp_path / 'scenes', scenes=2, size=96, bands=5)
     code, printed = run_tool('band_stats.py', tmp_path / 'scenes', '--processes', 1, '--out', tmp_path / 'stats.json')
     assert code == 0, printed

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import rasterio
 from affine import Affine
 
+from mmrs_ssl.datasets import SceneDataset
+
 CRS = 'EPSG:32633'
+LOAD = dict(type='mmrs_ssl.LoadRaster', bands=None)
 ORIGIN = (500_000.0, 5_000_000.0)  # easting and northing of the upper left corner
 
 
@@ -42,3 +46,24 @@ def write_raster(
 def noise(count: int, height: int, width: int, dtype: str = 'uint16', seed: int = 0) -> np.ndarray:
     """(C, H, W) of random integers from 1 to 200."""
     return np.random.default_rng(seed).integers(1, 201, (count, height, width)).astype(dtype)
+
+
+def picture(height=48, width=40, bands=3, dtype=np.uint8, top=256, seed=0):
+    """A smooth image with detail, of any number of bands and any type."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((6, 6, bands)).astype(np.float32)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, bands)
+    return ((smooth * 0.9 + 0.1 * rng.random(smooth.shape)) * (top - 1)).astype(dtype)
+
+
+def write_tiff(path, image, **options):
+    height, width, bands = image.shape
+    profile = dict(driver='GTiff', height=height, width=width, count=bands, dtype=image.dtype, **options)
+    with rasterio.open(path, 'w', **profile) as raster:
+        raster.write(image.transpose(2, 0, 1))
+    return path
+
+
+def dataset(root, *, load=None, **options):
+    """Windows of 16 pixels of a folder of rasters."""
+    return SceneDataset(str(root), [load or LOAD], **{'window': 16, 'sampling': 'grid', **options})

@@ -20,7 +20,7 @@ from mmrs_ssl.datasets.transforms import (
     Views,
 )
 from mmrs_ssl.datasets.transforms.bands import band_means, in_threes
-from tests.datasets.test_transforms import picture
+from tests.datasets.rasters import picture
 
 WHITE = dict(uint8=None, uint16=9000, float32=1.0)
 INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic', 'area')

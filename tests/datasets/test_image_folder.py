@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from mmrs_ssl.datasets import EpochSampler, ImageFolder, SampleIndex, sample_rng
 from mmrs_ssl.datasets.transforms import UnreadableImageError
-from tests.datasets.test_transforms import picture, write_tiff
+from tests.datasets.rasters import picture, write_tiff
 
 VIEW = [
     dict(type='mmrs_ssl.RandomCropResize', size=32),
