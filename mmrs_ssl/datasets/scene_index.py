@@ -133,10 +133,10 @@ def _check_bands(check: BandCheck, modality: str, group: Files, headers: Mapping
 def _check_crs(paths: Sequence[str], headers: Sequence[Header], wanted: str) -> None:
     for path, header in zip(paths, headers, strict=True):
         if not header.grid.crs:
-            raise SceneError(f'{path} has no CRS, but crs={wanted!r} is asked for')
+            raise SceneError(f'{path} has no CRS, but crs= asks for one')
         own = CRS.from_user_input(header.grid.crs)
         if own != CRS.from_user_input(wanted):
-            raise SceneError(f'{path} is in {describe_crs(header.grid.crs)}, but crs={wanted!r} is asked for')
+            raise SceneError(f'{path} is in {describe_crs(header.grid.crs)}, but crs= asks for {describe_crs(wanted)}')
 
 
 def common_extent(paths: Sequence[str], headers: Sequence[Header]) -> Window:

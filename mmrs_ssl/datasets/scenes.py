@@ -130,6 +130,8 @@ class SceneDataset(BaseDataset):
         files = find_scene_files(self.data_root, self.files)
         if self.band_files is not None:
             files = [file for file in files if file.band in self.band_files]
+            if not files:
+                raise ValueError(f'no file of data_root={self.data_root!r} is one of band_files={self.band_files}')
         headers = read_headers([file.path for file in files], self.cache_dir)
         modalities = (
             tuple(self.files) if isinstance(self.files, dict) else tuple(dict.fromkeys(f.modality for f in files))
@@ -138,8 +140,9 @@ class SceneDataset(BaseDataset):
             raise ValueError(f'dates={self.dates} of several modalities ({", ".join(modalities)}) are not supported')
         found = [header for header in headers.values() if isinstance(header, Header)]
         crs = self.crs
-        if crs == 'same' and found:
-            crs = str(most_common(header.grid.crs for header in found if header.grid.crs) or 'same')
+        if crs == 'same':
+            known = [header.grid.crs for header in found if header.grid.crs]
+            crs = str(most_common(known)) if known else ''
         demands = Demands(
             modalities, self.band_files, self.min_dates, crs, band_check(self.pipeline.transforms, files, headers)
         )

@@ -76,8 +76,8 @@ def bad_complex(root):
     ('make', 'options', 'message'),
     [
         (bad_crs_missing, {}, r'cannot be put on the grid of .*bad_x\.tif .*no CRS.*give both a CRS'),
-        (bad_crs_other, dict(crs='same'), r'bad_x\.tif is in EPSG:32634, but crs='),
-        (bad_crs_other, dict(crs=CRS), r"bad_x\.tif is in EPSG:32634, but crs='EPSG:32633'"),
+        (bad_crs_other, dict(crs='same'), r'bad_x\.tif is in EPSG:32634, but crs= asks for EPSG:32633'),
+        (bad_crs_other, dict(crs=CRS), r'bad_x\.tif is in EPSG:32634, but crs= asks for EPSG:32633'),
         (bad_degrees, dict(window=16, unit='metres'), r'EPSG:4326: metres mean nothing'),
         (bad_bands, {}, r'bad_x\.tif has 5 bands, most files have 2'),
         (bad_type, {}, r'bad_x\.tif is uint8, most files are uint16'),
@@ -101,6 +101,14 @@ def test_scenes_that_cannot_be_used(tmp_path, monkeypatch, make, options, messag
     data = dataset(tmp_path, **settings)
     assert len(data) == 3 * 9
     assert re.search(rf"skipped 1 of 4 scenes: scene 'bad' .*{message}", warnings[0])
+
+
+def test_no_file_has_a_crs_or_a_band(tmp_path):
+    write_raster(tmp_path / 'a_B1.tif', noise(1, 32, 32), crs=None)
+    with pytest.raises(SceneError, match=r'a_B1\.tif has no CRS, but crs= asks for one'):
+        dataset(tmp_path, crs='same')
+    with pytest.raises(ValueError, match=r"is one of band_files=\['B7'\]"):
+        dataset(tmp_path, files='{scene}_{band}', band_files=['B7'])
 
 
 def test_a_band_that_is_called_alpha_is_told(tmp_path, monkeypatch):
