@@ -19,7 +19,7 @@ def test_pretraining_beats_random_weights_by_ten_points(tmp_path):
         random.append(float(re.search(r'random weights +([\d.]+) %', output)[1]))
         pretrained.append(float(re.search(r'pre-trained with CMID +([\d.]+) %', output)[1]))
         print(seed, random[-1], pretrained[-1], re.search(r'points, \d+ s in all', output)[0])
-        assert (tmp_path / str(seed) / 'epoch_18.pth').is_file()
+        assert (tmp_path / str(seed) / 'epoch_22.pth').is_file()
         assert list((tmp_path / str(seed)).glob('*/pictures/*.png'))
     assert all(30 <= accuracy <= 80 for accuracy in random), random
     assert sum(pretrained) / 3 - sum(random) / 3 >= 10, (random, pretrained)

@@ -25,7 +25,7 @@ from mmrs_ssl.cli import clear_errors, keep_freed_memory
 from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_split
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
 
-CONFIG = 'cmid/cmid_resnet18_1xb32-coslr-18e_demo-64px'
+CONFIG = 'cmid/cmid_resnet18_1xb32-coslr-22e_demo-64px'
 TRAIN_PER_CLASS, TEST_PER_CLASS, SIZE, GSD = 100, 50, 96, 1.0
 
 

@@ -1,4 +1,4 @@
-# The demo: generated scenes of 96 x 96 pixels, minutes on two processor cores. Everything is sized to 450 steps on 800
+# The demo: generated scenes of 96 x 96 pixels, minutes on two processor cores. Everything is sized to 550 steps on 800
 # small images: queue and batch, small views and masks, a teacher that follows faster, residual branches that are open
 # from the start, a sharper contrast, and little weight on the prototypes, which mean something only later.
 _base_ = [
@@ -43,11 +43,11 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=1, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=18)
+train_cfg = dict(max_epochs=22)
 auto_scale_lr = dict(enable=True)
 custom_hooks = [
     *[h for h in _base_.custom_hooks if h.get('path') != 'teacher.momentum' and h['type'] != 'mmrs_ssl.PictureHook'],
     dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.99, end=1.0),
     dict(type='mmrs_ssl.PictureHook', interval=150),
 ]
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=6))
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=11))
