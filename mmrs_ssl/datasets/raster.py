@@ -126,7 +126,7 @@ class OpenRaster:
         self.offset = (0, 0) if grid is None else aligned_offset(self.header.grid, grid)
         self.warped: dict[bool, tuple[rasterio.DatasetReader, WarpedVRT]] = {}
         flags = [flags for i, flags in enumerate(self.source.mask_flag_enums) if i != self.header.alpha]
-        self.by_value = all(MaskFlags.nodata in flag for flag in flags)
+        self.by_value = bool(flags) and all(MaskFlags.nodata in flag for flag in flags)
         self.by_mask = not self.by_value and any(
             MaskFlags.alpha not in flag and flag != [MaskFlags.all_valid] for flag in flags
         )
@@ -236,7 +236,12 @@ def differs(pixels: np.ndarray, nodata: Sequence[float]) -> np.ndarray:
     Zero is also the value of dark pixels: there a pixel is empty only if all its bands are zero. NaN is unequal to
     everything and has to be found by itself.
     """
-    differs = pixels != np.array(nodata, np.float64).astype(pixels.dtype).reshape(-1, 1, 1)
+    values = np.array(nodata, np.float64).reshape(-1, 1, 1)
+    possible = np.ones(values.shape, bool)
+    if pixels.dtype.kind in 'iu':  # -9999 of an 8-bit raster must not wrap to a value that pixels have
+        limits = np.iinfo(pixels.dtype)
+        possible = (values >= limits.min) & (values <= limits.max) & (values == np.floor(values))
+    differs = (pixels != np.where(possible, values, 0).astype(pixels.dtype)) | ~possible
     if set(nodata) == {0}:
         return np.broadcast_to(differs.any(axis=0), pixels.shape)
     return differs

@@ -202,6 +202,14 @@ def test_zero_as_nodata_leaves_dark_pixels_alone(tmp_path):
     assert image[0].min() > 0
 
 
+def test_a_nodata_value_beyond_the_type_is_no_pixel_value(tmp_path):
+    pixels = noise(2, 8, 8, 'uint8')
+    pixels[:, 0] = 241  # what -9999 would wrap to
+    path = write_raster(tmp_path / 'a.tif', pixels)
+    for nodata in (-9999, 1e9, 240.5, float('nan')):
+        assert np.array_equal(load(path, nodata=nodata), pixels.transpose(1, 2, 0)), nodata
+
+
 def test_a_size_for_pictures_too(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), noise(3, 40, 40, 'uint8').transpose(1, 2, 0))
     assert load(tmp_path / 'a.png', size=16).shape == (16, 16, 3)
