@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.registry import init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from mmrs_ssl.engine import start_gloo
@@ -118,6 +118,17 @@ def check_schedule(cfg: Config) -> None:
                 f'{begin}; train longer or shorten the warm-up, e.g. --cfg-options '
                 f'param_scheduler.{max(i - 1, 0)}.end=1 param_scheduler.{i}.begin=1'
             )
+
+
+def count_images(cfg: Config) -> None:
+    """Write the number of training images into the model's config, where the method sizes itself by it.
+
+    That is a method of this package whose class takes ``num_images``, in a config that leaves it out.
+    """
+    model = cfg.get('model') or {}
+    ours = str(model.get('type')).startswith('mmrs_ssl.')
+    if ours and 'num_images' not in model and 'num_images' in _accepted(MODELS.get(model.type)):
+        model.num_images = len(DATASETS.build(cfg.train_dataloader.dataset))
 
 
 def _replace(node: Any, key: str, old: Any, new: Any) -> None:

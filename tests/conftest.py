@@ -7,7 +7,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '2')
 import itertools
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -91,11 +91,41 @@ def cmid_config(family: str = 'resnet', bands: int = 3, byol: bool = False, **ch
     return config
 
 
+def dino_config(family: str = 'resnet', bands: int = 3, **changes: Any) -> dict:
+    """A tiny DINOMC of a backbone family; a ViT has patches of 8 pixels and gives class tokens."""
+    backbone, width, _ = BACKBONES[family]
+    vit = dict(patch_size=8, out_type='cls_token') if family == 'vit' else {}
+    config: dict = dict(
+        type='mmrs_ssl.DINOMC',
+        data_preprocessor=dict(type='mmrs_ssl.BandPreprocessor', mean=[100.0] * bands, std=[50.0] * bands),
+        backbone={**backbone, **vit},
+        head=dict(
+            type='mmrs_ssl.PrototypeHead',
+            in_channels=width,
+            hidden_channels=32,
+            bottleneck_channels=16,
+            num_prototypes=24,
+        ),
+    )
+    config.update(changes)
+    return config
+
+
 def build_cmid(family: str = 'resnet', seed: int = 0, **options: Any) -> torch.nn.Module:
     """The model of :func:`cmid_config`, initialised, ready for a hand-written loop."""
+    return build(cmid_config(family, **options), seed)
+
+
+def build_dino(family: str = 'resnet', seed: int = 0, **options: Any) -> torch.nn.Module:
+    """The model of :func:`dino_config`, likewise."""
+    return build(dino_config(family, **options), seed)
+
+
+def build(config: dict, seed: int) -> torch.nn.Module:
+    """A model, initialised, whose teacher the caller updates."""
     init_default_scope('mmpretrain')
     torch.manual_seed(seed)
-    model = MODELS.build(cmid_config(family, **options))
+    model = MODELS.build(config)
     model.init_weights()
     model.teacher_is_updated = True
     return model
@@ -114,17 +144,35 @@ def make_batch(count: int = 4, bands: int = 3, size: int = 64, seed: int = 0) ->
     return dict(inputs=views, data_samples=samples)
 
 
+def make_crops(sizes: Sequence[int], count: int = 4, bands: int = 3, seed: int = 0) -> dict:
+    """A collated batch of uint8 crops of these sizes."""
+    rng = torch.Generator().manual_seed(seed)
+    views = [torch.randint(0, 256, (count, bands, size, size), generator=rng, dtype=torch.uint8) for size in sizes]
+    return dict(inputs=views, data_samples=[DataSample() for _ in range(count)])
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Headers of rasters are kept in the test's own folder."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
 
+def reference_numbers(method: str) -> dict[str, np.ndarray]:
+    """Reference numbers of a method's losses, masks and schedules."""
+    with np.load(Path(__file__).parent / 'golden' / f'{method}.npz') as file:
+        return {key: file[key] for key in file}
+
+
 @pytest.fixture(scope='session')
 def golden() -> dict[str, np.ndarray]:
-    """Reference numbers of CMID's losses, masks and schedules."""
-    with np.load(Path(__file__).parent / 'golden' / 'cmid.npz') as file:
-        return {key: file[key] for key in file}
+    """CMID's."""
+    return reference_numbers('cmid')
+
+
+@pytest.fixture(scope='session')
+def dino_golden() -> dict[str, np.ndarray]:
+    """DINO-MC's and DINO-TP's."""
+    return reference_numbers('dino_mc')
 
 
 @pytest.fixture(scope='session')
@@ -148,13 +196,17 @@ def make_config(tmp_path: Path, image_folder: Path) -> Callable[..., Config]:
     Its name is unique, since mmengine keeps one logger and message hub per name.
     """
 
+    views = "dict(type='mmrs_ssl.Views', views=[weak_view, [*weak_view, *_base_.strong_view[1:]]])"
+    crops = "dict(type='mmrs_ssl.MultiSizeCrops', global_size=64, local_sizes=(44, 40))"
+
     def make(extra: str = '', model: dict | None = None, data_root: Path | None = None, name: str = 'tiny') -> Config:
         base = ROOT / 'configs' / '_base_'
+        dino = model is not None and model['type'] == 'mmrs_ssl.DINOMC'
         path = tmp_path / f'{name}_{next(_NUMBER)}.py'
         path.write_text(f"""
 _base_ = [
     '{base}/datasets/cmid_views_224px.py',
-    '{base}/schedules/cmid_adan_200e.py',
+    '{base}/schedules/{'dino_adamw_300e' if dino else 'cmid_adan_200e'}.py',
     '{base}/default_runtime.py',
 ]
 data_root = {str(data_root or image_folder)!r}
@@ -169,7 +221,7 @@ train_dataloader = dict(
         data_root=data_root,
         pipeline=[
             dict(type='mmrs_ssl.LoadRaster', bands=3),
-            dict(type='mmrs_ssl.Views', views=[weak_view, [*weak_view, *_base_.strong_view[1:]]]),
+            {crops if dino else views},
             dict(type='mmrs_ssl.PackViews'),
         ],
     ),
@@ -177,6 +229,7 @@ train_dataloader = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=1, convert_to_iter_based=True),
+    *_base_.param_scheduler[2:],
 ]
 train_cfg = dict(max_epochs=2)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))

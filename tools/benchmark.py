@@ -6,8 +6,8 @@
                                                        # of rasters also against bare rasterio, and their memory
 
 The bare compute is what no implementation can leave out: a forward and backward pass of the student's backbone for
-every view and a forward pass of the teacher's, channels-last. Both are timed alternately and compared by their medians,
-so that a busy machine slows both.
+every view (for crops of several sizes: for every size) and a forward pass of the teacher's for those it sees,
+channels-last. Both are timed alternately and compared by their medians, so that a busy machine slows both.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -27,7 +28,7 @@ import rasterio
 import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.registry import DATASETS, MODELS
+from mmengine.registry import DATASETS, HOOKS, MODELS
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -36,6 +37,7 @@ from mmrs_ssl.cli import add_config_arguments, clear_errors, keep_freed_memory, 
 from mmrs_ssl.datasets import SampleIndex
 from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_scene
 from mmrs_ssl.datasets.synthetic_large import write_large_scene
+from mmrs_ssl.models import DINOMC
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
@@ -78,6 +80,9 @@ class Step:
         settings = {**cfg.optim_wrapper, 'type': 'OptimWrapper'}
         settings.pop('loss_scale', None)
         self.optim: OptimWrapper = build_optim_wrapper(self.model, settings)
+        for hook in cfg.custom_hooks:
+            if hook.type == 'mmrs_ssl.ClipEachGradientHook':
+                HOOKS.build(hook).attach(self.optim)
 
     def autocast(self, amp: bool) -> Any:
         """The context of the forward pass."""
@@ -95,15 +100,22 @@ class Step:
         self.optim.step()
         self.optim.zero_grad()
 
-    def bare(self, views: list[Tensor], amp: bool) -> None:
+    def batches(self, views: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """What the student's and the teacher's backbones are given at once."""
+        if not isinstance(self.model, DINOMC):
+            return views, views
+        sizes = [torch.cat(list(group)) for _, group in groupby(views, key=lambda view: view.shape[-2:])]
+        return sizes, [torch.cat(views[: self.model.num_global])]
+
+    def bare(self, student: list[Tensor], teacher: list[Tensor], amp: bool) -> None:
         """The backbones alone on the same views."""
-        for view in views:
+        for batch in student:
             with self.autocast(amp):
-                feature_map = self.model.backbone(view)[-1]
-            feature_map.backward(torch.ones_like(feature_map))
+                features = self.model.backbone(batch)[-1]
+            features.backward(torch.ones_like(features))
         with torch.no_grad(), self.autocast(amp):
-            for view in views:
-                self.model.teacher.module['backbone'](view)
+            for batch in teacher:
+                self.model.teacher.module['backbone'](batch)
         self.optim.zero_grad()
 
 
@@ -114,6 +126,7 @@ def time_model(cfg: Config, args: argparse.Namespace) -> None:
         loader = iter(make_loader(cfg, args, Path(folder)))
         batch = next(loader)
         views = step.model.data_preprocessor(batch, True)['inputs']
+        batches = step.batches(views)
         modes = [False, True] if args.amp else [False]
         timings: dict[tuple[bool, str], list[float]] = {}
 
@@ -122,15 +135,16 @@ def time_model(cfg: Config, args: argparse.Namespace) -> None:
 
         for _ in range(args.steps + 2):
             for amp in modes:
-                clock(amp, 'bare', partial(step.bare, views, amp))
+                clock(amp, 'bare', partial(step.bare, *batches, amp))
                 clock(amp, 'gradients', partial(step.gradients, batch, amp))
                 clock(amp, 'optimizer', step.optimize)
                 clock(amp, 'teacher', step.model.update_teacher)
             clock(False, 'loading', lambda: next(loader))
     typical = {key: median(values[2:]) for key, values in timings.items()}
     full = {amp: sum(typical[amp, part] for part in ('gradients', 'optimizer', 'teacher')) for amp in modes}
+    sides = ' '.join(str(view.shape[-1]) for view in views)
     print(
-        f'{Path(args.config).name}: {DEVICE}, batch {args.batch_size}, {views[0].shape[-1]} px, '
+        f'{Path(args.config).name}: {DEVICE}, batch {args.batch_size}, {sides} px, '
         f'{torch.get_num_threads()} threads, median of {args.steps} steps'
     )
     for amp in modes:

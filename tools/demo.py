@@ -1,6 +1,6 @@
-"""The demo: generate scenes, pre-train CMID on them without labels, compare with random weights.
+"""The demo: generate scenes, pre-train on them without labels, compare with random weights.
 
-python tools/demo.py [--work-dir work_dirs/demo] [--seed 0]
+python tools/demo.py [dino_mc/NAME] [--work-dir work_dirs/demo] [--seed 0]
 """
 
 import argparse
@@ -32,6 +32,7 @@ TRAIN_PER_CLASS, TEST_PER_CLASS, SIZE, GSD = 100, 50, 96, 1.0
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?', default=CONFIG, help='a demo config, by name (default: CMID)')
     parser.add_argument('--work-dir', default='work_dirs/demo')
     parser.add_argument('--seed', type=int, default=0, help='of the scenes, the weights and the training')
     parser.add_argument('--epochs', type=int, help="instead of the config's")
@@ -79,7 +80,7 @@ def main() -> dict[str, float]:
     args = parse_args()
     start = time.time()
     keep_freed_memory()
-    cfg = get_config(CONFIG)
+    cfg = get_config(args.config)
     cfg.work_dir = args.work_dir
     cfg.randomness = dict(seed=args.seed)
     if args.epochs:
@@ -98,16 +99,18 @@ def main() -> dict[str, float]:
     untrained = MODELS.build(cfg.model)
     with quiet():
         untrained.init_weights()
-    random = accuracy(untrained.backbone, untrained.data_preprocessor, [train, held_out])
+    random = accuracy(untrained.evaluated_backbone, untrained.data_preprocessor, [train, held_out])
     runner = pretrain(cfg)
-    pretrained = accuracy(runner.model.backbone, runner.model.data_preprocessor, [train, held_out])
+    pretrained = accuracy(runner.model.evaluated_backbone, runner.model.data_preprocessor, [train, held_out])
 
+    gain = pretrained - random
+    method = cfg.model.type.rsplit('.', 1)[-1]
     checkpoint = (Path(args.work_dir) / 'last_checkpoint').read_text()
     print(f"""
 {len(SCENE_CLASSES)} classes of generated scenes, {len(held_out[0])} held out; labels used for this comparison only
 backbone (ResNet-18)     20-NN accuracy
 random weights           {random:5.1f} %
-pre-trained with CMID    {pretrained:5.1f} %   ({pretrained - random:+.1f} points, {time.time() - start:.0f} s in all)
+pre-trained with {method:<8}{pretrained:5.1f} %   ({gain:+.1f} points, {time.time() - start:.0f} s in all)
 
 checkpoint  {checkpoint}
 pictures    {runner.log_dir}/pictures

@@ -12,7 +12,14 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
-from mmrs_ssl.cli import add_config_arguments, clear_errors, keep_freed_memory, read_config, set_precision
+from mmrs_ssl.cli import (
+    add_config_arguments,
+    clear_errors,
+    count_images,
+    keep_freed_memory,
+    read_config,
+    set_precision,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,6 +69,7 @@ def main() -> None:
             raise ValueError('--auto-scale-lr: the config names no auto_scale_lr.base_batch_size to scale from')
         cfg.auto_scale_lr.enable = True
     count_accumulation(cfg)
+    count_images(cfg)
     if args.resume:
         resume(cfg, args.resume)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)

@@ -4,13 +4,15 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
+from mmrs_ssl.models.pooling import pooled
+
 
 @torch.no_grad()
 def pooled_features(backbone: nn.Module, images: Tensor, batch_size: int = 64) -> Tensor:
-    """Average-pooled last feature map of normalised images.
+    """A vector of each normalised image: the class token, or the average of the last feature map.
 
     Args:
-        backbone: returns a tuple whose last element is a map (B, D, N, M).
+        backbone: returns a tuple whose last element is a map (B, D, N, M) or vectors (B, D).
         images: (N, C, H, W), float32, normalised.
 
     Returns:
@@ -18,7 +20,7 @@ def pooled_features(backbone: nn.Module, images: Tensor, batch_size: int = 64) -
     """
     training = backbone.training
     backbone.eval()
-    features = [backbone(part)[-1].mean(dim=(2, 3)).float().cpu() for part in images.split(batch_size)]
+    features = [pooled(backbone(part)[-1]).float().cpu() for part in images.split(batch_size)]
     backbone.train(training)
     return torch.cat(features)
 

@@ -66,3 +66,17 @@ class BandPreprocessor(BaseDataPreprocessor):
         view = view.to(self.device, non_blocking=self._non_blocking)
         view = view.to(torch.float32, memory_format=torch.channels_last, copy=True)
         return view.sub_(self.mean).div_(self.std)
+
+
+def with_bands(config: dict, key: str, bands: int) -> dict:
+    """The config of a module with its number of bands, which is the data preprocessor's.
+
+    Raises:
+        ValueError: if the config says otherwise.
+    """
+    if config.get(key, bands) != bands:
+        raise ValueError(
+            f'{config["type"]}.{key}={config[key]}, but the data preprocessor has mean and std for {bands} bands; '
+            f'leave {key} out, or give statistics of {config[key]} bands'
+        )
+    return {**config, key: bands}

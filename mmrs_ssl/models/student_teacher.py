@@ -15,6 +15,7 @@ class StudentTeacher(nn.Module):
     Attributes:
         teacher: the :class:`MomentumTeacher`; its parts are ``teacher.module[name]``.
         features: pooled features of the last batch, ``student`` and ``teacher`` (N, D), for ``CollapseMonitorHook``.
+        evaluated: ``'student'`` or ``'teacher'``, whose backbone the method's authors evaluate.
         recording: set by ``PictureHook``: keep the next batch's tensors in ``recorded``.
     """
 
@@ -26,6 +27,7 @@ class StudentTeacher(nn.Module):
     recorded: dict[str, Any]
     recording = False
     teacher_is_updated = False
+    evaluated = 'student'
 
     def make_teacher(self, parts: tuple[str, ...], momentum: float) -> None:
         """Build the teacher of the named parts; call once, at the end of ``__init__``."""
@@ -43,6 +45,11 @@ class StudentTeacher(nn.Module):
         """Initialise the student, then start the teacher from it."""
         super().init_weights()  # type: ignore[misc]
         self.teacher.copy_from(self.student_parts())
+
+    @property
+    def evaluated_backbone(self) -> nn.Module:
+        """The backbone to use after training, of the student or the teacher."""
+        return self.backbone if self.evaluated == 'student' else self.teacher.module['backbone']
 
     def update_teacher(self) -> None:
         """Move the teacher towards the student; called by ``TeacherUpdateHook`` after every optimizer step."""

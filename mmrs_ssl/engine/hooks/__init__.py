@@ -1,16 +1,19 @@
-"""Hooks: schedules, teacher updates, seeds, monitors and pictures."""
+"""Hooks: schedules, teacher updates, gradients, seeds, monitors and pictures."""
 
 from mmrs_ssl.engine.hooks.collapse_monitor import CollapseMonitorHook
 from mmrs_ssl.engine.hooks.finite_loss import FiniteLossHook
+from mmrs_ssl.engine.hooks.gradients import ClipEachGradientHook, FreezeHook
 from mmrs_ssl.engine.hooks.pictures import PictureHook
 from mmrs_ssl.engine.hooks.schedule import ScheduleHook
 from mmrs_ssl.engine.hooks.seed import EpochSeedHook
 from mmrs_ssl.engine.hooks.teacher import TeacherUpdateHook
 
 __all__ = [
+    'ClipEachGradientHook',
     'CollapseMonitorHook',
     'EpochSeedHook',
     'FiniteLossHook',
+    'FreezeHook',
     'PictureHook',
     'ScheduleHook',
     'TeacherUpdateHook',

@@ -1,5 +1,6 @@
 """The pre-training methods, one file each."""
 
 from mmrs_ssl.models.algorithms.cmid import CMID
+from mmrs_ssl.models.algorithms.dino_mc import DINOMC
 
-__all__ = ['CMID']
+__all__ = ['CMID', 'DINOMC']

@@ -7,6 +7,7 @@ from mmpretrain.models import BaseSelfSupervisor, VisionTransformer
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmrs_ssl.models.data_preprocessor import with_bands
 from mmrs_ssl.models.entrance import MaskToken, entrance_of
 from mmrs_ssl.models.losses import PrototypeCentre, soft_cross_entropy
 from mmrs_ssl.models.masking import block_grid, block_mask, fill_with_mean, upsample_mask
@@ -177,20 +178,6 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         per_image = entropy.view(len(weight), -1).mean(dim=1)
         self.centre.update(teacher)
         return (per_image * weight).sum() / weight.sum().clamp(min=1)
-
-
-def with_bands(config: dict, key: str, bands: int) -> dict:
-    """The config of a module with its number of bands, which is the data preprocessor's.
-
-    Raises:
-        ValueError: if the config says otherwise.
-    """
-    if config.get(key, bands) != bands:
-        raise ValueError(
-            f'{config["type"]}.{key}={config[key]}, but the data preprocessor has mean and std for {bands} bands; '
-            f'leave {key} out, or give statistics of {config[key]} bands'
-        )
-    return {**config, key: bands}
 
 
 def last_map(backbone: nn.Module, view: Tensor) -> Tensor:

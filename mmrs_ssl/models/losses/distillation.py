@@ -1,5 +1,7 @@
 """Cross-entropy between a centred, sharpened teacher and the student."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +25,70 @@ def soft_cross_entropy(
     return -(target * F.log_softmax(student.float() / student_temperature, dim=-1)).sum(dim=-1)
 
 
+def cross_view_entropy(
+    student: Tensor, teacher: Tensor, centre: Tensor, student_temperature: float, teacher_temperature: float
+) -> Tensor:
+    """:func:`soft_cross_entropy` of every student view with every teacher view of another crop, averaged.
+
+    Args:
+        student: (V, B, K) scores of V views over K prototypes; the first T are of the teacher's own crops.
+        teacher: (T, B, K), T at most V.
+        centre: (1, K).
+
+    Returns:
+        Scalar, float32, mean over the V * T - T pairs of different crops and over the batch; gradients flow to the
+        student only.
+
+    Scores may be bfloat16 or float16: they are made float32 view by view, so that of tensors K = 65,536 wide only the
+    teacher's probabilities and the student's gradient are kept.
+
+    Raises:
+        ValueError: if there is no pair of different crops.
+
+    Source: DINO (arXiv 2104.14294), equation 3; DINO-MC (arXiv 2303.06670), section 3.
+    """
+    if len(student) < max(2, len(teacher)):
+        raise ValueError(f'{len(student)} student views for {len(teacher)} teacher views: no pair of different crops')
+    target = (teacher.detach() - centre).float().div_(teacher_temperature).softmax(dim=-1)
+    return _CrossViewEntropy.apply(student, target, student_temperature)
+
+
+class _CrossViewEntropy(torch.autograd.Function):
+    """Sum over k of -q log p, where q is the sum of the targets that a view is compared with."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, target: Tensor, temperature: float) -> Tensor:
+        total = target.sum(dim=0)  # (B, K)
+        log_norms, losses = [], []
+        for number, view in enumerate(student):
+            scaled = view.float() / temperature
+            log_norms.append(scaled.logsumexp(dim=-1, keepdim=True))
+            matched, count = others(total, target, number)
+            losses.append(count * log_norms[-1].sum() - (matched * scaled).sum())
+        ctx.save_for_backward(student, target, total, *log_norms)
+        ctx.temperature = temperature
+        ctx.terms = len(target) * (len(student) - 1) * student.shape[1]
+        return torch.stack(losses).sum() / ctx.terms
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        student, target, total, *log_norms = ctx.saved_tensors
+        scale = grad / (ctx.terms * ctx.temperature)
+        out = torch.empty_like(student)
+        for number, view in enumerate(student):
+            matched, count = others(total, target, number)
+            softmax = (view.float() / ctx.temperature).sub_(log_norms[number]).exp_()
+            out[number] = softmax.mul_(count).sub_(matched).mul_(scale)
+        return out, None, None
+
+
+def others(total: Tensor, target: Tensor, number: int) -> tuple[Tensor, int]:
+    """The sum of the targets of all crops but this one, and how many there are."""
+    if number < len(target):
+        return total - target[number], len(target) - 1
+    return total, len(target)
+
+
 class PrototypeCentre(nn.Module):
     """The running centre of the teacher's scores, subtracted before its softmax so that no prototype takes over.
 
@@ -43,7 +109,7 @@ class PrototypeCentre(nn.Module):
     @torch.no_grad()
     def update(self, teacher: Tensor) -> None:
         """Move towards the mean of the teacher's scores (..., K) over samples and over all processes."""
-        mean = teacher.float().flatten(0, -2).mean(dim=0, keepdim=True)
+        mean = teacher.flatten(0, -2).mean(dim=0, keepdim=True, dtype=torch.float32)
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(mean)
             mean /= torch.distributed.get_world_size()

@@ -1,0 +1,26 @@
+# lr for 256 images; bfloat16, since float16 is known to diverge with patches of 8 pixels
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='mmrs_ssl.StudentOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.04, fused=True),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+)
+auto_scale_lr = dict(base_batch_size=256)
+
+# The warm-up begins at 0, which mmengine does not accept. The cosines end with the training, whatever max_epochs says.
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-12, by_epoch=True, end=10, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=10, convert_to_iter_based=True),
+    dict(type='CosineAnnealingWeightDecay', eta_min=0.4, by_epoch=True, convert_to_iter_based=True),
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)
+
+custom_hooks = [
+    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.ClipEachGradientHook', max_norm=3.0),
+    dict(type='mmrs_ssl.FreezeHook', path='head.last_layer', epochs=1),
+    dict(type='mmrs_ssl.TeacherUpdateHook'),
+    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.996, end=1.0),
+    dict(type='mmrs_ssl.FiniteLossHook'),
+    dict(type='mmrs_ssl.CollapseMonitorHook'),
+]

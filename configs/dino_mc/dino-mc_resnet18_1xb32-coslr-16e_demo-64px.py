@@ -1,0 +1,40 @@
+# The demo: generated scenes of 96 x 96 pixels, minutes on two processor cores.
+_base_ = [
+    '../_base_/models/dino-mc_resnet18.py',
+    '../_base_/datasets/multi_size_crops_224px.py',
+    '../_base_/schedules/dino_adamw_300e.py',
+    '../_base_/default_runtime.py',
+]
+
+data_root = 'work_dirs/demo/scenes'
+model = dict(
+    backbone=dict(zero_init_residual=False),
+    head=dict(hidden_channels=512, num_prototypes=512),
+)
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=1,
+    pin_memory=False,
+    dataset=dict(
+        data_root=data_root,
+        pipeline=[
+            dict(type='mmrs_ssl.LoadRaster', bands=3),
+            dict(type='mmrs_ssl.MultiSizeCrops', global_size=64, local_sizes=(48, 40, 32)),
+            dict(type='mmrs_ssl.PackViews'),
+        ],
+    ),
+)
+
+optim_wrapper = dict(optimizer=dict(lr=4e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-12, by_epoch=True, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingWeightDecay', eta_min=0.4, by_epoch=True, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=16)
+auto_scale_lr = dict(enable=True)
+custom_hooks = [
+    *[h for h in _base_.custom_hooks if h.get('path') != 'teacher.momentum'],
+    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.99, end=1.0),
+]
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=8))

@@ -1,0 +1,10 @@
+# Views of three dates: the teacher sees three crops
+_base_ = [
+    '../_base_/models/dino-mc_vit-small-p8.py',
+    '../_base_/datasets/seco_temporal.py',
+    '../_base_/schedules/dino_adamw_300e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(num_global=3, head=dict(num_prototypes=65536), teacher_temperature=0.04)
+optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=1.0)

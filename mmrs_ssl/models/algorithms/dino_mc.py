@@ -1,0 +1,150 @@
+"""DINO-MC and DINO-TP: self-distillation between crops of many sizes, and of several dates.
+
+Wanyan et al., Extending global-local view alignment for self-supervised learning with remote sensing imagery,
+https://arxiv.org/abs/2303.06670, on DINO (Caron et al., https://arxiv.org/abs/2104.14294).
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from mmengine.logging import print_log
+from mmpretrain.models import BaseSelfSupervisor, SwinTransformer, VisionTransformer
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from mmrs_ssl.models.data_preprocessor import with_bands
+from mmrs_ssl.models.losses import PrototypeCentre, cross_view_entropy
+from mmrs_ssl.models.packed_vit import packed_class_tokens, refuse_other_layers
+from mmrs_ssl.models.pooling import pooled
+from mmrs_ssl.models.sizing import HeadSize, head_size
+from mmrs_ssl.models.student_teacher import StudentTeacher
+from mmrs_ssl.registry import MODELS
+
+
+@MODELS.register_module()
+class DINOMC(StudentTeacher, BaseSelfSupervisor):
+    """A student sees all crops of a scene, a momentum teacher the global ones; both say which prototypes they show.
+
+    What the views are is the pipeline's business: crops of one image (``MultiSizeCrops``, DINO-MC) or of three dates
+    (``TemporalCrops``, DINO-TP, with ``num_global=3``).
+
+    Args:
+        backbone: mmpretrain's VisionTransformer (``out_type='cls_token'``), ResNet, SwinTransformer or any other that
+            returns a map (B, D, h, w), which is averaged, or a vector (B, D).
+        head: :class:`PrototypeHead`; ``num_prototypes`` is filled in if it is not given.
+        data_preprocessor: :class:`BandPreprocessor`; its number of bands is the backbone's.
+        num_global: how many of the first views the teacher sees.
+        num_images: size of the data set, by which ``head.num_prototypes`` and ``teacher_temperature`` are chosen where
+            they are not given (see :func:`mmrs_ssl.models.sizing.head_size`); ``tools/train.py`` counts it.
+        student_temperature: T_s.
+        teacher_temperature: T_t; a ``ScheduleHook`` on ``teacher_temperature`` may warm it up.
+        teacher_momentum: weight of the teacher's old value; a ``ScheduleHook`` on ``teacher.momentum`` raises it to 1.
+        centre_momentum: weight of the old centre.
+        packed: of a ViT compute all sizes in one pass, see :mod:`mmrs_ssl.models.packed_vit`.
+
+    Differs from the official code: the teacher is updated after the optimizer's step whatever is accumulated, and the
+    head's size follows the data set's unless it is given.
+    """
+
+    evaluated = 'teacher'
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        data_preprocessor: dict,
+        num_global: int = 2,
+        num_images: int | None = None,
+        student_temperature: float = 0.1,
+        teacher_temperature: float | None = None,
+        teacher_momentum: float = 0.996,
+        centre_momentum: float = 0.9,
+        packed: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        preprocessor = MODELS.build(data_preprocessor)
+        size = head_size(num_images)
+        super().__init__(
+            backbone=with_bands(backbone, 'in_channels', preprocessor.bands),
+            head={'num_prototypes': size.num_prototypes, **head},
+            data_preprocessor=preprocessor,
+            init_cfg=init_cfg,
+        )
+        self.packed = packed and isinstance(self.backbone, VisionTransformer)
+        if self.packed:
+            refuse_other_layers(self.backbone)
+        if isinstance(self.backbone, SwinTransformer) and not backbone.get('pad_small_map'):
+            raise ValueError('small crops have maps smaller than a window of Swin: set backbone.pad_small_map=True')
+        self.num_global = num_global
+        self.student_temperature = student_temperature
+        self.teacher_temperature = size.teacher_temperature if teacher_temperature is None else teacher_temperature
+        self.centre = PrototypeCentre(self.head.num_prototypes, centre_momentum)
+        self.make_teacher(('backbone', 'head'), teacher_momentum)
+        self.say_sizes(size, given=('num_prototypes' in head, teacher_temperature is not None))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+
+    def say_sizes(self, size: HeadSize, given: tuple[bool, bool]) -> None:
+        """Print the number of prototypes and the teacher's temperature, and why they are what they are."""
+        found = (f'{self.head.num_prototypes:,} prototypes', f'teacher temperature {self.teacher_temperature}')
+        for text, from_config in zip(found, given, strict=True):
+            print_log(f'DINOMC: {text} ({"from the config" if from_config else size.reason})', logger='current')
+
+    def loss(self, inputs: list[Tensor], data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """Cross-entropy between the teacher's global crops and the student's other crops.
+
+        Args:
+            inputs: V views (B, C, H, W), normalised, the global ones first; sizes may differ.
+            data_samples: unused.
+
+        Returns:
+            ``loss``, a scalar.
+        """
+        self.require_teacher_updates()
+        self.check_views(inputs)
+        batch = len(inputs[0])
+        with torch.no_grad():
+            teacher_features = self.encode(self.teacher.module['backbone'], inputs[: self.num_global])
+            teacher = self.teacher.module['head'](teacher_features).unflatten(0, (-1, batch))  # (T, B, K)
+        student_features = self.encode(self.backbone, inputs)
+        student = self.head(student_features).unflatten(0, (-1, batch))  # (V, B, K)
+        loss = cross_view_entropy(
+            student, teacher, self.centre.value, self.student_temperature, self.teacher_temperature
+        )
+        self.centre.update(teacher)
+        self.features = dict(
+            student=student_features[: len(teacher_features)].detach().float(), teacher=teacher_features.float()
+        )
+        return dict(loss=loss)
+
+    def encode(self, backbone: nn.Module, views: Sequence[Tensor]) -> Tensor:
+        """Pooled features of V views (B, C, H, W): (V * B, D); neighbours of one size go through together."""
+        if self.packed:
+            return torch.cat(packed_class_tokens(backbone, views))
+        groups = [torch.cat(list(group)) for _, group in groupby(views, key=lambda view: view.shape[-2:])]
+        return torch.cat([pooled(backbone(group)[-1]) for group in groups])
+
+    def check_views(self, views: list[Tensor]) -> None:
+        """Refuse too few views, and crops smaller than a patch.
+
+        Raises:
+            ValueError: saying what is needed.
+        """
+        if len(views) < max(2, self.num_global):
+            raise ValueError(
+                f'{len(views)} views, but the teacher sees num_global={self.num_global} of at least two: give the '
+                'pipeline MultiSizeCrops (num_global=2) or TemporalCrops (num_global=3)'
+            )
+        patch = patch_size(self.backbone)
+        for number, view in enumerate(views):
+            if min(view.shape[-2:]) < patch:
+                raise ValueError(
+                    f'view {number} has {view.shape[-2]} x {view.shape[-1]} pixels, less than a patch of {patch}; make '
+                    "the crops larger (global_size, local_sizes) or the backbone's patch_size smaller"
+                )
+
+
+def patch_size(backbone: nn.Module) -> int:
+    """Side of a patch in pixels; 1 for networks without."""
+    embedding = getattr(backbone, 'patch_embed', None)
+    return embedding.projection.kernel_size[0] if embedding is not None else 1

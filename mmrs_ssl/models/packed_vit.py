@@ -1,0 +1,111 @@
+"""One forward pass of a ViT for crops of several sizes."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks.drop import DropPath
+from mmcv.cnn.bricks.transformer import FFN
+from mmpretrain.models import VisionTransformer
+from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
+from torch import Tensor, nn
+
+
+class Crops(NamedTuple):
+    """How rows of tokens divide into sequences: for each view the number B of its crops and their length L."""
+
+    sizes: list[tuple[int, int]]
+
+    def split(self, rows: Tensor) -> list[Tensor]:
+        """(N, ...) -> one (B, L, ...) per view, without copies."""
+        parts = rows.split([count * length for count, length in self.sizes])
+        return [part.unflatten(0, size) for part, size in zip(parts, self.sizes, strict=True)]
+
+    def drop(self, rows: Tensor, prob: float) -> Tensor:
+        """Stochastic depth: the rows (N, C) of each crop become 0 with probability ``prob``, else larger in turn."""
+        lengths = torch.tensor([length for count, length in self.sizes for _ in range(count)], device=rows.device)
+        kept = (torch.rand(len(lengths), device=rows.device) >= prob).to(rows.dtype) / (1 - prob)
+        return rows * kept.repeat_interleave(lengths)[:, None]
+
+
+def packed_class_tokens(vit: VisionTransformer, views: Sequence[Tensor]) -> list[Tensor]:
+    """The class tokens of crops of any sizes, as ``vit(view)[-1]`` gives them with ``out_type='cls_token'``.
+
+    The tokens of all crops are rows of one matrix, so that every linear layer runs once; attention stays within each
+    crop. Gradients are then also added up once instead of once per size.
+
+    Args:
+        vit: mmpretrain's VisionTransformer with class token, ordinary attention and feed-forward layers.
+        views: V tensors (B, C, H, W); height and width may differ from view to view.
+
+    Returns:
+        V tensors (B, D).
+
+    Raises:
+        TypeError: for a ViT with other layers.
+    """
+    refuse_other_layers(vit)
+    embedded = [embed(vit, view) for view in views]
+    crops = Crops([(len(tokens), tokens.shape[1]) for tokens in embedded])
+    rows = torch.cat([tokens.flatten(0, 1) for tokens in embedded])
+    rows = vit.pre_norm(vit.drop_after_pos(rows))
+    for layer in vit.layers:
+        rows = rows + dropped(layer.attn.out_drop, confined_attention(layer.attn, layer.ln1(rows), crops), crops)
+        rows = rows + dropped(layer.ffn.dropout_layer, layer.ffn.gamma2(layer.ffn.layers(layer.ln2(rows))), crops)
+    tokens = [sequence[:, 0] for sequence in crops.split(rows)]
+    return [vit.ln1(token) if vit.final_norm else token for token in tokens]
+
+
+def refuse_other_layers(vit: nn.Module) -> None:
+    """Raise for a network whose layers are not the ones computed here."""
+    if not isinstance(vit, VisionTransformer) or vit.cls_token is None or vit.out_type != 'cls_token':
+        raise TypeError(
+            f"a packed forward pass is for mmpretrain's VisionTransformer with out_type='cls_token', not for "
+            f'{type(vit).__name__}; set packed=False'
+        )
+    for layer in vit.layers:
+        if type(layer.attn) is not MultiheadAttention or type(layer.ffn) is not FFN or layer.attn.v_shortcut:
+            raise TypeError(
+                f'a packed forward pass knows MultiheadAttention and FFN, not {type(layer.attn).__name__} and '
+                f'{type(layer.ffn).__name__}; set packed=False'
+            )
+
+
+def embed(vit: VisionTransformer, view: Tensor) -> Tensor:
+    """Patches of (B, C, H, W) with class token and position embedding: (B, L, D)."""
+    tokens, size = vit.patch_embed(view)
+    tokens = torch.cat((vit.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
+    return tokens + resize_pos_embed(
+        vit.pos_embed, vit.patch_resolution, size, mode=vit.interpolate_mode, num_extra_tokens=vit.num_extra_tokens
+    )
+
+
+def confined_attention(layer: MultiheadAttention, rows: Tensor, crops: Crops) -> Tensor:
+    """Self-attention (N, D) -> (N, D) within each crop; the projections run once for all."""
+    qkv = layer.qkv(rows).view(-1, 3, layer.num_heads, layer.head_dims)
+    dropout = layer.attn_drop if layer.training else 0.0
+    mixed = []
+    for sequence in crops.split(qkv):  # (B, L, 3, heads, D / heads)
+        query, key, value = sequence.permute(2, 0, 3, 1, 4)
+        mixed.append(attention(query, key, value, dropout).transpose(1, 2).flatten(2).flatten(0, 1))
+    return layer.gamma1(layer.proj_drop(layer.proj(torch.cat(mixed))))
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0) -> Tensor:
+    """Scaled dot-product attention of (B, heads, L, d) each.
+
+    torch's fused kernel on the CPU is no faster in bfloat16 than in float32; two plain products are twice as fast as
+    it, for the memory of the weights.
+    """
+    if query.device.type != 'cpu' or query.dtype != torch.bfloat16:
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+    weights = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(dim=-1)
+    return F.dropout(weights, dropout) @ value
+
+
+def dropped(drop: Any, rows: Tensor, crops: Crops) -> Tensor:
+    """Apply a layer's stochastic depth crop by crop; anything else as it is."""
+    if isinstance(drop, DropPath):
+        return crops.drop(rows, drop.drop_prob) if drop.training and drop.drop_prob else rows
+    return drop(rows)

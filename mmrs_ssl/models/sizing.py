@@ -1,0 +1,45 @@
+"""Sizes of a self-distillation head that fit the data set."""
+
+from typing import NamedTuple
+
+PAPER_PROTOTYPES, PAPER_TEMPERATURE = 65_536, 0.04
+
+
+class HeadSize(NamedTuple):
+    """What a data set of some size asks of a head, and why."""
+
+    num_prototypes: int
+    teacher_temperature: float
+    reason: str
+
+
+def head_size(num_images: int | None) -> HeadSize:
+    """Number of prototypes and temperature of the teacher for a data set of so many images.
+
+    The published 65,536 prototypes belong to hundreds of thousands of images. With fewer images than prototypes most
+    prototypes are never chosen, and the teacher's choices say little about the images. The default is the largest
+    power of two that is not above the number of images, between 256 and 65,536.
+
+    Args:
+        num_images: training images, at least 1; None if it is not known, which gives the published values.
+
+    Raises:
+        ValueError: for a number that is none of a data set.
+
+    Source of the published values: DINO-MC (arXiv 2303.06670), section 4; the rule for small data sets is ours.
+    """
+    if num_images is None:
+        return HeadSize(
+            PAPER_PROTOTYPES,
+            PAPER_TEMPERATURE,
+            'as published: the size of the data set is not known (tools/train.py counts it, or set model.num_images)',
+        )
+    if num_images < 1:
+        raise ValueError(f'num_images={num_images}, expected the number of training images, at least 1')
+    if num_images >= PAPER_PROTOTYPES:
+        return HeadSize(PAPER_PROTOTYPES, PAPER_TEMPERATURE, f'as published, for {num_images:,} images')
+    return HeadSize(
+        max(256, 2 ** (num_images.bit_length() - 1)),
+        PAPER_TEMPERATURE,
+        f'{num_images:,} images cannot fill the published {PAPER_PROTOTYPES:,} prototypes',
+    )
