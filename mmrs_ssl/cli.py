@@ -125,7 +125,7 @@ def count_images(cfg: Config) -> None:
 
     That is a method of this package whose class takes ``num_images``, in a config that leaves it out.
     """
-    model = cfg.get('model') or {}
+    model: Any = cfg.get('model') or {}
     ours = str(model.get('type')).startswith('mmrs_ssl.')
     if ours and 'num_images' not in model and 'num_images' in _accepted(MODELS.get(model.type)):
         model.num_images = len(DATASETS.build(cfg.train_dataloader.dataset))
@@ -206,7 +206,7 @@ def explain(error: Exception) -> str:
     if 'DataLoader worker' in text:
         text = text.strip().rsplit('\n', 1)[-1]
         text = re.sub(r'^[\w.]+(Error|Exception): ', '', text)
-    return _unknown_key(error) or text
+    return _unknown_key(error) or _empty_epoch(error) or text
 
 
 def _unknown_key(error: Exception) -> str | None:
@@ -228,6 +228,21 @@ def _unknown_key(error: Exception) -> str | None:
     near = get_close_matches(unknown[0], accepted, n=1)
     text = f'unknown config key {unknown[0]!r} of {cls.__name__}; ' + (f'did you mean {near[0]!r}? ' if near else '')
     return text + f'it takes {", ".join(accepted) or "none"}'
+
+
+def _empty_epoch(error: Exception) -> str | None:
+    """If mmengine found an epoch without iterations: how many samples there are for a batch of what size."""
+    if '`epoch_length` must be a positive integer' not in str(error):
+        return None
+    owners = [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
+    loaders = [owner.train_dataloader for owner in owners if isinstance(owner, Runner)]
+    if not loaders:
+        return None
+    samples, batch = len(loaders[0].sampler), loaders[0].batch_size
+    return (
+        f'{samples} training samples are fewer than a batch of {batch}, and drop_last leaves no iteration; add images, '
+        f'or lower train_dataloader.batch_size to {samples} at most'
+    )
 
 
 def _accepted(cls: type) -> list[str]:

@@ -1,5 +1,5 @@
-# Your own GeoTIFFs of several dates. The number of bands is that of mean and std; tools/band_stats.py prints these lines
-# for your data
+# Your own GeoTIFFs of several dates, by default a folder per place with a file per date (dataset.files). The number of
+# bands is that of mean and std; tools/band_stats.py prints these lines for your data
 _base_ = [
     '../_base_/models/dino-mc_resnet18.py',
     '../_base_/datasets/geotiff_temporal.py',

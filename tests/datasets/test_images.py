@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
+from mmrs_ssl.datasets.raster import bands_first, bands_last
 from mmrs_ssl.datasets.transforms import (
     LoadRaster,
     PackViews,
@@ -109,6 +110,21 @@ def test_wrong_number_of_bands_says_how_to_mend(tmp_path):
     assert not isinstance(caught.value, UnreadableImageError)  # a wrong configuration is not a bad file: never skipped
     with pytest.raises(ValueError, match=r'five\.tif has 5 bands \(0 to 4.*\), but bands=\[0, 7\]'):
         LoadRaster(bands=[0, 7])(dict(img_path=path))
+
+
+@pytest.mark.parametrize('bands', [1, 3, 4, 13, 40])
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int16', 'float32', 'float64', 'uint32', 'bool'])
+def test_bands_go_first_and_last_again(dtype, bands):
+    image = picture(bands=bands, top=120).astype(dtype)
+    for source in (image, image[:, ::-1], image[3:30, 5:20]):
+        first = bands_first(source)
+        assert np.array_equal(first, source.transpose(2, 0, 1))
+        assert first.flags.c_contiguous
+        assert not np.shares_memory(first, source)
+        again = bands_last(first)
+        assert np.array_equal(again, source)
+        assert again.flags.c_contiguous
+    assert np.shares_memory(bands_last(image.transpose(2, 0, 1)), image)  # what lies right is not copied
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'int8', 'int16', 'uint16', 'int32', 'uint32', 'float32', 'float64'])

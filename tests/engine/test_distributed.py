@@ -49,7 +49,7 @@ def two(tmp_path_factory):
 def one():
     """What one process finds with the whole batch."""
     try:
-        return workers.steps()
+        return {method: workers.steps(method) for method in workers.METHODS}
     finally:
         cmid.block_mask = workers.DRAWN_MASK
 
@@ -58,36 +58,50 @@ def keys(found, kind):
     return [key for key in found if f'/{kind}/' in key]
 
 
-def test_terms_and_gradients_of_two_processes_are_those_of_one(one, two):
-    assert len(keys(one, 'grad')) > 40
+PARTS = dict(
+    cmid=('backbone', 'mask_token', 'neck', 'local_head', 'reconstruction_head'),
+    dino=('backbone', 'head.mlp', 'head.last_layer'),
+)
+
+
+@pytest.mark.parametrize('method', PARTS)
+def test_terms_and_gradients_of_two_processes_are_those_of_one(one, two, method):
+    one, two = one[method], [found[method] for found in two]
+    assert len(keys(one, 'grad')) > 30
     for rank in range(2):
         for key in keys(one, 'grad') + keys(one, 'term'):
             torch.testing.assert_close(two[rank][key], one[key], rtol=1e-4, atol=1e-5, msg=lambda m, k=key: f'{k}: {m}')
-    for part in ('backbone', 'mask_token', 'neck', 'local_head', 'reconstruction_head'):
+    for part in PARTS[method]:
         assert any(f'/grad/{part}' in key and one[key].abs().max() > 1e-4 for key in keys(one, 'grad')), part
 
 
-def test_teacher_centre_and_queue_of_two_processes_are_those_of_one(one, two):
+@pytest.mark.parametrize('method', PARTS)
+def test_teacher_centre_and_queue_of_two_processes_are_those_of_one(one, two, method):
+    one, two = one[method], [found[method] for found in two]
     for step in range(workers.STEPS):
         for rank in range(2):
             for key in keys(one, 'state'):
                 if key.startswith(f'step{step}') and not key.endswith('global_head.queue'):
                     torch.testing.assert_close(two[rank][key], one[key], rtol=1e-4, atol=1e-5)
+            if method == 'dino':
+                continue
             mine, theirs = (found[f'step{step}/state/global_head.queue'] for found in (one, two[rank]))
             assert torch.cdist(mine, theirs).min(1).values.max() < 1e-5  # the same rows, in whatever order
             assert torch.cdist(theirs, mine).min(1).values.max() < 1e-5
-        assert one[f'step{step}/state/global_head.queue_position'] == 2 * workers.BATCH * (step + 1)
+        assert method == 'dino' or one[f'step{step}/state/global_head.queue_position'] == 2 * workers.BATCH * (step + 1)
     assert not torch.equal(one['step0/state/centre.value'], one['step1/state/centre.value'])
     for key in one:  # and the two processes stay together
         if '/state/' in key:
             assert torch.equal(two[0][key], two[1][key]), key
 
 
-def test_each_share_alone_is_something_else(one, two, monkeypatch):
+@pytest.mark.parametrize('method', PARTS)
+def test_each_share_alone_is_something_else(one, monkeypatch, method):
     """Else the tests above would show nothing: without the other process the gradients and the centre differ."""
+    one = one[method]
     monkeypatch.setattr(workers, 'get_dist_info', lambda: (0, 2))
     monkeypatch.setattr(cmid, 'block_mask', cmid.block_mask)
-    alone = workers.steps()
+    alone = workers.steps(method)
     key = 'step0/grad/backbone.layers.0.attn.qkv.weight'
     assert (alone[key] - one[key]).abs().max() > 1e-4
     assert (alone['step0/state/centre.value'] - one['step0/state/centre.value']).abs().max() > 1e-4

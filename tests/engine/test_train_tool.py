@@ -12,7 +12,7 @@ from mmengine.registry import MODELS
 from torch._utils import ExceptionWrapper
 
 from mmrs_ssl.cli import explain, set_launcher, set_precision
-from tests.conftest import BACKBONES, TestProbe, build_cmid, cmid_config, log_of
+from tests.conftest import BACKBONES, TestProbe, build_cmid, cmid_config, dino_config, log_of
 
 NO_PICTURES = 'custom_hooks = [hook for hook in _base_.custom_hooks if "Picture" not in hook["type"]]\n'
 PROBED = NO_PICTURES[:-1] + ' + [dict(type="TestProbe")]\n'
@@ -57,7 +57,12 @@ class Stop(Exception):
     """The plug is pulled."""
 
 
-def test_resume_is_the_uninterrupted_run(make_config, run_tool, tmp_path):
+CMID_STATE = ('backbone.conv1.weight', 'teacher.module.backbone.conv1.weight', 'global_head.queue', 'centre.value')
+DINO_STATE = ('backbone.conv1.weight', 'teacher.module.head.mlp.0.weight', 'head.mlp.0.weight', 'centre.value')
+
+
+@pytest.mark.parametrize(('model', 'state'), [(cmid_config(), CMID_STATE), (dino_config(), DINO_STATE)])
+def test_resume_is_the_uninterrupted_run(make_config, run_tool, tmp_path, model, state):
     """Weights, teacher, queue, centre, optimizer and the next batches, bit for bit."""
     seen = {}
 
@@ -76,16 +81,16 @@ def test_resume_is_the_uninterrupted_run(make_config, run_tool, tmp_path):
 
         TestProbe.calls = dict(before_train_iter=look)
 
-    cfg = make_config(PROBED)
+    cfg = make_config(PROBED, model=model)
     watch('whole')
     assert run_tool('train.py', cfg.filename, '--work-dir', tmp_path / 'whole')[0] == 0
-    cfg = make_config(PROBED)
+    cfg = make_config(PROBED, model=model)
     watch('first', stop=5)
     code, output = run_tool('train.py', cfg.filename, '--work-dir', tmp_path / 'parts')
     assert code == 1
     assert 'the plug is pulled' in error_of(output)
     assert not (tmp_path / 'parts' / 'epoch_2.pth').exists()
-    cfg = make_config(PROBED)
+    cfg = make_config(PROBED, model=model)
     watch('second')
     code, output = run_tool('train.py', cfg.filename, '--work-dir', tmp_path / 'parts', '--resume')
     assert code == 0, output
@@ -94,16 +99,14 @@ def test_resume_is_the_uninterrupted_run(make_config, run_tool, tmp_path):
     assert seen['second'] == seen['whole'][4:]
     whole, parts = (torch.load(tmp_path / name / 'epoch_2.pth', weights_only=True) for name in ('whole', 'parts'))
     assert whole['state_dict'].keys() == parts['state_dict'].keys()
-    for part in ('backbone.', 'teacher.module.', 'global_head.queue', 'centre.value'):
-        assert any(key.startswith(part) for key in whole['state_dict'])
     for key, value in whole['state_dict'].items():
         assert torch.equal(value, parts['state_dict'][key]), key
     first = torch.load(tmp_path / 'whole' / 'epoch_1.pth', weights_only=True)['state_dict']
-    for key in ('backbone.conv1.weight', 'teacher.module.backbone.conv1.weight', 'global_head.queue', 'centre.value'):
+    for key in state:
         assert not torch.equal(first[key], whole['state_dict'][key]), key  # epoch 2 changed them
     states = [checkpoint['optimizer']['state'] for checkpoint in (whole, parts)]
-    for index, state in states[0].items():
-        for name, value in state.items():
+    for index, averages in states[0].items():
+        for name, value in averages.items():
             assert torch.equal(value, states[1][index][name]), (index, name)
     assert whole['param_schedulers'] == parts['param_schedulers']
 
@@ -240,6 +243,29 @@ def test_missing_data(make_config, run_tool, tmp_path):
     code, output = run_tool('train.py', make_config().filename, '--cfg-options', f'data_root={tmp_path / "gone"}')
     assert code == 1
     assert re.search(r"data_root='.*gone' is not a folder; set it with --cfg-options data_root", error_of(output))
+
+
+def test_head_is_sized_by_the_data_set(make_config, run_tool, tmp_path):
+    """The tool counts the images; the checkpoint's config says what was chosen, and that a resumed run is the same."""
+    model = dino_config()
+    model['head'].pop('num_prototypes')
+    cfg = make_config(model=model)
+    code, output = run_tool('train.py', cfg.filename, '--cfg-options', 'train_cfg.max_epochs=2')
+    assert code == 0, output
+    assert '256 prototypes (16 images cannot fill the published 65,536 prototypes)' in output
+    checkpoint = torch.load(tmp_path / 'work' / 'epoch_2.pth', weights_only=True)
+    assert checkpoint['state_dict']['centre.value'].shape == (1, 256)
+    assert 'num_images=16' in checkpoint['meta']['cfg']
+
+
+@pytest.mark.parametrize('method', [cmid_config, dino_config])
+def test_fewer_images_than_a_batch(method, make_config, run_tool, tmp_path):
+    cfg = make_config(model=method())
+    options = ['--work-dir', tmp_path / 'none', '--cfg-options', 'train_dataloader.batch_size=17']
+    code, output = run_tool('train.py', cfg.filename, *options)
+    assert code == 1
+    assert '16 training samples are fewer than a batch of 17' in error_of(output)
+    assert 'train_dataloader.batch_size to 16' in error_of(output)
 
 
 def test_wrong_bands_and_small_crops(make_config, run_tool):

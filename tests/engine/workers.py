@@ -1,10 +1,12 @@
-"""What tests/engine/test_distributed.py runs: two steps of a tiny CMID on each process's share of a fixed batch.
+"""What tests/engine/test_distributed.py runs: two steps of a tiny CMID, and of a DINOMC, on each process's share of a
+fixed batch.
 
 A program of its own that forks its processes, so that the libraries are imported once for both.
 """
 
 import os
 import sys
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -13,16 +15,21 @@ from mmengine.dist import get_dist_info
 
 from mmrs_ssl.engine import CPUDistributedDataParallel, start_gloo
 from mmrs_ssl.models.algorithms import cmid
-from tests.conftest import BACKBONES, build_cmid, make_batch
+from tests.conftest import BACKBONES, build_cmid, build_dino, make_batch, make_crops
 
 STEPS, BATCH = 2, 4
 DRAWN_MASK = cmid.block_mask
 
 
+def own_part() -> slice:
+    """Which samples of a batch are this process's."""
+    rank, world = get_dist_info()
+    return slice(rank * BATCH // world, (rank + 1) * BATCH // world)
+
+
 def share(step: int) -> tuple[dict, torch.Tensor]:
     """This process's part of a step's batch, and of the two views' masks (2, B, 2, 2)."""
-    rank, world = get_dist_info()
-    part = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
+    part = own_part()
     batch = make_batch(BATCH, seed=step)
     generator = torch.Generator().manual_seed(step)
     masks = torch.rand(2, BATCH, 4, generator=generator).argsort(dim=2).view(2, BATCH, 2, 2) < 3
@@ -30,10 +37,35 @@ def share(step: int) -> tuple[dict, torch.Tensor]:
     return dict(inputs=inputs, data_samples=batch['data_samples'][part]), masks[:, part]
 
 
-def steps() -> dict[str, torch.Tensor]:
+def cmid_model() -> torch.nn.Module:
+    """CMID without the term that depends on how a batch is divided."""
+    model = build_cmid('vit')
+    model.reconstruction_head.spectral_weight = 0.0  # its spectrum is averaged over the batch before it is squared
+    return model
+
+
+def cmid_batch(step: int) -> dict:
+    """This process's part of a step's batch; its masks are the next ones to be drawn."""
+    batch, masks = share(step)
+    queue = list(masks)
+    cmid.block_mask = lambda count, grid, ratio, device: queue.pop(0)
+    return batch
+
+
+def dino_batch(step: int) -> dict:
+    """This process's part of a step's crops."""
+    part = own_part()
+    batch = make_crops((64, 64, 40), BATCH, seed=step)
+    return dict(inputs=[view[part] for view in batch['inputs']], data_samples=batch['data_samples'][part])
+
+
+METHODS = dict(cmid=(cmid_model, cmid_batch), dino=(lambda: build_dino('vit'), dino_batch))
+
+
+def steps(method: str) -> dict[str, torch.Tensor]:
     """Gradients of both steps, losses averaged over the processes, and the state afterwards."""
-    config = build_cmid('vit')
-    config.reconstruction_head.spectral_weight = 0.0  # its spectrum is averaged over the batch before it is squared
+    make_model, make_share = METHODS[method]
+    config = make_model()
     distributed = torch.distributed.is_initialized()
     model = CPUDistributedDataParallel(config) if distributed else config
     inner = model.module if distributed else model
@@ -41,10 +73,7 @@ def steps() -> dict[str, torch.Tensor]:
     optimizer = torch.optim.SGD([p for p in inner.parameters() if p.requires_grad], lr=0.5)
     found = {}
     for step in range(STEPS):
-        batch, masks = share(step)
-        queue = list(masks)
-        cmid.block_mask = lambda count, grid, ratio, device, queue=queue: queue.pop(0)
-        data = inner.data_preprocessor(batch, True)
+        data = inner.data_preprocessor(make_share(step), True)
         loss, terms = inner.parse_losses(model(**data, mode='loss'))
         loss.backward()
         for name, value in terms.items():
@@ -66,10 +95,12 @@ def steps() -> dict[str, torch.Tensor]:
 def families() -> None:
     """Two training steps of every family: DDP raises in the second if a parameter took no part in the first."""
     cmid.block_mask = DRAWN_MASK
-    for family in BACKBONES:
-        model = CPUDistributedDataParallel(build_cmid(family)).train()
+    for family, (make_model, batch) in product(
+        BACKBONES, ((build_cmid, make_batch(2)), (build_dino, make_crops((64, 64, 40), 2)))
+    ):
+        model = CPUDistributedDataParallel(make_model(family)).train()
         for _ in range(2):
-            data = model.module.data_preprocessor(make_batch(2), True)
+            data = model.module.data_preprocessor(batch, True)
             model.module.parse_losses(model(**data, mode='loss'))[0].backward()
 
 
@@ -78,7 +109,7 @@ def main(rank: int, world: int, port: str, folder: str) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
     torch.set_num_threads(1)
     start_gloo()
-    torch.save(steps(), Path(folder) / f'rank{rank}.pth')
+    torch.save({method: steps(method) for method in METHODS}, Path(folder) / f'rank{rank}.pth')
     families()
     torch.distributed.destroy_process_group()
 

@@ -2,6 +2,7 @@
 
 from mmrs_ssl.datasets.images import read_image
 from mmrs_ssl.datasets.raster import UnreadableImageError
+from mmrs_ssl.datasets.transforms.crops import MultiSizeCrops, TemporalCrops
 from mmrs_ssl.datasets.transforms.geometric import RandomFlip, RandomRotate90
 from mmrs_ssl.datasets.transforms.loading import LoadModalities, LoadRaster, NoDataError
 from mmrs_ssl.datasets.transforms.packing import PackModalities, PackViews
@@ -20,6 +21,7 @@ __all__ = [
     'ColourJitter',
     'LoadModalities',
     'LoadRaster',
+    'MultiSizeCrops',
     'NoDataError',
     'PackModalities',
     'PackViews',
@@ -32,6 +34,7 @@ __all__ = [
     'RandomSolarise',
     'ShrinkToSize',
     'SpectralJitter',
+    'TemporalCrops',
     'UnreadableImageError',
     'Views',
     'read_image',

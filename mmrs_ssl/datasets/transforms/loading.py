@@ -130,7 +130,10 @@ class LoadRaster(BaseTransform):
         name, window = files[0], results.get('window')
         if len(files) == 1 and window is None and self.size is None and name.lower().endswith(IMAGE_SUFFIXES):
             image = read_image(name)
-            pixels, valid = image[..., self.choose(('',) * image.shape[2], None, name)].transpose(2, 0, 1), None
+            bands = self.choose(('',) * image.shape[2], None, name)
+            if bands != list(range(image.shape[2])):
+                image = image[..., bands]
+            pixels, valid = image.transpose(2, 0, 1), None
         else:
             parts = [self.read(file, len(files), results) for file in files]
             pixels = np.concatenate([part[0] for part in parts]) if len(parts) > 1 else parts[0][0]

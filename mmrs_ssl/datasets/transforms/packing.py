@@ -5,6 +5,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmpretrain.structures import DataSample
 
+from mmrs_ssl.datasets.raster import bands_first
 from mmrs_ssl.datasets.transforms.geometric import map_images
 from mmrs_ssl.registry import TRANSFORMS
 
@@ -13,7 +14,7 @@ _PLACE_AND_TIME = ('scene', 'window', 'date', 'dates')
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
     """(H, W, C) to a tensor (C, H, W) of the same type."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(bands_first(image))
 
 
 def make_sample(results: dict) -> DataSample:

@@ -5,6 +5,7 @@ counterpart for any number of bands is :class:`SpectralJitter`. The others give 
 of bands follows it, and draw as often.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmrs_ssl.datasets.transforms.bands import in_threes
 from mmrs_ssl.registry import TRANSFORMS
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luminance, ITU-R BT.601
+_IDENTITY = np.eye(3, dtype=np.float32)
 
 
 class Photometric(BaseTransform):
@@ -123,7 +125,7 @@ class ColourJitter(Photometric):
 
     Factors are uniform in [1 - x, 1 + x]; the hue turns by a uniform share of the colour circle in [-hue, hue].
 
-    The same distribution as torchvision's ``ColorJitter``, in 8-bit arithmetic with lookup tables.
+    The same distribution as torchvision's ``ColorJitter``, rounded to 8 bits after each operation.
     mmpretrain's works on BGR and draws from the global generator.
     """
 
@@ -147,13 +149,13 @@ class ColourJitter(Photometric):
         brightness, contrast, saturation, hue = rng.uniform(low, high)
         for operation in rng.permutation(4):
             if operation == 0:
-                image = affine(image, brightness, 0.0, 255)
+                image = cv2.transform(image, brightness * _IDENTITY)
             elif operation == 1:
                 grey = float(np.dot(cv2.mean(image)[:3], _GREY))
-                image = affine(image, contrast, (1 - contrast) * grey, 255)
+                offset = np.full((3, 1), (1 - contrast) * grey, np.float32)
+                image = cv2.transform(image, np.hstack([contrast * _IDENTITY, offset]))
             elif operation == 2:
-                mix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * _GREY
-                image = cv2.transform(image, mix.astype(np.float32))
+                image = cv2.transform(image, saturation * _IDENTITY + (1 - saturation) * _GREY)
             else:
                 image = turn_hue(image, hue)
         return image
@@ -162,23 +164,24 @@ class ColourJitter(Photometric):
 def turn_hue(image: np.ndarray, turn: float) -> np.ndarray:
     """Turn the hue of (H, W, 3) uint8 RGB by a share of the circle in [-0.5, 0.5]."""
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)  # OpenCV's 8-bit hue counts 0-179
-    table = np.tile(np.arange(256, dtype=np.uint8)[:, None], 3)
-    table[:, 0] = (np.arange(256) + round(turn * 180)) % 180
-    return cv2.cvtColor(cv2.LUT(hsv, table[None]), cv2.COLOR_HSV2RGB)
+    table = ((np.arange(256) + round(turn * 180)) % 180).astype(np.uint8)
+    cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, 0), table), hsv, 0)  # half the time of a table for all three
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
 @TRANSFORMS.register_module()
 class RandomBlur(Photometric):
-    """Gaussian blur with an odd kernel of random width and a random sigma, for any number of bands.
+    """Gaussian blur of a random sigma, for any number of bands.
 
     Args:
-        kernel: smallest and largest kernel width in pixels, both odd.
+        kernel: smallest and largest kernel width in pixels, both odd; the width is drawn. None: as wide as the sigma
+            needs, three of it to either side.
         sigma: range of the standard deviation in pixels.
     """
 
     def __init__(
         self,
-        kernel: Sequence[int] = (3, 7),
+        kernel: Sequence[int] | None = (3, 7),
         sigma: Sequence[float] = (0.1, 2.0),
         prob: float = 1.0,
         modality: str | None = None,
@@ -189,6 +192,11 @@ class RandomBlur(Photometric):
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
         """Blur (H, W, C)."""
+        if self.kernel is None:
+            sigma = rng.uniform(self.sigma[0], self.sigma[1])
+            line = cv2.getGaussianKernel(2 * math.ceil(3 * sigma) + 1, sigma)
+            # Half the time of GaussianBlur for 8 bits, and it rounds once.
+            return in_threes(lambda bands: cv2.sepFilter2D(bands, -1, line, line), image)
         width = int(rng.integers(self.kernel[0] // 2, self.kernel[1] // 2 + 1)) * 2 + 1
         sigma = rng.uniform(self.sigma[0], self.sigma[1])
         return in_threes(lambda bands: cv2.GaussianBlur(bands, (width, width), sigma), image)

@@ -143,7 +143,7 @@ class Views(BaseTransform):
         ValueError: if there are other than one date per view, or dates differ in size.
     """
 
-    def __init__(self, views: list[list[dict]]) -> None:
+    def __init__(self, views: Sequence[Sequence[dict | BaseTransform]]) -> None:
         self.views = [Compose(transforms) for transforms in views]
 
     def transform(self, results: dict) -> dict:

@@ -14,6 +14,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmrs_ssl.models.data_preprocessor import with_bands
+from mmrs_ssl.models.heads import PrototypeHead
 from mmrs_ssl.models.losses import PrototypeCentre, cross_view_entropy
 from mmrs_ssl.models.packed_vit import packed_class_tokens, refuse_other_layers
 from mmrs_ssl.models.pooling import pooled
@@ -47,6 +48,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
     head's size follows the data set's unless it is given.
     """
 
+    head: PrototypeHead
     evaluated = 'teacher'
 
     def __init__(

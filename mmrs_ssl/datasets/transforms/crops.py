@@ -1,0 +1,189 @@
+"""The crops of DINO-MC and DINO-TP: two or three large ones of an image, and small ones of as many sizes as you like.
+
+Both transforms only put together the pipelines of :class:`Views`, one per crop, of the transforms that exist.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmrs_ssl.datasets.transforms.geometric import common_size
+from mmrs_ssl.datasets.transforms.photometric import ColourJitter, RandomBlur, RandomGrey, RandomSolarise
+from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
+from mmrs_ssl.datasets.transforms.views import RandomCropResize, Views
+from mmrs_ssl.registry import TRANSFORMS
+
+LOCAL_SIZES = (184, 164, 144, 124, 104, 84)
+GLOBAL_SCALE, LOCAL_SCALE = (0.32, 1.0), (0.05, 0.32)
+
+# Brightness, contrast, saturation and hue.
+_GLOBAL_JITTER = (0.4, 0.4, 0.2, 0.1)
+_LOCAL_JITTER = (0.8, 0.8, 0.8, 0.2)
+_DATE_JITTER = (0.4, 0.4, 0.4, 0.1)
+
+
+class CropViews(Views):
+    """Base: checks the options, makes the pipelines and refuses images that they are not for.
+
+    Args:
+        global_size: side of the global crops in pixels.
+        local_sizes: sides of the local crops in pixels, in the order of the views; sizes may repeat.
+        num_local: how many local crops, of the last of these sizes. Default: one of each.
+        global_scale, local_scale: range of a crop's share of the image's area.
+        colours: whether images are 8-bit RGB. Otherwise jitter of single bands and band dropout take the place of
+            colour jitter and grey, for any number of bands of any type.
+        max_value: the value of white for ``colours=False``. Default: 255 for 8-bit images, else the data set's.
+
+    Raises:
+        ValueError: for impossible options; for an image that is not 8-bit RGB where ``colours`` says so.
+    """
+
+    def __init__(
+        self,
+        global_size: int = 224,
+        local_sizes: Sequence[int] = LOCAL_SIZES,
+        num_local: int | None = None,
+        global_scale: Sequence[float] = GLOBAL_SCALE,
+        local_scale: Sequence[float] = LOCAL_SCALE,
+        colours: bool = True,
+        max_value: float | None = None,
+    ) -> None:
+        self.colours = colours
+        self.max_value = max_value
+        name = type(self).__name__
+        if min([global_size, *local_sizes]) < 1:
+            raise ValueError(
+                f'{name}: global_size={global_size}, local_sizes={list(local_sizes)}, expected sides of 1 pixel at '
+                'least: leave out a size you do not want'
+            )
+        count = len(local_sizes) if num_local is None else num_local
+        if not 0 <= count <= len(local_sizes):
+            raise ValueError(
+                f'{name}: num_local={num_local}, expected 0 to {len(local_sizes)}, as many as local_sizes='
+                f'{list(local_sizes)} has: add sizes (one may repeat), or lower num_local'
+            )
+        for option, scale in dict(global_scale=global_scale, local_scale=local_scale).items():
+            if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+                raise ValueError(
+                    f'{name}: {option}={scale!r}, expected (smallest, largest) share of the area, above 0 and at most 1'
+                )
+        self.local_sizes = list(local_sizes)[len(local_sizes) - count :]
+        self.global_size, self.global_scale, self.local_scale = global_size, global_scale, local_scale
+        super().__init__([*self.global_views(), *map(self.local_view, self.local_sizes)])
+
+    def global_views(self) -> list[list[BaseTransform]]:
+        """The pipelines of the global crops."""
+        raise NotImplementedError
+
+    def local_view(self, size: int) -> list[BaseTransform]:
+        """The pipeline of a local crop."""
+        raise NotImplementedError
+
+    def global_crop(self, flip_prob: float = 0.5) -> RandomCropResize:
+        """A large crop."""
+        return RandomCropResize(self.global_size, self.global_scale, flip_prob=flip_prob, interpolation='bicubic')
+
+    def local_crop(self, size: int, flip_prob: float = 0.5) -> RandomCropResize:
+        """A small crop."""
+        return RandomCropResize(size, self.local_scale, flip_prob=flip_prob, interpolation='bilinear')
+
+    def photometry(self, brightness: float, contrast: float, saturation: float, hue: float) -> list[BaseTransform]:
+        """Jitter and grey, or what stands for them where bands are no colours."""
+        if self.colours:
+            return [ColourJitter(brightness, contrast, saturation, hue, prob=0.8), RandomGrey(prob=0.2)]
+        return [SpectralJitter(brightness, contrast, prob=0.8, max_value=self.max_value), BandDropout(prob=0.2)]
+
+    def check(self, image: np.ndarray, path: object) -> None:
+        """Raise for an image (H, W, C) that colour operations are not defined for."""
+        if self.colours and (image.shape[2] != 3 or image.dtype != np.uint8):
+            raise ValueError(
+                f'{path}: {type(self).__name__} expects 8-bit RGB, found {image.shape[2]} bands of {image.dtype}; set '
+                'colours=False, or bring the bands to 8-bit RGB with LoadRaster(bands=..., stretch=...)'
+            )
+
+
+def blur(prob: float) -> RandomBlur:
+    """DINO's blur."""
+    return RandomBlur(kernel=None, sigma=(0.1, 2.0), prob=prob)
+
+
+@TRANSFORMS.register_module()
+class MultiSizeCrops(CropViews):
+    """Two global and several local crops of one image, the local ones of different sizes (DINO-MC).
+
+    ``img`` becomes a list: the global crops (bicubic), then the local ones (bilinear) in the order of ``local_sizes``.
+    Each is cropped, mirrored (p 0.5), jittered (p 0.8; 0.4, 0.4, 0.2, 0.1, local crops twice as strong) and made grey
+    (p 0.2). The first global crop is always blurred, the second seldom (p 0.1) but perhaps solarised (p 0.2), a local
+    crop as often as not. ``boxes`` (V, 4) and ``flips`` (V,) are kept as :class:`Views` keeps them.
+
+    Of several dates of a place the data set draws one at each visit (``dates=1``). Wanyan et al., arXiv 2303.06670.
+
+    Differs from the official code: it draws the date once, at start-up.
+
+    Raises:
+        ValueError: as :class:`CropViews`, whose arguments these are; for anything but a single image.
+    """
+
+    def global_views(self) -> list[list[BaseTransform]]:
+        """The one is always blurred, the other perhaps solarised."""
+        common = [self.global_crop(), *self.photometry(*_GLOBAL_JITTER)]
+        solarise = RandomSolarise(prob=0.2, max_value=self.max_value)
+        return [[*common, blur(prob=1.0)], [*common, blur(prob=0.1), solarise]]
+
+    def local_view(self, size: int) -> list[BaseTransform]:
+        """Strong jitter."""
+        return [self.local_crop(size), *self.photometry(*_LOCAL_JITTER), blur(prob=0.5)]
+
+    def sources(self, results: dict) -> list[np.ndarray]:
+        """The image, for every crop."""
+        img = results['img']
+        if not isinstance(img, np.ndarray):
+            found = f'{len(img)} dates' if isinstance(img, list) else f'modalities ({", ".join(img)})'
+            raise ValueError(
+                f'{results.get("img_path")}: MultiSizeCrops makes its crops of one image, found {found}; set dates=1 '
+                'in the data set, or use mmrs_ssl.TemporalCrops (dates=3); of several modalities load one'
+            )
+        self.check(img, results.get('img_path'))
+        return [img] * len(self.views)
+
+
+@TRANSFORMS.register_module()
+class TemporalCrops(CropViews):
+    """Three global and several local crops of three dates t0, t1 and t2 of one place (DINO-TP).
+
+    With a(.) an augmentation of a whole image (jitter 0.4, 0.4, 0.4, 0.1 with p 0.8, grey p 0.2, blur p 0.5, mirrored
+    p 0.5), ``img`` becomes a list: global crops (bicubic) of a(t1), t2 and a(t0), then local crops (bilinear) of t0 in
+    the order of ``local_sizes``. ``boxes`` (V, 4) are in pixels of the dates as they were loaded, on their common grid;
+    ``flips`` (V,) says where a(.) mirrored. Wanyan et al., arXiv 2303.06670.
+
+    The dates come from the data set, drawn with replacement at each visit: ``SceneDataset(dates=3, min_dates=2)``.
+
+    Raises:
+        ValueError: as :class:`CropViews`, whose arguments these are; for other than three dates of one size.
+    """
+
+    def global_views(self) -> list[list[BaseTransform]]:
+        """Of a(t1), t2 and a(t0)."""
+        # A crop of the mirrored image is a mirrored crop of the image: so its box is known in the latter's pixels.
+        augmented = [*self.photometry(*_DATE_JITTER), blur(prob=0.5), self.global_crop(flip_prob=0.5)]
+        return [augmented, [self.global_crop(flip_prob=0.0)], augmented]
+
+    def local_view(self, size: int) -> list[BaseTransform]:
+        """Only cropped."""
+        return [self.local_crop(size, flip_prob=0.0)]
+
+    def sources(self, results: dict) -> list[np.ndarray]:
+        """The date of every crop."""
+        img, path = results['img'], results.get('img_path')
+        if not isinstance(img, list) or len(img) != 3:
+            found = f'a list of {len(img)}' if isinstance(img, list) else f'one {type(img).__name__}'
+            raise ValueError(
+                f'{path}: TemporalCrops needs a list of 3 dates of a place, found {found}; set dates=3, min_dates=2 in '
+                'mmrs_ssl.SceneDataset, whose rule for files must contain {date}'
+            )
+        common_size(results)
+        for image in img:
+            self.check(image, path)
+        first, second, third = img
+        return [second, third, first, *[first] * len(self.local_sizes)]
