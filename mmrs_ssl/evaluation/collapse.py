@@ -1,4 +1,6 @@
-"""Two numbers that fall when representations collapse."""
+"""Numbers that fall when representations collapse."""
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -38,3 +40,19 @@ def effective_rank(features: Tensor) -> float:
     singular = singular[singular > 1e-6 * len(features) ** 0.5]
     share = singular / singular.sum()
     return float(torch.exp(-(share * share.log()).sum()))
+
+
+def choice_information(choices: Tensor) -> float:
+    """How much the choice of a prototype says about which image it was made for.
+
+    Args:
+        choices: (N, K) probabilities of K prototypes for each of N images.
+
+    Returns:
+        The mutual information of image and prototype, relative to the most it can be, ln(min(N, K)): 1 when every image
+        has a prototype of its own, 0 when all images choose alike, be it one prototype or all evenly.
+    """
+    choices = choices.double()
+    mean = choices.mean(dim=0)
+    information = torch.xlogy(choices, choices).sum(dim=1).mean() - torch.xlogy(mean, mean).sum()
+    return float(information / math.log(max(2, min(choices.shape))))

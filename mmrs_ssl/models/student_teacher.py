@@ -51,6 +51,10 @@ class StudentTeacher(nn.Module):
         """The backbone to use after training, of the student or the teacher."""
         return self.backbone if self.evaluated == 'student' else self.teacher.module['backbone']
 
+    def teacher_choices(self) -> Tensor | None:
+        """What the teacher made of the last batch, for ``CollapseMonitorHook``: (N, K) probabilities of prototypes."""
+        return None
+
     def update_teacher(self) -> None:
         """Move the teacher towards the student; called by ``TeacherUpdateHook`` after every optimizer step."""
         self.teacher.update_parameters(self.student_parts())

@@ -15,7 +15,7 @@ from torch import nn
 
 from mmrs_ssl.engine.hooks import ScheduleHook
 from mmrs_ssl.engine.hooks.schedule import cosine, linear
-from tests.conftest import log_of, train
+from tests.conftest import dino_config, log_of, train
 
 
 def without(cfg, *names):
@@ -241,6 +241,32 @@ def test_healthy_features_are_measured_and_not_warned_about(make_config):
         share = np.linalg.svd(unit - unit.mean(0), compute_uv=False)[:15]
         share /= share.sum()
         assert logged[-1][f'{branch}_rank'] == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-3)
+
+
+def test_a_teacher_that_says_the_same_of_all_images(make_config, tmp_path):
+    """Features are healthy, but the prototypes are not told apart: seen in the choices alone."""
+    choices = []
+
+    def look(runner):
+        model = runner.model
+        scores = (model.teacher_scores - model.centre.value).double() / model.teacher_temperature
+        rows = torch.softmax(scores, dim=-1).flatten(0, 1)
+        mean = rows.mean(dim=0)
+        entropies = -(mean * mean.log()).sum(), -(rows * rows.log()).sum(dim=1).mean()
+        choices.append(float(entropies[0] - entropies[1]) / np.log(8))  # two crops of four images
+
+    cfg = make_config(model=dino_config('vit'))
+    option(cfg, 'CollapseMonitorHook', interval=1, warmup=0)
+    runner = train(cfg, after_train_iter=look)
+    logged = [line['teacher_information'] for line in scalars(runner)]
+    np.testing.assert_allclose(logged, choices, rtol=1e-3, atol=1e-6)
+    assert min(choices) > 0
+    cfg = make_config(model=dino_config('vit', teacher_temperature=50.0), name='even')
+    option(cfg, 'CollapseMonitorHook', interval=1, warmup=0)
+    train(cfg)
+    text = log_of(cfg.work_dir)
+    assert text.count('has collapsed') == 1
+    assert 'teacher_information=' in text.split('has collapsed')[1]
 
 
 # Pictures

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmrs_ssl.evaluation.collapse import effective_rank, normalised_std
+from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalised_std
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
 
 
@@ -32,6 +32,24 @@ def test_equal_features_have_collapsed(scale):
     lengths = torch.linspace(0.5, 3, 40)[:, None]
     assert normalised_std(rows * lengths) < 1e-5  # length alone is not information
     assert effective_rank(rows * lengths) == pytest.approx(1, abs=0.05)
+
+
+def test_information_of_choices_by_formula():
+    """Entropy of the mean minus mean entropy, in double loops."""
+    choices = torch.softmax(3 * torch.randn(9, 5, generator=torch.Generator().manual_seed(1)), dim=1)
+    rows = choices.double().tolist()
+    mean = [sum(row[k] for row in rows) / 9 for k in range(5)]
+    entropy = -sum(p * np.log(p) for p in mean)
+    conditional = -sum(p * np.log(p) for row in rows for p in row) / 9
+    assert choice_information(choices) == pytest.approx((entropy - conditional) / np.log(5), rel=1e-6)
+
+
+@pytest.mark.parametrize('prototypes', [4, 64])
+def test_information_of_extreme_choices(prototypes):
+    own = torch.eye(64)[:, :prototypes] if prototypes == 64 else torch.eye(4).repeat(16, 1)
+    assert choice_information(own) == pytest.approx(1)
+    assert choice_information(torch.full((64, prototypes), 1 / prototypes)) == pytest.approx(0, abs=1e-9)
+    assert choice_information(torch.eye(prototypes)[:1].repeat(64, 1)) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize('width', [16, 256])
@@ -107,3 +125,26 @@ def test_pooled_features(training):
     assert backbone.training is training
     assert backbone.norm.training is training
     assert torch.equal(backbone.norm.running_mean, torch.full((3,), 2.0))
+
+
+def test_features_of_vectors_and_tokens():
+    """A backbone that gives vectors is taken as it is; one that gives tokens is refused."""
+    images = torch.randn(5, 3, 4, 4)
+    vectors = nn.Sequential(nn.Flatten(), nn.Linear(48, 6))
+    wrapped = Wrapped(vectors)
+    torch.testing.assert_close(pooled_features(wrapped, images, batch_size=2), vectors(images).detach())
+    with pytest.raises(ValueError, match=r'returns \(5, 16, 3\)'):
+        pooled_features(Wrapped(nn.Flatten(2), transpose=True), images)
+
+
+class Wrapped(nn.Module):
+    """Gives a tuple, as backbones do."""
+
+    def __init__(self, module, transpose=False):
+        super().__init__()
+        self.module = module
+        self.transpose = transpose
+
+    def forward(self, images):
+        out = self.module(images)
+        return (out.mT if self.transpose else out,)

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from mmrs_ssl.engine.hooks.unwrap import bare_model
-from mmrs_ssl.evaluation.collapse import effective_rank, normalised_std
+from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalised_std
 from mmrs_ssl.registry import HOOKS
 
 # Below these limits a representation is useless in practice. The standard deviation is relative to features spread
@@ -16,6 +16,9 @@ from mmrs_ssl.registry import HOOKS
 # 0.01. The effective rank is of a window of at most 256 samples; healthy features use tens of directions or more.
 MIN_STD = 0.05
 MIN_RANK = 2.0
+# Of a teacher that chooses prototypes: below this it says the same about all images, which the backbone's features need
+# not show yet.
+MIN_INFORMATION = 0.01
 
 
 @HOOKS.register_module()
@@ -23,8 +26,9 @@ class CollapseMonitorHook(Hook):
     """Watch the spread of the pooled backbone features of student and teacher.
 
     Every ``interval`` iterations it logs ``student_std``, ``student_rank``, ``teacher_std`` and ``teacher_rank`` of the
-    last ``window`` samples (see :mod:`mmrs_ssl.evaluation.collapse`), read from ``model.features``, and warns once when
-    one of them is below its limit after ``warmup`` iterations.
+    last ``window`` samples (see :mod:`mmrs_ssl.evaluation.collapse`), read from ``model.features``; where the teacher
+    chooses prototypes also ``teacher_information``, of the last batch. It warns once when one of them is below its
+    limit after ``warmup`` iterations.
 
     Args:
         interval: iterations between two measurements.
@@ -32,6 +36,7 @@ class CollapseMonitorHook(Hook):
         warmup: iterations before the first warning.
         min_std: limit of the relative standard deviation, between 0 and 1.
         min_rank: limit of the effective rank, at least 1.
+        min_information: limit of the information in the teacher's choices, between 0 and 1.
     """
 
     def __init__(
@@ -41,12 +46,12 @@ class CollapseMonitorHook(Hook):
         warmup: int = 100,
         min_std: float = MIN_STD,
         min_rank: float = MIN_RANK,
+        min_information: float = MIN_INFORMATION,
     ) -> None:
         self.interval = interval
         self.window = window
         self.warmup = warmup
-        self.min_std = min_std
-        self.min_rank = min_rank
+        self.limits = dict(std=min_std, rank=min_rank, information=min_information)
         self.warned = False
         self._seen: dict[str, deque[Tensor]] = {}
 
@@ -64,23 +69,23 @@ class CollapseMonitorHook(Hook):
             rows = torch.cat(list(batches))[-self.window :]
             measured[f'{branch}_std'] = normalised_std(rows)
             measured[f'{branch}_rank'] = effective_rank(rows)
+        choices = model.teacher_choices()
+        if choices is not None:
+            measured['teacher_information'] = choice_information(choices)
         for name, value in measured.items():
             runner.message_hub.update_scalar(f'train/{name}', value)
         self._warn(runner, measured)
 
     def _warn(self, runner: Any, measured: dict[str, float]) -> None:
-        low = {
-            name: value
-            for name, value in measured.items()
-            if value < (self.min_std if name.endswith('std') else self.min_rank)
-        }
+        low = {name: value for name, value in measured.items() if value < self.limits[name.split('_')[1]]}
         if not low or self.warned or runner.iter < self.warmup:
             return
         self.warned = True
         found = ', '.join(f'{name}={value:.3g}' for name, value in low.items())
         runner.logger.warning(
             f'The representation has collapsed, or nearly: {found} at iteration '
-            f'{runner.iter + 1} (limits: std {self.min_std}, effective rank {self.min_rank}). All images look alike to '
-            'the network, so these weights will be of no use downstream. Common causes: learning rate too high for the '
-            'batch size, teacher temperature or momentum too low, views that share no content. This is said once.'
+            f'{runner.iter + 1} (limits: {", ".join(f"{name} {value}" for name, value in self.limits.items())}). All '
+            'images look alike to the network, so these weights will be of no use downstream. Common causes: learning '
+            'rate too high for the batch size, teacher temperature or momentum too low, more prototypes than images, '
+            'views that share no content. This is said once.'
         )

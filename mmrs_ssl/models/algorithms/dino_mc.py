@@ -114,10 +114,16 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
             student, teacher, self.centre.value, self.student_temperature, self.teacher_temperature
         )
         self.centre.update(teacher)
+        self.teacher_scores = teacher
         self.features = dict(
             student=student_features[: len(teacher_features)].detach().float(), teacher=teacher_features.float()
         )
         return dict(loss=loss)
+
+    def teacher_choices(self) -> Tensor:
+        """The teacher's probabilities (T * B, K) in the last batch."""
+        scores = (self.teacher_scores - self.centre.value).float() / self.teacher_temperature
+        return scores.softmax(dim=-1).flatten(0, 1)
 
     def encode(self, backbone: nn.Module, views: Sequence[Tensor]) -> Tensor:
         """Pooled features of V views (B, C, H, W): (V * B, D); neighbours of one size go through together."""
