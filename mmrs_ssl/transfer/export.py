@@ -10,30 +10,33 @@ import torch
 from torch import Tensor
 
 PREFIX = 'backbone.'
+BRANCHES = dict(student=PREFIX, teacher=f'teacher.module.{PREFIX}')
+# Which branch each method's authors evaluate.
+EVALUATED = dict(CMID='student', DINOMC='teacher')
 
 
-def export_backbone(checkpoint: str | Path, out: str | Path) -> dict[str, Any]:
-    """Write the student's backbone of a checkpoint, and what a user must know of it.
+def export_backbone(checkpoint: str | Path, out: str | Path, branch: str | None = None) -> dict[str, Any]:
+    """Write the backbone of a checkpoint, and what a user must know of it.
 
     Args:
         checkpoint: a checkpoint of a pre-training run.
         out: the new file: ``state_dict`` with the keys ``backbone.*`` and ``meta``.
+        branch: ``'student'`` or ``'teacher'``; by default the one that the method's authors evaluate.
 
     Returns:
-        The meta data: ``method``, ``backbone`` (its config), ``bands``, ``mean`` and ``std`` (per band, in the
-        rasters' units), ``config_sha256`` and ``source``.
+        The meta data: ``method``, ``branch``, ``backbone`` (its config), ``bands``, ``mean`` and ``std`` (per band, in
+        the rasters' units), ``config_sha256`` and ``source``.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if it holds no backbone or no config.
+        ValueError: if it holds no backbone, no config, or not this branch.
     """
     path = Path(checkpoint)
     if not path.is_file():
         raise FileNotFoundError(f'no checkpoint {str(path)!r}')
     content = torch.load(path, map_location='cpu', weights_only=True)
     weights: dict[str, Tensor] = content.get('state_dict', {})
-    backbone = {key: value.clone() for key, value in weights.items() if key.startswith(PREFIX)}
-    if not backbone:
+    if not any(key.startswith(PREFIX) for key in weights):
         raise ValueError(
             f'{path} holds no key that begins with {PREFIX!r}; it has {", ".join(list(weights)[:5]) or "none"}'
         )
@@ -41,9 +44,13 @@ def export_backbone(checkpoint: str | Path, out: str | Path) -> dict[str, Any]:
     if text is None:
         raise ValueError(f'{path} holds no config (meta.cfg), expected a checkpoint that tools/train.py wrote')
     model = read_setting(text, 'model')
+    method = model['type'].rsplit('.', 1)[-1]
+    branch = branch or EVALUATED.get(method, 'student')
+    backbone = branch_of(weights, branch, path)
     statistics = model['data_preprocessor']
     meta = dict(
         method=model['type'],
+        branch=branch,
         backbone={key: value for key, value in model['backbone'].items() if key != 'init_cfg'},
         bands=len(statistics['mean']),
         mean=list(statistics['mean']),
@@ -55,6 +62,17 @@ def export_backbone(checkpoint: str | Path, out: str | Path) -> dict[str, Any]:
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=backbone, meta=meta), out)
     return meta
+
+
+def branch_of(weights: dict[str, Tensor], branch: str, path: Path) -> dict[str, Tensor]:
+    """The student's or the teacher's backbone, its keys beginning with ``backbone.``."""
+    head = BRANCHES[branch]
+    found = {PREFIX + key.removeprefix(head): value.clone() for key, value in weights.items() if key.startswith(head)}
+    if not found:
+        raise ValueError(
+            f'{path} holds no {branch}, whose keys begin with {head!r}; export the other: --branch student'
+        )
+    return found
 
 
 def read_setting(text: str, name: str) -> Any:

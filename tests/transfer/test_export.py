@@ -6,8 +6,9 @@ import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
+from mmrs_ssl.transfer.export import EVALUATED
 from mmrs_ssl.transfer.safe_types import allow_checkpoint_types
-from tests.conftest import cmid_config, train
+from tests.conftest import cmid_config, dino_config, train
 
 
 @pytest.fixture
@@ -55,6 +56,35 @@ def test_exported_backbone_loads_without_this_package(checkpoint, run_tool, tmp_
     assert content['meta']['bands'] == 4
     assert content['meta']['method'] == 'mmrs_ssl.CMID'
     assert all(key.startswith('backbone.') for key in content['state_dict'])
+
+
+def test_the_branch_that_the_authors_evaluate(make_config, run_tool, tmp_path):
+    """DINO-MC's teacher by default, the student if asked; a file without a teacher says so."""
+    cfg = make_config(model=dino_config())
+    cfg.optim_wrapper.optimizer.lr = 0.05  # so that they differ
+    model = train(cfg).model
+    path = f'{cfg.work_dir}/epoch_2.pth'
+    exported = {}
+    for branch, options in (('teacher', []), ('student', ['--branch', 'student'])):
+        code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', *options)
+        assert code == 0, printed
+        assert f'the {branch}, 3 bands' in printed
+        content = torch.load(tmp_path / 'out.pth', weights_only=True)
+        assert content['meta']['branch'] == branch
+        exported[branch] = content['state_dict']
+    sources = dict(student=model.backbone, teacher=model.evaluated_backbone)
+    for branch, source in sources.items():
+        state = source.state_dict()
+        assert set(exported[branch]) == {f'backbone.{key}' for key in state}
+        assert all(torch.equal(value, state[key.removeprefix('backbone.')]) for key, value in exported[branch].items())
+    assert not torch.equal(exported['student']['backbone.conv1.weight'], exported['teacher']['backbone.conv1.weight'])
+    content = torch.load(path, weights_only=True)
+    content['state_dict'] = {k: v for k, v in content['state_dict'].items() if not k.startswith('teacher.')}
+    torch.save(dict(state_dict=content['state_dict'], meta=dict(cfg=content['meta']['cfg'])), tmp_path / 'lone.pth')
+    code, printed = run_tool('export_backbone.py', tmp_path / 'lone.pth', tmp_path / 'none.pth')
+    assert code != 0
+    assert 'holds no teacher' in printed.rstrip().splitlines()[-1]
+    assert {name: MODELS.get(f'mmrs_ssl.{name}').evaluated for name in EVALUATED} == EVALUATED
 
 
 def test_a_config_that_would_run_code_is_not_run(run_tool, tmp_path):
