@@ -30,7 +30,8 @@ def main() -> None:
         settings['in_channels'] = meta['bands']
     lines = ''.join(f'    {key}={value!r},\n' for key, value in settings.items())
     print(
-        f'{args.out}: {Path(args.out).stat().st_size / 1e6:.1f} MB, the {meta["branch"]}, {meta["bands"]} bands. For a downstream config:\n\n'
+        f'{args.out}: {Path(args.out).stat().st_size / 1e6:.1f} MB, the {meta["branch"]}, {meta["bands"]} bands. '
+        f'For a downstream config:\n\n'
         f'backbone = dict(\n{lines}'
         f"    init_cfg=dict(type='Pretrained', prefix={PREFIX!r}, checkpoint={args.out!r}),\n)\n"
         f'# pixels as in pre-training: bands in the order of the files, then (pixel - mean) / std\n'

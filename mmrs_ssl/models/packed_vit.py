@@ -59,10 +59,11 @@ def packed_class_tokens(vit: VisionTransformer, views: Sequence[Tensor]) -> list
 
 def refuse_other_layers(vit: nn.Module) -> None:
     """Raise for a network whose layers are not the ones computed here."""
-    if not isinstance(vit, VisionTransformer) or vit.cls_token is None or vit.out_type != 'cls_token':
+    known = isinstance(vit, VisionTransformer) and type(vit).forward is VisionTransformer.forward
+    if not known or vit.cls_token is None or vit.out_type != 'cls_token':
         raise TypeError(
             f"a packed forward pass is for mmpretrain's VisionTransformer with out_type='cls_token', not for "
-            f'{type(vit).__name__}; set packed=False'
+            f'{type(vit).__name__} with out_type={getattr(vit, "out_type", None)!r}; set packed=False'
         )
     for layer in vit.layers:
         if type(layer.attn) is not MultiheadAttention or type(layer.ffn) is not FFN or layer.attn.v_shortcut:
