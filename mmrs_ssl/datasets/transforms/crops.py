@@ -4,6 +4,7 @@ Both transforms only put together the pipelines of :class:`Views`, one per crop,
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -18,9 +19,9 @@ LOCAL_SIZES = (184, 164, 144, 124, 104, 84)
 GLOBAL_SCALE, LOCAL_SCALE = (0.32, 1.0), (0.05, 0.32)
 
 # Brightness, contrast, saturation and hue.
-_GLOBAL_JITTER = (0.4, 0.4, 0.2, 0.1)
-_LOCAL_JITTER = (0.8, 0.8, 0.8, 0.2)
-_DATE_JITTER = (0.4, 0.4, 0.4, 0.1)
+GLOBAL_JITTER = (0.4, 0.4, 0.2, 0.1)
+LOCAL_JITTER = (0.8, 0.8, 0.8, 0.2)
+DATE_JITTER = (0.4, 0.4, 0.4, 0.1)
 
 
 class CropViews(Views):
@@ -113,27 +114,41 @@ class MultiSizeCrops(CropViews):
     """Two global and several local crops of one image, the local ones of different sizes (DINO-MC).
 
     ``img`` becomes a list: the global crops (bicubic), then the local ones (bilinear) in the order of ``local_sizes``.
-    Each is cropped, mirrored (p 0.5), jittered (p 0.8; 0.4, 0.4, 0.2, 0.1, local crops twice as strong) and made grey
-    (p 0.2). The first global crop is always blurred, the second seldom (p 0.1) but perhaps solarised (p 0.2), a local
-    crop as often as not. ``boxes`` (V, 4) and ``flips`` (V,) are kept as :class:`Views` keeps them.
+    Each is cropped, mirrored (p 0.5), jittered (p 0.8) and made grey (p 0.2). The first global crop is always blurred,
+    the second seldom (p 0.1) but perhaps solarised (p 0.2), a local crop as often as not. ``boxes`` (V, 4) and
+    ``flips`` (V,) are kept as :class:`Views` keeps them.
 
     Of several dates of a place the data set draws one at each visit (``dates=1``). Wanyan et al., arXiv 2303.06670.
+
+    Args:
+        global_jitter, local_jitter: strengths of brightness, contrast, saturation and hue, as of
+            :class:`ColourJitter`; without ``colours`` the first two count.
+        **kwargs: of :class:`CropViews`.
 
     Differs from the official code: it draws the date once, at start-up.
 
     Raises:
-        ValueError: as :class:`CropViews`, whose arguments these are; for anything but a single image.
+        ValueError: as :class:`CropViews`; for anything but a single image.
     """
+
+    def __init__(
+        self,
+        global_jitter: Sequence[float] = GLOBAL_JITTER,
+        local_jitter: Sequence[float] = LOCAL_JITTER,
+        **kwargs: Any,
+    ) -> None:
+        self.global_jitter, self.local_jitter = global_jitter, local_jitter
+        super().__init__(**kwargs)
 
     def global_views(self) -> list[list[BaseTransform]]:
         """The one is always blurred, the other perhaps solarised."""
-        common = [self.global_crop(), *self.photometry(*_GLOBAL_JITTER)]
+        common = [self.global_crop(), *self.photometry(*self.global_jitter)]
         solarise = RandomSolarise(prob=0.2, max_value=self.max_value)
         return [[*common, blur(prob=1.0)], [*common, blur(prob=0.1), solarise]]
 
     def local_view(self, size: int) -> list[BaseTransform]:
         """Strong jitter."""
-        return [self.local_crop(size), *self.photometry(*_LOCAL_JITTER), blur(prob=0.5)]
+        return [self.local_crop(size), *self.photometry(*self.local_jitter), blur(prob=0.5)]
 
     def sources(self, results: dict) -> list[np.ndarray]:
         """The image, for every crop."""
@@ -166,7 +181,7 @@ class TemporalCrops(CropViews):
     def global_views(self) -> list[list[BaseTransform]]:
         """Of a(t1), t2 and a(t0)."""
         # A crop of the mirrored image is a mirrored crop of the image: so its box is known in the latter's pixels.
-        augmented = [*self.photometry(*_DATE_JITTER), blur(prob=0.5), self.global_crop(flip_prob=0.5)]
+        augmented = [*self.photometry(*DATE_JITTER), blur(prob=0.5), self.global_crop(flip_prob=0.5)]
         return [augmented, [self.global_crop(flip_prob=0.0)], augmented]
 
     def local_view(self, size: int) -> list[BaseTransform]:
