@@ -153,6 +153,15 @@ def test_grey_solarised_and_as_bright_as_asked():
         assert abs((levels < 1).mean() - 0.4) < 0.05  # half of those jittered
 
 
+def test_strength_of_the_jitter():
+    step = MultiSizeCrops(**SMALL, global_jitter=(0, 0, 0, 0), local_jitter=(0.3, 0, 0, 0))
+    white = np.full((40, 40, 3), 255, np.uint8)
+    bright = np.array([[view[3, 3, 0] for view in run(step, white, seed)['img']] for seed in range(300)], int)
+    assert (bright[:, 0] == 255).all()
+    assert set(bright[:, 1]) == {0, 255}  # solarised or not
+    assert 0.69 < bright[:, 2].min() / 255 < 0.72
+
+
 def test_hue_turns_as_far_as_asked():
     colour = np.full((40, 40, 3), (150, 90, 90), np.uint8)
     pixels = [[view[3, 3] for view in run(MultiSizeCrops(**SMALL), colour, seed)['img']] for seed in range(600)]

@@ -123,7 +123,7 @@ class MultiSizeCrops(CropViews):
     Args:
         global_jitter, local_jitter: strengths of brightness, contrast, saturation and hue, as of
             :class:`ColourJitter`; without ``colours`` the first two count.
-        **kwargs: of :class:`CropViews`.
+        *args, **kwargs: of :class:`CropViews`.
 
     Differs from the official code: it draws the date once, at start-up.
 
@@ -133,12 +133,13 @@ class MultiSizeCrops(CropViews):
 
     def __init__(
         self,
+        *args: Any,
         global_jitter: Sequence[float] = GLOBAL_JITTER,
         local_jitter: Sequence[float] = LOCAL_JITTER,
         **kwargs: Any,
     ) -> None:
         self.global_jitter, self.local_jitter = global_jitter, local_jitter
-        super().__init__(**kwargs)
+        super().__init__(*args, **kwargs)
 
     def global_views(self) -> list[list[BaseTransform]]:
         """The one is always blurred, the other perhaps solarised."""
