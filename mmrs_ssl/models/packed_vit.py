@@ -9,7 +9,7 @@ from mmcv.cnn.bricks.drop import DropPath
 from mmcv.cnn.bricks.transformer import FFN
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Crops(NamedTuple):
@@ -57,7 +57,7 @@ def packed_class_tokens(vit: VisionTransformer, views: Sequence[Tensor]) -> list
     return [vit.ln1(token) if vit.final_norm else token for token in tokens]
 
 
-def refuse_other_layers(vit: nn.Module) -> None:
+def refuse_other_layers(vit: Any) -> None:
     """Raise for a network whose layers are not the ones computed here."""
     known = isinstance(vit, VisionTransformer) and type(vit).forward is VisionTransformer.forward
     if not known or vit.cls_token is None or vit.out_type != 'cls_token':
