@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.dist import get_world_size
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
@@ -123,12 +124,15 @@ def check_schedule(cfg: Config) -> None:
 def count_images(cfg: Config) -> None:
     """Write the number of training images into the model's config, where the method sizes itself by it.
 
-    That is a method of this package whose class takes ``num_images``, in a config that leaves it out.
+    That is a method of this package whose class takes ``num_images``, in a config that leaves open what depends on it.
+    The data set is built for it without its pipeline; headers of rasters are kept for the one that trains.
     """
     model: Any = cfg.get('model') or {}
-    ours = str(model.get('type')).startswith('mmrs_ssl.')
-    if ours and 'num_images' not in model and 'num_images' in _accepted(MODELS.get(model.type)):
-        model.num_images = len(DATASETS.build(cfg.train_dataloader.dataset))
+    cls = MODELS.get(model.type) if str(model.get('type')).startswith('mmrs_ssl.') else None
+    if cls is None or 'num_images' in model or 'num_images' not in _accepted(cls):
+        return
+    if 'num_prototypes' not in model.head or model.get('teacher_temperature') is None:
+        model.num_images = len(DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': []}))
 
 
 def _replace(node: Any, key: str, old: Any, new: Any) -> None:
@@ -157,7 +161,10 @@ def set_launcher(cfg: Config, launcher: str) -> None:
 
 
 def set_precision(cfg: Config, amp: bool) -> None:
-    """Turn on mixed precision when asked, and make a mixed-precision config run on the CPU (bfloat16 there)."""
+    """Turn on mixed precision when asked, and make a mixed-precision config run on the CPU.
+
+    bfloat16 where the device has it (and on the CPU), else float16.
+    """
     wrapper = cfg.get('optim_wrapper')
     if wrapper is None:
         raise ValueError('the config has no optim_wrapper: there is nothing to train')
@@ -165,6 +172,7 @@ def set_precision(cfg: Config, amp: bool) -> None:
     kind = (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
     if amp and kind == 'OptimWrapper':
         wrapper.type, wrapper.loss_scale, kind = 'AmpOptimWrapper', 'dynamic', 'AmpOptimWrapper'
+        wrapper.dtype = 'bfloat16' if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else 'float16'
     elif amp and 'Amp' not in kind:
         raise ValueError(f'--amp does not know how to change optim_wrapper.type={kind!r}; set an Amp wrapper there')
     if kind == 'AmpOptimWrapper' and not torch.cuda.is_available():
@@ -238,10 +246,11 @@ def _empty_epoch(error: Exception) -> str | None:
     loaders = [owner.train_dataloader for owner in owners if isinstance(owner, Runner)]
     if not loaders:
         return None
-    samples, batch = len(loaders[0].sampler), loaders[0].batch_size
+    samples, batch, world = len(loaders[0].dataset), loaders[0].batch_size, get_world_size()
+    where = f' on each of {world} processes' if world > 1 else ''
     return (
-        f'{samples} training samples are fewer than a batch of {batch}, and drop_last leaves no iteration; add images, '
-        f'or lower train_dataloader.batch_size to {samples} at most'
+        f'{samples} training samples are fewer than a batch of {batch}{where}, and drop_last leaves no iteration; add '
+        f'images, or lower train_dataloader.batch_size to {samples // world} at most'
     )
 
 

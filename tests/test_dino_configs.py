@@ -139,6 +139,11 @@ def test_images_are_counted_for_the_head(image_folder):
     cfg.model.num_images = 3000  # the user's word counts
     count_images(cfg)
     assert cfg.model.num_images == 3000
+    given = get_config(f'dino_mc/{SECO[0]}')  # its data are not looked for where everything is given
+    count_images(given)
+    misspelt = Config(dict(model=dict(type='mmrs_ssl.DINO')))
+    count_images(misspelt)  # the registry has better words for it
+    assert 'num_images' not in {**given.model, **misspelt.model}
     other = get_config('cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px')
     count_images(other)
     assert 'num_images' not in other.model
@@ -146,10 +151,12 @@ def test_images_are_counted_for_the_head(image_folder):
 
 def on_generated_data(cfg, name, folder):
     """The config's data set, of two places in SeCo's layout, or a time series of 4 bands, or a folder."""
-    layout = 'seco' if 'seco' in name else 'time_series' if 'geotiff' in name else 'second'
+    layout = 'seco' if 'seco' in name else 'second'
+    if 'geotiff' in name:
+        layout = 'time_series' if 'tp' in name else 'geotiff'
     write_layout(layout, folder, scenes=2, size=264, bands=4)
     cfg.train_dataloader.dataset.data_root = str(folder)
-    if layout == 'time_series':
+    if 'geotiff' in name:
         cfg.train_dataloader.dataset.max_value = 10_000
 
 

@@ -11,12 +11,12 @@ channels-last. Both are timed alternately and compared by their medians, so that
 """
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -37,7 +37,9 @@ from mmrs_ssl.cli import add_config_arguments, clear_errors, keep_freed_memory, 
 from mmrs_ssl.datasets import SampleIndex
 from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_scene
 from mmrs_ssl.datasets.synthetic_large import write_large_scene
+from mmrs_ssl.datasets.synthetic_layouts import write_layout
 from mmrs_ssl.models import DINOMC
+from mmrs_ssl.models.algorithms.dino_mc import by_size
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
@@ -78,7 +80,8 @@ class Step:
         self.model: Any = MODELS.build(cfg.model).to(DEVICE).train()
         self.model.teacher_is_updated = True
         settings = {**cfg.optim_wrapper, 'type': 'OptimWrapper'}
-        settings.pop('loss_scale', None)
+        for option in ('loss_scale', 'dtype'):
+            settings.pop(option, None)
         self.optim: OptimWrapper = build_optim_wrapper(self.model, settings)
         for hook in cfg.custom_hooks:
             if hook.type == 'mmrs_ssl.ClipEachGradientHook':
@@ -104,8 +107,7 @@ class Step:
         """What the student's and the teacher's backbones are given at once."""
         if not isinstance(self.model, DINOMC):
             return views, views
-        sizes = [torch.cat(list(group)) for _, group in groupby(views, key=lambda view: view.shape[-2:])]
-        return sizes, [torch.cat(views[: self.model.num_global])]
+        return by_size(views), by_size(views[: self.model.num_global])
 
     def bare(self, student: list[Tensor], teacher: list[Tensor], amp: bool) -> None:
         """The backbones alone on the same views."""
@@ -121,9 +123,9 @@ class Step:
 
 def time_model(cfg: Config, args: argparse.Namespace) -> None:
     """Print speed, memory and the ratio to the bare compute, for float32 and, if asked, mixed precision."""
-    step = Step(cfg)
     with tempfile.TemporaryDirectory() as folder:
         loader = iter(make_loader(cfg, args, Path(folder)))
+        step = Step(cfg)
         batch = next(loader)
         views = step.model.data_preprocessor(batch, True)['inputs']
         batches = step.batches(views)
@@ -179,13 +181,27 @@ def process_memory(field: str) -> float:
     return int(line.split()[1]) * 1024 / 1e9
 
 
+def write_images(cfg: Config, dataset: dict[str, Any], folder: Path, count: int) -> None:
+    """Generated images that the config's data set can read, at least ``count``."""
+    if not dataset['type'].endswith('SceneDataset'):
+        write_jpegs(folder)
+        return
+    layout = (
+        'seco' if dataset.get('band_files') else 'time_series' if '{date}' in dataset.get('files', '') else 'geotiff'
+    )
+    dataset['max_value'] = dataset.get('max_value') or 10_000
+    bands = len(cfg.model.data_preprocessor.mean)
+    write_layout(layout, folder, scenes=max(4, count), size=math.ceil(dataset['window']), bands=bands)
+
+
 def make_loader(cfg: Config, args: argparse.Namespace, folder: Path) -> Any:
     """The config's loader in this process, over the given or generated images, repeated for ever."""
+    dataset = {**cfg.train_dataloader.dataset, 'data_root': args.images or str(folder)}
     if not args.images:
-        write_jpegs(folder)
+        write_images(cfg, dataset, folder, args.batch_size)
     settings = {**cfg.train_dataloader, 'batch_size': args.batch_size, 'num_workers': 0, 'pin_memory': False}
     settings.pop('persistent_workers', None)
-    settings['dataset'] = {**settings['dataset'], 'data_root': args.images or str(folder)}
+    settings['dataset'] = dataset
     loader = Runner.build_dataloader(settings, seed=0)
     while True:
         yield from loader

@@ -105,16 +105,19 @@ def main() -> dict[str, float]:
 
     gain = pretrained - random
     method = cfg.model.type.rsplit('.', 1)[-1]
+    folder_config = next(Path('configs', Path(args.config).parent).glob('*_folder-*.py'), 'CONFIG')
+    backbone = f'backbone ({cfg.model.backbone.type})'
+    pictures = Path(runner.log_dir) / 'pictures'
     checkpoint = (Path(args.work_dir) / 'last_checkpoint').read_text()
     print(f"""
 {len(SCENE_CLASSES)} classes of generated scenes, {len(held_out[0])} held out; labels used for this comparison only
-backbone (ResNet-18)     20-NN accuracy
+{backbone:<25}20-NN accuracy
 random weights           {random:5.1f} %
 pre-trained with {method:<8}{pretrained:5.1f} %   ({gain:+.1f} points, {time.time() - start:.0f} s in all)
 
 checkpoint  {checkpoint}
-pictures    {runner.log_dir}/pictures
-next        {Path(sys.executable)} tools/train.py configs/cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px.py \\
+pictures    {pictures if pictures.is_dir() else 'none of this method'}
+next        {Path(sys.executable)} tools/train.py {folder_config} \\
                 --cfg-options data_root=PATH/TO/YOUR/IMAGES
 """)
     return dict(random=random, pretrained=pretrained)

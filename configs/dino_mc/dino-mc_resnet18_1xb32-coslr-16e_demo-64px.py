@@ -8,7 +8,6 @@ _base_ = [
 
 data_root = 'work_dirs/demo/scenes'
 model = dict(
-    backbone=dict(zero_init_residual=False),
     head=dict(hidden_channels=512, num_prototypes=512),
 )
 train_dataloader = dict(

@@ -43,16 +43,16 @@ def effective_rank(features: Tensor) -> float:
 
 
 def choice_information(choices: Tensor) -> float:
-    """How much the choice of a prototype says about which image it was made for.
+    """How much the choice of a prototype says about which view it was made for.
 
     Args:
-        choices: (N, K) probabilities of K prototypes for each of N images.
+        choices: (N, K) float32 probabilities of K prototypes for each of N views.
 
     Returns:
-        The mutual information of image and prototype, relative to the most it can be, ln(min(N, K)): 1 when every image
-        has a prototype of its own, 0 when all images choose alike, be it one prototype or all evenly.
+        The mutual information of view and prototype, relative to the most it can be, ln(min(N, K)): 1 when every view
+        has a prototype of its own (somewhat less when two views of an image share one), 0 when all choose alike, be it
+        one prototype or all evenly.
     """
-    choices = choices.double()
     mean = choices.mean(dim=0)
     information = torch.xlogy(choices, choices).sum(dim=1).mean() - torch.xlogy(mean, mean).sum()
     return float(information / math.log(max(2, min(choices.shape))))

@@ -71,3 +71,111 @@ def fill_with_mean(view: Tensor, mask: Tensor) -> Tensor:
     Source: CMID, section III-A. Differs from the official code: done on the device, not in the data workers.
     """
     return torch.where(mask, view.mean(dim=(2, 3), keepdim=True), view)
+
+
+GREY = (0.299, 0.587, 0.114)  # luminance of RGB, ITU-R BT.601
+
+
+def patch_information(image: Tensor, patch: int) -> Tensor:
+    """How much there is to see in every patch: mean gradient plus variance.
+
+    Args:
+        image: (B, C, H, W) on the scale 0-255, uint8 where the raster has 8 bits.
+        patch: side of a patch in pixels, at least 2; divides H and W.
+
+    Returns:
+        (B, L) float32, L patches row by row: the mean magnitude of the 3 x 3 Sobel gradient of the patch's grey image,
+        by itself with reflected borders, plus the population variance of all its pixels and bands. Grey is the
+        luminance of three bands, rounded where ``image`` has 8 bits, else the mean of the bands.
+
+    Source: MSSDF (arXiv 2506.09327), information-aware masking.
+    """
+    height, width = image.shape[2] // patch, image.shape[3] // patch
+    pixels = image.float().unflatten(3, (width, patch)).unflatten(2, (height, patch))  # (B, C, h, p, w, p)
+    pixels = pixels.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (B, L, C, p, p)
+    grey = pixels.mean(dim=2)
+    if image.shape[1] == 3:
+        grey = torch.einsum('blcij,c->blij', pixels, pixels.new_tensor(GREY))
+        if image.dtype == torch.uint8:  # thousandths, exact in float32: ties round up, as they do in integers
+            grey = ((1000 * grey).round() + 500).div(1000, rounding_mode='floor')
+    sobel = pixels.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    padded = torch.nn.functional.pad(grey.flatten(0, 1)[:, None], (1, 1, 1, 1), mode='reflect')
+    across, down = torch.nn.functional.conv2d(padded, torch.stack((sobel, sobel.T))[:, None]).unbind(1)
+    gradient = (across**2 + down**2).sqrt().mean(dim=(1, 2)).view(grey.shape[:2])
+    return gradient + pixels.var(dim=(2, 3, 4), correction=0)
+
+
+def masking_probability(information: Tensor) -> Tensor:
+    """The probability of masking each patch (B, L): informative patches are masked less often.
+
+    Patches below the 20th percentile of their image have weight 0.8, above the 80th 0.3, the others 0.5; the weights of
+    an image add up to 1.
+
+    Source: MSSDF (arXiv 2506.09327), information-aware masking.
+    """
+    limits = information.new_tensor([0.2, 0.8])
+    low, high = information.quantile(limits, dim=1, keepdim=True)
+    weight = torch.full_like(information, 0.5)
+    weight[information < low] = 0.8
+    weight[information > high] = 0.3
+    return weight / weight.sum(dim=1, keepdim=True)
+
+
+def draw_mask(probability: Tensor, ratio: float) -> Tensor:
+    """Mask ``round(ratio * L)`` patches of every image, drawn one after another without replacement.
+
+    Args:
+        probability: (B, L), of being drawn first.
+        ratio: share of masked patches, in (0, 1).
+
+    Returns:
+        Boolean (B, L), True = masked; every image has the same number of True.
+
+    Raises:
+        ValueError: if the ratio would mask nothing or everything.
+
+    Source: Gumbel top-k (arXiv 1903.06059), which draws as successive drawing does, for all images at once.
+    """
+    patches = probability.shape[1]
+    masked = round(ratio * patches)
+    if not 0 < masked < patches:
+        raise ValueError(
+            f'mask_ratio={ratio} masks {masked} of {patches} patches; at least one must be masked and one visible: use '
+            'another mask_ratio, a larger window or smaller patches'
+        )
+    noise = -torch.empty_like(probability).exponential_().log()  # Gumbel
+    chosen = (probability.log() + noise).topk(masked, dim=1).indices
+    return torch.zeros_like(probability, dtype=torch.bool).scatter_(1, chosen, True)
+
+
+def substitute(visible: Tensor, others: Tensor, share: float) -> Tensor:
+    """Mask some of the visible patches of one modality as well, so that others must tell what is there.
+
+    Args:
+        visible: boolean (B, L), the visible patches of the modality that gives way; the same number V in every image.
+        others: boolean (B, L), the patches visible in another modality.
+        share: p in [0, 1].
+
+    Returns:
+        Boolean (B, L): ``visible`` without round(p * V) patches of each image, drawn at random, those first that
+        ``others`` show too.
+
+    Raises:
+        ValueError: if nothing would remain visible, or images differ in how much is visible.
+
+    Source: MSSDF (arXiv 2506.09327), cross-modal masking. Differs from the official code: the number is fixed, so that
+    all images of a batch keep sequences of one length.
+    """
+    counts = visible.sum(dim=1)
+    count = int(counts[0])
+    if not bool((counts == count).all()):
+        raise ValueError(f'images have {sorted(set(counts.tolist()))} visible patches, expected one number for all')
+    hidden = round(share * count)
+    if hidden >= count and share > 0:
+        raise ValueError(
+            f'substitution of {share} hides all {count} visible patches of a modality; lower it below '
+            f'{(count - 0.5) / count:.2f}, or lower mask_ratio'
+        )
+    order = torch.rand(visible.shape, device=visible.device) + (visible & others).float() + 2 * visible.float()
+    chosen = order.topk(hidden, dim=1).indices  # visible in both, then visible, then the rest, which is never reached
+    return visible & ~torch.zeros_like(visible).scatter_(1, chosen, True)

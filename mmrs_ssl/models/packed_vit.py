@@ -13,9 +13,18 @@ from torch import Tensor
 
 
 class Crops(NamedTuple):
-    """How rows of tokens divide into sequences: for each view the number B of its crops and their length L."""
+    """How rows of tokens divide into sequences."""
 
-    sizes: list[tuple[int, int]]
+    sizes: list[tuple[int, int]]  # for each view the number B of its crops and their length L
+    lengths: Tensor  # the length of every crop, on the device
+    total: int  # rows
+
+    @classmethod
+    def of(cls, tokens: Sequence[Tensor]) -> 'Crops':
+        """Of the views' tokens, (B, L, D) each."""
+        sizes = [(len(view), view.shape[1]) for view in tokens]
+        lengths = [length for count, length in sizes for _ in range(count)]
+        return cls(sizes, torch.tensor(lengths, device=tokens[0].device), sum(lengths))
 
     def split(self, rows: Tensor) -> list[Tensor]:
         """(N, ...) -> one (B, L, ...) per view, without copies."""
@@ -24,16 +33,16 @@ class Crops(NamedTuple):
 
     def drop(self, rows: Tensor, prob: float) -> Tensor:
         """Stochastic depth: the rows (N, C) of each crop become 0 with probability ``prob``, else larger in turn."""
-        lengths = torch.tensor([length for count, length in self.sizes for _ in range(count)], device=rows.device)
-        kept = (torch.rand(len(lengths), device=rows.device) >= prob).to(rows.dtype) / (1 - prob)
-        return rows * kept.repeat_interleave(lengths)[:, None]
+        kept = (torch.rand(len(self.lengths), device=rows.device) >= prob).to(rows.dtype) / (1 - prob)
+        return rows * kept.repeat_interleave(self.lengths, output_size=self.total)[:, None]
 
 
 def packed_class_tokens(vit: VisionTransformer, views: Sequence[Tensor]) -> list[Tensor]:
     """The class tokens of crops of any sizes, as ``vit(view)[-1]`` gives them with ``out_type='cls_token'``.
 
     The tokens of all crops are rows of one matrix, so that every linear layer runs once; attention stays within each
-    crop. Gradients are then also added up once instead of once per size.
+    crop. Gradients are then also added up once instead of once per size. The layers' parts are called one by one: hooks
+    on whole layers, and what wraps them (activation checkpointing), do not act here.
 
     Args:
         vit: mmpretrain's VisionTransformer with class token, ordinary attention and feed-forward layers.
@@ -47,7 +56,7 @@ def packed_class_tokens(vit: VisionTransformer, views: Sequence[Tensor]) -> list
     """
     refuse_other_layers(vit)
     embedded = [embed(vit, view) for view in views]
-    crops = Crops([(len(tokens), tokens.shape[1]) for tokens in embedded])
+    crops = Crops.of(embedded)
     rows = torch.cat([tokens.flatten(0, 1) for tokens in embedded])
     rows = vit.pre_norm(vit.drop_after_pos(rows))
     for layer in vit.layers:
@@ -60,10 +69,11 @@ def packed_class_tokens(vit: VisionTransformer, views: Sequence[Tensor]) -> list
 def refuse_other_layers(vit: Any) -> None:
     """Raise for a network whose layers are not the ones computed here."""
     known = isinstance(vit, VisionTransformer) and type(vit).forward is VisionTransformer.forward
-    if not known or vit.cls_token is None or vit.out_type != 'cls_token':
+    if not known or vit.out_type != 'cls_token' or max(vit.out_indices) != len(vit.layers) - 1:
+        options = {name: getattr(vit, name, None) for name in ('out_type', 'out_indices')}
         raise TypeError(
-            f"a packed forward pass is for mmpretrain's VisionTransformer with out_type='cls_token', not for "
-            f'{type(vit).__name__} with out_type={getattr(vit, "out_type", None)!r}; set packed=False'
+            "a packed forward pass is for mmpretrain's VisionTransformer with out_type='cls_token' of its last layer, "
+            f'not for {type(vit).__name__} with {options}; set packed=False'
         )
     for layer in vit.layers:
         if type(layer.attn) is not MultiheadAttention or type(layer.ffn) is not FFN or layer.attn.v_shortcut:

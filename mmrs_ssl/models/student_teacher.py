@@ -108,7 +108,8 @@ def check_backbone_fits(module: StudentTeacher, state_dict: dict[str, Tensor], p
     if other:
         raise ValueError(
             f'this checkpoint fits the backbone but not {len(other)} entries of the heads ({"; ".join(other[:4])}): '
-            'give neck, heads and queue the sizes they had, or start from its backbone with model.backbone.init_cfg'
+            'give neck, heads and queue the sizes they had (model.head.num_prototypes, if the number of images chose '
+            'it), or start from its backbone with model.backbone.init_cfg'
         )
     teacher_head = f'{prefix}teacher.module.'
     if not any(key.startswith(teacher_head) for key in state_dict):

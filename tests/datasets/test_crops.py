@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import interpolate
 
 from mmrs_ssl.datasets import ImageFolder, SampleIndex
@@ -19,6 +20,7 @@ from mmrs_ssl.datasets.transforms import (
     RandomSolarise,
     SpectralJitter,
 )
+from mmrs_ssl.datasets.transforms.views import INTERPOLATION, resize
 from tests.datasets.rasters import picture
 
 SMALL = dict(global_size=24, local_sizes=(20, 14))
@@ -102,9 +104,9 @@ def test_scales_can_be_chosen():
 
 @pytest.mark.parametrize('colours', [True, False])
 def test_crops_that_no_augmentation_meets_are_the_recorded_boxes(colours):
-    """Bicubic global crops, bilinear local ones; by how many there are, the augmentations' probabilities."""
+    """Bicubic global crops, bilinear local ones, enlarged; by how many there are, the augmentations' probabilities."""
     image = read_only(np.random.default_rng(0).integers(60, 200, (90, 110, 3)).astype(np.uint8))
-    step, plain, mirrored = MultiSizeCrops(**SMALL, colours=colours), [], 0
+    step, plain, mirrored = MultiSizeCrops(global_size=120, local_sizes=(80, 72), colours=colours), [], 0
     for seed in range(1500):
         result = run(step, image, seed)
         modes = ['bicubic', 'bicubic', 'bilinear', 'bilinear']
@@ -119,10 +121,39 @@ def test_crops_that_no_augmentation_meets_are_the_recorded_boxes(colours):
     assert 0.4 < mirrored / np.sum(plain) < 0.6
 
 
+@pytest.mark.parametrize(
+    ('before', 'after', 'mode'),
+    [
+        ((300, 300), 224, 'bicubic'),
+        ((400, 350), 224, 'bicubic'),
+        ((149, 160), 84, 'bilinear'),
+        ((900, 700), 224, 'bicubic'),
+    ],
+)
+def test_shrinking_smooths_as_pillow_does(before, after, mode):
+    """Noise keeps as little of itself, and scenes look the same; without smoothing noise would keep much more."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(128, 30, (*before, 3)).clip(0, 255).astype(np.uint8)
+    scene = cv2.resize(rng.integers(0, 256, (before[0] // 12, before[1] // 12, 3), dtype=np.uint8), before[::-1])
+    kind = dict(bicubic=Image.Resampling.BICUBIC, bilinear=Image.Resampling.BILINEAR)[mode]
+    for image in (noise, scene):
+        pillow = np.asarray(Image.fromarray(image).resize((after, after), kind), float)
+        ours, bare = (
+            resize(image, (after, after), INTERPOLATION[mode], antialias=smooth).astype(float)
+            for smooth in (True, False)
+        )
+        assert np.sqrt(np.mean((ours - pillow) ** 2)) < 0.75 * np.sqrt(np.mean((bare - pillow) ** 2)) + 1.5
+        if image is noise:
+            assert 0.75 < ours.std() / pillow.std() < 1.25
+            assert bare.std() / pillow.std() > 1.35
+    enlarged = resize(noise, (1000, 1000), INTERPOLATION[mode], antialias=True)
+    assert np.array_equal(enlarged, resize(noise, (1000, 1000), INTERPOLATION[mode]))
+
+
 def test_views_are_the_papers_chains():
     """Each step and strength, in this order, on one random stream."""
-    crops = [RandomCropResize(24, (0.32, 1.0), interpolation='bicubic')] * 2
-    crops += [RandomCropResize(side, (0.05, 0.32), interpolation='bilinear') for side in (20, 14)]
+    crops = [RandomCropResize(24, (0.32, 1.0), interpolation='bicubic', antialias=True)] * 2
+    crops += [RandomCropResize(side, (0.05, 0.32), interpolation='bilinear', antialias=True) for side in (20, 14)]
     last = [[RandomBlur(None, prob=1.0)], [RandomBlur(None, prob=0.1), RandomSolarise(prob=0.2)]]
     last += [[RandomBlur(None, prob=0.5)]] * 2
     photometry = {

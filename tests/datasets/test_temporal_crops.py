@@ -55,9 +55,9 @@ def test_views_are_of_their_dates_and_only_two_are_augmented(colours, bands):
 
 @pytest.mark.parametrize('colours', [True, False])
 def test_crops_are_the_recorded_boxes_of_their_dates(colours):
-    """In pixels of the date as it was loaded, mirrored or not."""
+    """Enlarged; in pixels of the date as it was loaded, mirrored or not."""
     dates = [read_only(np.random.default_rng(n).integers(60, 200, (90, 110, 3)).astype(np.uint8)) for n in range(3)]
-    step, plain, flips = TemporalCrops(**SMALL, colours=colours), [], []
+    step, plain, flips = TemporalCrops(global_size=120, local_sizes=(80, 72), colours=colours), [], []
     for seed in range(700):
         result = run(step, dates, seed)
         views = zip(result['img'], DATE_OF_VIEW, result['boxes'], result['flips'], MODES, strict=True)
@@ -85,8 +85,9 @@ def test_views_are_the_papers_chains():
         False: [SpectralJitter(0.4, 0.4, prob=0.8), BandDropout(prob=0.2)],
     }
     for colours in (True, False):
-        large = [RandomCropResize(24, (0.32, 1.0), flip_prob=flip, interpolation='bicubic') for flip in (0.5, 0)]
-        small = [[RandomCropResize(side, (0.05, 0.32), flip_prob=0, interpolation='bilinear')] for side in (20, 14)]
+        cubic, linear = (dict(interpolation=mode, antialias=True) for mode in ('bicubic', 'bilinear'))
+        large = [RandomCropResize(24, (0.32, 1.0), flip_prob=flip, **cubic) for flip in (0.5, 0)]
+        small = [[RandomCropResize(side, (0.05, 0.32), flip_prob=0, **linear)] for side in (20, 14)]
         augmented = [*photometry[colours], RandomBlur(None, (0.1, 2.0), prob=0.5), large[0]]
         for seed in range(25):
             result, rng = run(TemporalCrops(**SMALL, colours=colours), dates, seed), np.random.default_rng(seed)

@@ -70,9 +70,8 @@ def test_a_step_takes_the_clipped_sum(wrapper_class, counts):
 )
 def test_frozen_last_layer(make_config, counts, amp):
     """Unchanged after epoch 1 and moving in epoch 2; an epoch of 4 iterations ends amid three that are added up."""
-    if amp and torch.cuda.is_available():
-        pytest.skip('bfloat16 autocast on the CPU is for machines without a GPU')
-    kind = 'mmrs_ssl.CPUAmpOptimWrapper' if amp else 'OptimWrapper'
+    amp_kind = 'AmpOptimWrapper' if torch.cuda.is_available() else 'mmrs_ssl.CPUAmpOptimWrapper'
+    kind = amp_kind if amp else 'OptimWrapper'
     cfg = make_config(
         f'optim_wrapper = dict(type={kind!r}, accumulative_counts={counts}, optimizer=dict(lr=1e-2))\n'
         'auto_scale_lr = dict(enable=False)\n',
@@ -157,5 +156,14 @@ def test_freezing_ends_with_the_training(make_config):
     """The optimizer is the user's again."""
     cfg = make_config('train_cfg = dict(max_epochs=2)', model=dino_config())
     runner = train(cfg)
+    assert runner.optim_wrapper.clip_grad_kwargs is None
     assert not runner.optim_wrapper.optimizer._optimizer_step_pre_hooks
     assert FreezeHook('head.last_layer').epochs == 1
+
+
+@pytest.mark.parametrize('epochs', [0, 2])
+def test_freezing_for_ever_is_refused(make_config, epochs):
+    cfg = make_config(model=dino_config())
+    next(hook for hook in cfg.custom_hooks if hook.type == 'mmrs_ssl.FreezeHook').epochs = epochs
+    with pytest.raises(ValueError, match=f'epochs={epochs} of a training of 2 epochs'):
+        train(cfg)

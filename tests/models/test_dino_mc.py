@@ -3,11 +3,13 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS, init_default_scope
 
+from mmrs_ssl.engine.hooks import ScheduleHook
 from mmrs_ssl.models.losses import PrototypeCentre, cross_view_entropy
 from mmrs_ssl.models.sizing import head_size
 from tests.conftest import BACKBONES, build_dino, dino_config, make_crops
@@ -35,12 +37,14 @@ def reference(found, key):
 
 
 def test_loss_centre_and_temperature_are_the_golden_ones(dino_golden):
+    schedule = ScheduleHook('teacher_temperature', 0.04, 0.07, 'linear', by_epoch=True, length=3)
+    temperatures = [schedule.value(epoch, 10) for epoch in range(10)]
+    np.testing.assert_allclose(temperatures, dino_golden['dino/teacher_temp'])
     centre = PrototypeCentre(16)
     for i, epoch in enumerate(dino_golden['dino/epochs']):
         student = reference(dino_golden, f'dino/student{i}').view(8, 3, 16)
         teacher = reference(dino_golden, f'dino/teacher{i}').view(2, 3, 16)
-        temperature = float(dino_golden['dino/teacher_temp'][epoch])
-        loss = cross_view_entropy(student, teacher, centre.value, 0.1, temperature)
+        loss = cross_view_entropy(student, teacher, centre.value, 0.1, temperatures[epoch])
         torch.testing.assert_close(loss, reference(dino_golden, f'dino/loss{i}'), rtol=1e-5, atol=1e-6)
         centre.update(teacher)
         torch.testing.assert_close(centre.value, reference(dino_golden, f'dino/center{i}'), rtol=1e-5, atol=1e-6)
@@ -204,6 +208,28 @@ def test_crops_smaller_than_a_window():
     config['backbone'].pop('pad_small_map')
     with pytest.raises(ValueError, match='pad_small_map=True'):
         build_dino('swin', backbone=config['backbone'])
+
+
+def test_vit_that_pads_at_the_corner():
+    config = dino_config('vit')
+    config['backbone'].pop('patch_cfg')
+    with pytest.raises(ValueError, match=r'patch_cfg=dict\(padding=0\)'):
+        build_dino('vit', backbone=config['backbone'])
+
+
+@pytest.mark.parametrize('option', [dict(num_global=0), dict(teacher_temperature=0.0), dict(centre_momentum=1.5)])
+def test_impossible_options(option):
+    (name, value) = next(iter(option.items()))
+    with pytest.raises(ValueError, match=rf'{name.split("_")[0]}.*{value}'):
+        build_dino(**option)
+
+
+def test_evaluation_leaves_the_centre_alone():
+    model = build_dino().eval()
+    model.loss(**model.data_preprocessor(make_crops(SIZES), False))
+    assert not model.centre.value.any()
+    model.train().loss(**model.data_preprocessor(make_crops(SIZES), True))
+    assert model.centre.value.any()
 
 
 def test_too_few_views():

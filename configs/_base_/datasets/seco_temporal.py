@@ -5,6 +5,7 @@ data_root = 'data/seco_100k'
 train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
+        window=264,  # all of a patch
         dates=3,
         min_dates=2,
         pipeline=[

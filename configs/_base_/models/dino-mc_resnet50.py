@@ -6,7 +6,7 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
     ),
-    backbone=dict(type='ResNet', depth=50),
+    backbone=dict(type='ResNet', depth=50, zero_init_residual=False),
     head=dict(type='mmrs_ssl.PrototypeHead', in_channels=2048),
 )
 sync_bn = 'torch'  # on several GPUs BatchNorm sees all of them; on one device nothing changes

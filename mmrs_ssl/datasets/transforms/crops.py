@@ -83,11 +83,13 @@ class CropViews(Views):
 
     def global_crop(self, flip_prob: float = 0.5) -> RandomCropResize:
         """A large crop."""
-        return RandomCropResize(self.global_size, self.global_scale, flip_prob=flip_prob, interpolation='bicubic')
+        options: dict = dict(flip_prob=flip_prob, interpolation='bicubic', antialias=True)
+        return RandomCropResize(self.global_size, self.global_scale, **options)
 
     def local_crop(self, size: int, flip_prob: float = 0.5) -> RandomCropResize:
         """A small crop."""
-        return RandomCropResize(size, self.local_scale, flip_prob=flip_prob, interpolation='bilinear')
+        options: dict = dict(flip_prob=flip_prob, interpolation='bilinear', antialias=True)
+        return RandomCropResize(size, self.local_scale, **options)
 
     def photometry(self, brightness: float, contrast: float, saturation: float, hue: float) -> list[BaseTransform]:
         """Jitter and grey, or what stands for them where bands are no colours."""
@@ -138,6 +140,11 @@ class MultiSizeCrops(CropViews):
         local_jitter: Sequence[float] = LOCAL_JITTER,
         **kwargs: Any,
     ) -> None:
+        for name, strengths in dict(global_jitter=global_jitter, local_jitter=local_jitter).items():
+            if len(strengths) != 4:
+                raise ValueError(
+                    f'{name}={strengths!r}, expected strengths of brightness, contrast, saturation and hue'
+                )
         self.global_jitter, self.local_jitter = global_jitter, local_jitter
         super().__init__(*args, **kwargs)
 

@@ -14,15 +14,34 @@ from mmrs_ssl.registry import TRANSFORMS
 INTERPOLATION = dict(nearest=cv2.INTER_NEAREST, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, area=cv2.INTER_AREA)
 
 
-def resize(image: np.ndarray, size: tuple[int, int], interpolation: int, mirror: bool = False) -> np.ndarray:
+def resize(
+    image: np.ndarray, size: tuple[int, int], interpolation: int, mirror: bool = False, antialias: bool = False
+) -> np.ndarray:
     """Resize (H, W, C) to (height, width) with OpenCV and mirror it left-right if asked, for any number of bands."""
 
     def function(bands: np.ndarray) -> np.ndarray:
+        if antialias:
+            bands = smooth_before_shrinking(bands, size)
         bands = cv2.resize(bands, size[::-1], interpolation=interpolation)
         # Not numpy's view with a negative stride, which OpenCV would copy slowly in every later step.
         return cv2.flip(bands, 1) if mirror else bands
 
     return in_threes(function, image)
+
+
+def smooth_before_shrinking(bands: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Blur (H, W, c) as shrinking to (height, width) needs it, since OpenCV interpolates between neighbours only.
+
+    A Gaussian of 0.45 * sqrt(s ** 2 - 1) pixels for a shrinkage of s, down and across: together with the interpolation
+    it comes closest to the filters that Pillow shrinks with. Below 0.35 pixels nothing would change.
+    """
+    down, across = (
+        0.45 * math.sqrt(max((old / new) ** 2 - 1, 0)) for old, new in zip(bands.shape[:2], size, strict=True)
+    )
+    if max(down, across) < 0.35:
+        return bands
+    height, width = (2 * math.ceil(2 * sigma) + 1 for sigma in (down, across))
+    return cv2.GaussianBlur(bands, (width, height), max(across, 1e-3), sigmaY=max(down, 1e-3))
 
 
 def draw_crop(
@@ -85,6 +104,7 @@ class RandomCropResize(BaseTransform):
         flip_prob: probability of mirroring left-right.
         interpolation: ``'nearest'``, ``'bilinear'``, ``'bicubic'`` or ``'area'``.
         prob: probability of cropping; otherwise the box is the whole image, only resized (and perhaps mirrored).
+        antialias: smooth what is shrunk, as Pillow and torchvision do.
 
     Raises:
         ValueError: if dates or modalities differ in size.
@@ -100,6 +120,7 @@ class RandomCropResize(BaseTransform):
         flip_prob: float = 0.5,
         interpolation: str = 'bilinear',
         prob: float = 1.0,
+        antialias: bool = False,
     ) -> None:
         self.size = size
         self.scale = scale
@@ -107,6 +128,7 @@ class RandomCropResize(BaseTransform):
         self.flip_prob = flip_prob
         self.interpolation = INTERPOLATION[interpolation]
         self.prob = prob
+        self.antialias = antialias
 
     def transform(self, results: dict) -> dict:
         """Replace ``img``; add ``box`` and ``flip``."""
@@ -123,7 +145,7 @@ class RandomCropResize(BaseTransform):
         """The box of (H, W, C), resized to (size, size, C) and perhaps mirrored."""
         top, left, height, width = box
         crop = image[top : top + height, left : left + width]
-        return resize(crop, (self.size, self.size), self.interpolation, mirror=flip)
+        return resize(crop, (self.size, self.size), self.interpolation, mirror=flip, antialias=self.antialias)
 
 
 @TRANSFORMS.register_module()

@@ -33,8 +33,8 @@ class FiniteLossHook(Hook):
         raise FloatingPointError(
             f'the loss is not finite at epoch {runner.epoch + 1}, iteration {runner.iter + 1} ({terms}). Last good '
             f'checkpoint: {good or "none"}. Lower optim_wrapper.optimizer.lr, clip gradients '
-            f'(optim_wrapper.clip_grad.max_norm) or use bfloat16 instead of float16, and look for '
-            f'nodata values in float rasters; then: {advice}'
+            f'(optim_wrapper.clip_grad.max_norm, or that of ClipEachGradientHook) or use bfloat16 instead of float16, '
+            f'and look for nodata values in float rasters; then: {advice}'
         )
 
 

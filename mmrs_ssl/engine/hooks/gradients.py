@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import IterBasedTrainLoop
 from torch import Tensor
 
 from mmrs_ssl.engine.hooks.unwrap import bare_model
@@ -66,6 +67,10 @@ class ClipEachGradientHook(Hook):
         wrapper.clip_grad_kwargs = dict(max_norm=self.max_norm)
         wrapper.grad_name = 'grad_norm'
 
+    def after_train(self, runner: Any) -> None:
+        """Leave the wrapper as it was."""
+        single_wrapper(runner).clip_grad_kwargs = None
+
 
 @HOOKS.register_module()
 class FreezeHook(Hook):
@@ -87,7 +92,13 @@ class FreezeHook(Hook):
         self.epochs = epochs
 
     def before_train(self, runner: Any) -> None:
-        """Stand before every step of the optimizer."""
+        """Stand before every step of the optimizer; refuse to freeze for ever."""
+        if isinstance(runner.train_loop, IterBasedTrainLoop) or not 1 <= self.epochs < runner.max_epochs:
+            raise ValueError(
+                f'FreezeHook: epochs={self.epochs} of a training of {runner.max_epochs} epochs '
+                f'({type(runner.train_loop).__name__}), expected fewer than those of an EpochBasedTrainLoop, 1 at '
+                'least: train longer, or leave the hook out'
+            )
         try:
             module = reduce(getattr, self.path.split('.'), bare_model(runner))
         except AttributeError as error:

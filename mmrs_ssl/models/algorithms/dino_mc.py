@@ -76,15 +76,34 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         self.packed = packed and isinstance(self.backbone, VisionTransformer)
         if self.packed:
             refuse_other_layers(self.backbone)
-        if isinstance(self.backbone, SwinTransformer) and not backbone.get('pad_small_map'):
-            raise ValueError('small crops have maps smaller than a window of Swin: set backbone.pad_small_map=True')
         self.num_global = num_global
         self.student_temperature = student_temperature
         self.teacher_temperature = size.teacher_temperature if teacher_temperature is None else teacher_temperature
+        self.check_options(backbone, centre_momentum)
         self.centre = PrototypeCentre(self.head.num_prototypes, centre_momentum)
         self.make_teacher(('backbone', 'head'), teacher_momentum)
         self.say_sizes(size, given=('num_prototypes' in head, teacher_temperature is not None))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+
+    def check_options(self, backbone: dict, centre_momentum: float) -> None:
+        """Refuse impossible values, and backbones that would treat small crops otherwise than published.
+
+        Raises:
+            ValueError: saying what is expected.
+        """
+        temperatures = dict(student=self.student_temperature, teacher=self.teacher_temperature)
+        if self.num_global < 1 or min(temperatures.values()) <= 0 or not 0 <= centre_momentum <= 1:
+            raise ValueError(
+                f'num_global={self.num_global} is at least 1, temperatures {temperatures} are above 0, '
+                f'centre_momentum={centre_momentum} is in [0, 1]'
+            )
+        if isinstance(self.backbone, SwinTransformer) and not backbone.get('pad_small_map'):
+            raise ValueError('small crops have maps smaller than a window of Swin: set backbone.pad_small_map=True')
+        if isinstance(self.backbone, VisionTransformer) and self.backbone.patch_embed.adaptive_padding is not None:
+            raise ValueError(
+                'this ViT pads crops that are no multiple of its patch at one corner: set backbone.patch_cfg='
+                'dict(padding=0), which leaves their last rows and columns out'
+            )
 
     def say_sizes(self, size: HeadSize, given: tuple[bool, bool]) -> None:
         """Print the number of prototypes and the teacher's temperature, and why they are what they are."""
@@ -113,24 +132,24 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         loss = cross_view_entropy(
             student, teacher, self.centre.value, self.student_temperature, self.teacher_temperature
         )
-        self.centre.update(teacher)
-        self.teacher_scores = teacher
+        self.teacher_scores = teacher, self.centre.value.clone()
+        if self.training:
+            self.centre.update(teacher)
         self.features = dict(
             student=student_features[: len(teacher_features)].detach().float(), teacher=teacher_features.float()
         )
         return dict(loss=loss)
 
     def teacher_choices(self) -> Tensor:
-        """The teacher's probabilities (T * B, K) in the last batch."""
-        scores = (self.teacher_scores - self.centre.value).float() / self.teacher_temperature
-        return scores.softmax(dim=-1).flatten(0, 1)
+        """The teacher's probabilities (T * B, K) for its views of the last batch."""
+        scores, centre = self.teacher_scores
+        return ((scores - centre) / self.teacher_temperature).softmax(dim=-1).flatten(0, 1)
 
     def encode(self, backbone: nn.Module, views: Sequence[Tensor]) -> Tensor:
         """Pooled features of V views (B, C, H, W): (V * B, D); neighbours of one size go through together."""
         if self.packed:
             return torch.cat(packed_class_tokens(backbone, views))
-        groups = [torch.cat(list(group)) for _, group in groupby(views, key=lambda view: view.shape[-2:])]
-        return torch.cat([pooled(backbone(group)[-1]) for group in groups])
+        return torch.cat([pooled(backbone(batch)[-1]) for batch in by_size(views)])
 
     def check_views(self, views: list[Tensor]) -> None:
         """Refuse too few views, and crops smaller than a patch.
@@ -150,6 +169,11 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
                     f'view {number} has {view.shape[-2]} x {view.shape[-1]} pixels, less than a patch of {patch}; make '
                     "the crops larger (global_size, local_sizes) or the backbone's patch_size smaller"
                 )
+
+
+def by_size(views: Sequence[Tensor]) -> list[Tensor]:
+    """Views (B, C, H, W) of one size that follow each other, as one batch each."""
+    return [torch.cat(list(group)) for _, group in groupby(views, key=lambda view: view.shape[-2:])]
 
 
 def patch_size(backbone: nn.Module) -> int:

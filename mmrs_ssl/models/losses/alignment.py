@@ -1,0 +1,47 @@
+"""Losses between what two modalities say of the same places."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def symmetric_info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """InfoNCE in both directions: rows of one index are positives, all other rows negatives.
+
+    Args:
+        first, second: (N, C); L2-normalised here.
+        temperature: > 0; the cosines are divided by it.
+
+    Returns:
+        Scalar, mean of both directions, in float32.
+
+    Source: CLIP (arXiv 2103.00020), figure 3; MSSDF (arXiv 2506.09327), alignment loss.
+    """
+    first, second = F.normalize(first.float(), dim=1), F.normalize(second.float(), dim=1)
+    with torch.autocast(first.device.type, enabled=False):
+        logits = first @ second.T / temperature
+    own = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def linear_hsic(first: Tensor, second: Tensor) -> Tensor:
+    """Linear HSIC: squared Frobenius norm of the cross-covariance over (N - 1) ** 2; 0 for unrelated vectors.
+
+    Args:
+        first: (N, C), N at least 2.
+        second: (N, D).
+
+    Returns:
+        Scalar, >= 0, in float32.
+
+    Raises:
+        ValueError: for a single row, which has no covariance.
+
+    Source: HSIC (Gretton et al., 2005) with linear kernels; MSSDF (arXiv 2506.09327), independence loss.
+    """
+    if len(first) < 2:
+        raise ValueError('independence of one sample is not defined: use a batch of 2 or more, or set its weight to 0')
+    with torch.autocast(first.device.type, enabled=False):
+        first, second = first.float(), second.float()
+        covariance = (first - first.mean(dim=0)).T @ (second - second.mean(dim=0))
+    return covariance.square().sum() / (len(first) - 1) ** 2
