@@ -1,8 +1,10 @@
 """Sizes of a self-distillation head that fit the data set."""
 
+import math
 from typing import NamedTuple
 
 PAPER_PROTOTYPES, PAPER_TEMPERATURE = 65_536, 0.04
+FEWEST_PROTOTYPES, LOWEST_TEMPERATURE = 256, 0.02
 
 
 class HeadSize(NamedTuple):
@@ -19,6 +21,11 @@ def head_size(num_images: int | None) -> HeadSize:
     The published 65,536 prototypes belong to hundreds of thousands of images. With fewer images than prototypes most
     prototypes are never chosen, and the teacher's choices say little about the images. The default is the largest
     power of two that is not above the number of images, between 256 and 65,536.
+
+    A small data set also has few steps, in which a teacher at the published 0.04 was seen to stay even over its
+    prototypes, telling nothing: on 800 generated scenes its choices held 0 to 8 % of the information they could hold,
+    at 0.02 a fifth to a half. The temperature rises from 0.02 at 256 prototypes by equal steps with each doubling to
+    0.04 at 65,536.
 
     Args:
         num_images: training images, at least 1; None if it is not known, which gives the published values.
@@ -38,8 +45,10 @@ def head_size(num_images: int | None) -> HeadSize:
         raise ValueError(f'num_images={num_images}, expected the number of training images, at least 1')
     if num_images >= PAPER_PROTOTYPES:
         return HeadSize(PAPER_PROTOTYPES, PAPER_TEMPERATURE, f'as published, for {num_images:,} images')
+    prototypes = max(FEWEST_PROTOTYPES, 2 ** (num_images.bit_length() - 1))
+    rise = math.log(prototypes / FEWEST_PROTOTYPES) / math.log(PAPER_PROTOTYPES / FEWEST_PROTOTYPES)
     return HeadSize(
-        max(256, 2 ** (num_images.bit_length() - 1)),
-        PAPER_TEMPERATURE,
-        f'{num_images:,} images cannot fill the published {PAPER_PROTOTYPES:,} prototypes',
+        prototypes,
+        LOWEST_TEMPERATURE + rise * (PAPER_TEMPERATURE - LOWEST_TEMPERATURE),
+        f'{num_images:,} images are too few for the published {PAPER_PROTOTYPES:,} and {PAPER_TEMPERATURE}',
     )

@@ -252,7 +252,7 @@ def test_head_is_sized_by_the_data_set(make_config, run_tool, tmp_path):
     cfg = make_config(model=model)
     code, output = run_tool('train.py', cfg.filename, '--cfg-options', 'train_cfg.max_epochs=2')
     assert code == 0, output
-    assert '256 prototypes (16 images cannot fill the published 65,536 prototypes)' in output
+    assert '256 prototypes (16 images are too few for the published 65,536 and 0.04)' in output
     checkpoint = torch.load(tmp_path / 'work' / 'epoch_2.pth', weights_only=True)
     assert checkpoint['state_dict']['centre.value'].shape == (1, 256)
     assert 'num_images=16' in checkpoint['meta']['cfg']

@@ -256,21 +256,22 @@ def test_trains_without_an_update_hook_never():
 
 
 @pytest.mark.parametrize(
-    ('images', 'prototypes'),
+    ('images', 'prototypes', 'temperature'),
     [
-        (None, 65536),
-        (1_000_000, 65536),
-        (65536, 65536),
-        (65535, 32768),
-        (5000, 4096),
-        (1400, 1024),
-        (300, 256),
-        (1, 256),
+        (None, 65536, 0.04),
+        (10**6, 65536, 0.04),
+        (65536, 65536, 0.04),
+        (65535, 32768, 0.0375),
+        (5000, 4096, 0.03),
+        (1400, 1024, 0.025),
+        (300, 256, 0.02),
+        (1, 256, 0.02),
     ],
 )
-def test_number_of_prototypes_follows_the_data_set(images, prototypes):
+def test_head_follows_the_data_set(images, prototypes, temperature):
     size = head_size(images)
     assert size.num_prototypes == prototypes
+    assert size.teacher_temperature == pytest.approx(temperature)
     assert prototypes <= max(images or math.inf, 256)
     if images is not None and images < 65536:
         assert f'{images:,} images' in size.reason
@@ -292,8 +293,9 @@ def test_sizes_and_their_reason_are_printed(monkeypatch):
     model = MODELS.build(config)
     assert model.head.num_prototypes == 512 == model.centre.value.shape[1]
     assert model.teacher.module['head'].num_prototypes == 512
-    assert '512 prototypes (700 images cannot fill the published 65,536' in said[0]
-    assert 'teacher temperature' in said[1]
+    assert '512 prototypes (700 images are too few for the published 65,536 and 0.04)' in said[0]
+    assert 'teacher temperature 0.0225 (700 images are too few' in said[1]
+    assert model.teacher_temperature == pytest.approx(0.0225)
     said.clear()
     MODELS.build(dino_config(num_images=700, teacher_temperature=0.07))
     assert '24 prototypes (from the config)' in said[0]

@@ -107,7 +107,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
 
     def say_sizes(self, size: HeadSize, given: tuple[bool, bool]) -> None:
         """Print the number of prototypes and the teacher's temperature, and why they are what they are."""
-        found = (f'{self.head.num_prototypes:,} prototypes', f'teacher temperature {self.teacher_temperature}')
+        found = (f'{self.head.num_prototypes:,} prototypes', f'teacher temperature {self.teacher_temperature:.4g}')
         for text, from_config in zip(found, given, strict=True):
             print_log(f'DINOMC: {text} ({"from the config" if from_config else size.reason})', logger='current')
 
