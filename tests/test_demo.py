@@ -1,4 +1,4 @@
-"""What the demo promises, measured."""
+"""What the demos promise, measured."""
 
 import re
 import subprocess
@@ -10,16 +10,25 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.slow
-def test_pretraining_beats_random_weights_by_ten_points(tmp_path):
+@pytest.mark.parametrize(
+    ('method', 'config', 'last', 'pictures'),
+    [
+        ('CMID', [], 22, True),
+        ('DINOMC', ['dino_mc/dino-mc_resnet18_1xb32-coslr-16e_demo-64px'], 16, False),
+    ],
+)
+def test_pretraining_beats_random_weights_by_ten_points(method, config, last, pictures, tmp_path):
     """Mean of three seeds; the scenes are neither trivial nor noise; the table names files that exist."""
     random, pretrained = [], []
     for seed in range(3):
-        command = [sys.executable, 'tools/demo.py', '--work-dir', str(tmp_path / str(seed)), '--seed', str(seed)]
+        work = tmp_path / str(seed)
+        command = [sys.executable, 'tools/demo.py', *config, '--work-dir', str(work), '--seed', str(seed)]
         output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         random.append(float(re.search(r'random weights +([\d.]+) %', output)[1]))
-        pretrained.append(float(re.search(r'pre-trained with CMID +([\d.]+) %', output)[1]))
-        print(seed, random[-1], pretrained[-1], re.search(r'points, \d+ s in all', output)[0])
-        assert (tmp_path / str(seed) / 'epoch_22.pth').is_file()
-        assert list((tmp_path / str(seed)).glob('*/pictures/*.png'))
+        pretrained.append(float(re.search(rf'pre-trained with {method} +([\d.]+) %', output)[1]))
+        print(method, seed, random[-1], pretrained[-1], re.search(r'points, \d+ s in all', output)[0])
+        assert (work / f'epoch_{last}.pth').is_file()
+        assert bool(list(work.glob('*/pictures/*.png'))) == pictures
+        assert (ROOT / re.search(r'tools/train.py (\S+)', output)[1]).is_file()
     assert all(30 <= accuracy <= 80 for accuracy in random), random
     assert sum(pretrained) / 3 - sum(random) / 3 >= 10, (random, pretrained)

@@ -139,21 +139,21 @@ class ColourJitter(Photometric):
         modality: str | None = None,
     ) -> None:
         super().__init__(prob, modality=modality)
-        self.strengths = (brightness, contrast, saturation, hue)
+        self.low = np.array([1 - brightness, 1 - contrast, 1 - saturation, -hue])
+        self.range = 2 * np.array([brightness, contrast, saturation, hue])
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
         """Jitter (H, W, 3) uint8."""
         self.need_rgb(image)
-        low = [1 - s for s in self.strengths[:3]] + [-self.strengths[3]]
-        high = [1 + s for s in self.strengths[:3]] + [self.strengths[3]]
-        brightness, contrast, saturation, hue = rng.uniform(low, high)
+        brightness, contrast, saturation, hue = (self.low + self.range * rng.random(4)).tolist()
         for operation in rng.permutation(4):
             if operation == 0:
                 image = cv2.transform(image, brightness * _IDENTITY)
             elif operation == 1:
                 grey = float(np.dot(cv2.mean(image)[:3], _GREY))
-                offset = np.full((3, 1), (1 - contrast) * grey, np.float32)
-                image = cv2.transform(image, np.hstack([contrast * _IDENTITY, offset]))
+                matrix = np.full((3, 4), (1 - contrast) * grey, np.float32)  # the last column is added
+                matrix[:, :3] = contrast * _IDENTITY
+                image = cv2.transform(image, matrix)
             elif operation == 2:
                 image = cv2.transform(image, saturation * _IDENTITY + (1 - saturation) * _GREY)
             else:
