@@ -40,9 +40,7 @@ def smooth_before_shrinking(bands: np.ndarray, size: tuple[int, int]) -> np.ndar
     )
     if max(down, across) < 0.35:
         return bands
-    rows, columns = (
-        cv2.getGaussianKernel(2 * math.ceil(2 * sigma) + 1, max(sigma, 1e-3)) for sigma in (down, across)
-    )
+    rows, columns = (cv2.getGaussianKernel(2 * math.ceil(2 * sigma) + 1, max(sigma, 1e-3)) for sigma in (down, across))
     return cv2.sepFilter2D(bands, -1, columns, rows)  # three quarters of GaussianBlur's time
 
 
