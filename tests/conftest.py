@@ -111,6 +111,37 @@ def dino_config(family: str = 'resnet', bands: int = 3, **changes: Any) -> dict:
     return config
 
 
+def mssdf_config(modalities: dict[str, int] | None = None, **changes: Any) -> dict:
+    """A tiny MSSDF of modalities with so many bands; a surface model's values are metres, all others 0-255."""
+    statistics = {
+        name: dict(mean=[5.0], std=[4.0]) if name == 'dsm' else dict(mean=[120.0] * bands, std=[60.0] * bands)
+        for name, bands in (modalities or dict(rgb=3, dsm=1)).items()
+    }
+    backbone = dict(BACKBONES['vit'][0])
+    config: dict = dict(
+        type='mmrs_ssl.MSSDF',
+        data_preprocessor=dict(type='mmrs_ssl.ModalityPreprocessor', modalities=statistics),
+        backbone=backbone,
+        decoder_channels=24,
+        decoder_heads=2,
+    )
+    config.update(changes)
+    return config
+
+
+def make_modalities(modalities: dict[str, int], count: int = 4, size: int = 64, seed: int = 0) -> dict:
+    """A collated batch of modalities: metres of a surface model, 8 bits of all others."""
+    rng = torch.Generator().manual_seed(seed)
+    inputs = {
+        name: 12 * torch.rand(count, bands, size, size, generator=rng)
+        if name == 'dsm'
+        else torch.randint(0, 256, (count, bands, size, size), generator=rng, dtype=torch.uint8)
+        for name, bands in modalities.items()
+    }
+    samples = [DataSample(metainfo=dict(img_path=f'place_{i}.tif')) for i in range(count)]
+    return dict(inputs=inputs, data_samples=samples)
+
+
 def build_cmid(family: str = 'resnet', seed: int = 0, **options: Any) -> torch.nn.Module:
     """The model of :func:`cmid_config`, initialised, ready for a hand-written loop."""
     return build(cmid_config(family, **options), seed)
@@ -119,6 +150,11 @@ def build_cmid(family: str = 'resnet', seed: int = 0, **options: Any) -> torch.n
 def build_dino(family: str = 'resnet', seed: int = 0, **options: Any) -> torch.nn.Module:
     """The model of :func:`dino_config`, likewise."""
     return build(dino_config(family, **options), seed)
+
+
+def build_mssdf(modalities: dict[str, int] | None = None, seed: int = 0, **options: Any) -> torch.nn.Module:
+    """The model of :func:`mssdf_config`, likewise."""
+    return build(mssdf_config(modalities, **options), seed)
 
 
 def build(config: dict, seed: int) -> torch.nn.Module:
@@ -167,6 +203,12 @@ def reference_numbers(method: str) -> dict[str, np.ndarray]:
 def golden() -> dict[str, np.ndarray]:
     """CMID's."""
     return reference_numbers('cmid')
+
+
+@pytest.fixture(scope='session')
+def mssdf_golden() -> dict[str, np.ndarray]:
+    """MSSDF's."""
+    return reference_numbers('mssdf')
 
 
 @pytest.fixture(scope='session')

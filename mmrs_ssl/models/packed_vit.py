@@ -9,7 +9,7 @@ from mmcv.cnn.bricks.drop import DropPath
 from mmcv.cnn.bricks.transformer import FFN
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Crops(NamedTuple):
@@ -55,25 +55,29 @@ def packed_class_tokens(vit: VisionTransformer, views: Sequence[Tensor]) -> list
         TypeError: for a ViT with other layers.
     """
     refuse_other_layers(vit)
-    embedded = [embed(vit, view) for view in views]
-    crops = Crops.of(embedded)
-    rows = torch.cat([tokens.flatten(0, 1) for tokens in embedded])
+    tokens = [sequence[:, 0] for sequence in packed_layers(vit, [embed(vit, view) for view in views])]
+    return [vit.ln1(token) if vit.final_norm else token for token in tokens]
+
+
+def packed_layers(vit: VisionTransformer, sequences: Sequence[Tensor]) -> list[Tensor]:
+    """The layers of a ViT on sequences of several lengths, without its last norm: each (B, L, D) -> (B, L, D)."""
+    crops = Crops.of(sequences)
+    rows = torch.cat([tokens.flatten(0, 1) for tokens in sequences])
     rows = vit.pre_norm(vit.drop_after_pos(rows))
     for layer in vit.layers:
         rows = rows + dropped(layer.attn.out_drop, confined_attention(layer.attn, layer.ln1(rows), crops), crops)
         rows = rows + dropped(layer.ffn.dropout_layer, layer.ffn.gamma2(layer.ffn.layers(layer.ln2(rows))), crops)
-    tokens = [sequence[:, 0] for sequence in crops.split(rows)]
-    return [vit.ln1(token) if vit.final_norm else token for token in tokens]
+    return crops.split(rows)
 
 
-def refuse_other_layers(vit: Any) -> None:
-    """Raise for a network whose layers are not the ones computed here."""
+def refuse_other_layers(vit: Any, out_type: str = 'cls_token') -> None:
+    """Raise for a network whose layers are not the ones computed here, or that gives something else."""
     known = isinstance(vit, VisionTransformer) and type(vit).forward is VisionTransformer.forward
-    if not known or vit.out_type != 'cls_token' or max(vit.out_indices) != len(vit.layers) - 1:
+    if not known or vit.cls_token is None or vit.out_type != out_type or max(vit.out_indices) != len(vit.layers) - 1:
         options = {name: getattr(vit, name, None) for name in ('out_type', 'out_indices')}
         raise TypeError(
-            "a packed forward pass is for mmpretrain's VisionTransformer with out_type='cls_token' of its last layer, "
-            f'not for {type(vit).__name__} with {options}; set packed=False'
+            f"a packed pass is for mmpretrain's VisionTransformer with class token and out_type={out_type!r} of its "
+            f'last layer, not for {type(vit).__name__} with {options}; set packed=False (DINO-MC)'
         )
     for layer in vit.layers:
         if type(layer.attn) is not MultiheadAttention or type(layer.ffn) is not FFN or layer.attn.v_shortcut:
@@ -83,9 +87,9 @@ def refuse_other_layers(vit: Any) -> None:
             )
 
 
-def embed(vit: VisionTransformer, view: Tensor) -> Tensor:
-    """Patches of (B, C, H, W) with class token and position embedding: (B, L, D)."""
-    tokens, size = vit.patch_embed(view)
+def embed(vit: VisionTransformer, view: Tensor, patch_embed: nn.Module | None = None) -> Tensor:
+    """Patches of (B, C, H, W) with class token and positions: (B, L, D); by another patch embedding if given."""
+    tokens, size = (patch_embed or vit.patch_embed)(view)
     tokens = torch.cat((vit.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
     return tokens + resize_pos_embed(
         vit.pos_embed, vit.patch_resolution, size, mode=vit.interpolate_mode, num_extra_tokens=vit.num_extra_tokens

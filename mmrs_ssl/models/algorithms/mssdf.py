@@ -1,0 +1,327 @@
+"""MSSDF: modality-shared self-supervised distillation (Wang et al., https://arxiv.org/abs/2506.09327)."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models import BaseSelfSupervisor, VisionTransformer
+from mmpretrain.models.utils import build_2d_sincos_position_embedding
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor, with_bands
+from mmrs_ssl.models.losses.alignment import linear_hsic, symmetric_info_nce
+from mmrs_ssl.models.masking import draw_mask, masking_probability, patch_information, substitute
+from mmrs_ssl.models.packed_vit import embed, packed_layers, refuse_other_layers
+from mmrs_ssl.models.student_teacher import StudentTeacher
+from mmrs_ssl.registry import MODELS
+
+Modalities = dict[str, Tensor]
+
+
+@MODELS.register_module()
+class MSSDF(StudentTeacher, BaseSelfSupervisor):
+    """One encoder for several modalities of a place, which predicts what a momentum teacher makes of all of each.
+
+    Every modality is masked by itself, informative patches less often; some of the patches that one modality still
+    shows are masked too, to be told from the others. The visible tokens are fused, and from the fused tokens a decoder
+    for each modality predicts the teacher's patch tokens everywhere.
+
+    Args:
+        backbone: mmpretrain's VisionTransformer with class token and ``out_type='featmap'``.
+        data_preprocessor: :class:`ModalityPreprocessor`; its modalities and their bands are the model's. The first
+            one's patch embedding is the backbone's own, the others' are ``patch_embeds``.
+        decoder_channels: width d of fusion and decoders.
+        fusion_layers, decoder_layers, decoder_heads: their depth and attention heads.
+        mask_ratio: share of the patches masked in every modality.
+        information_aware: mask informative patches less often; otherwise all alike.
+        substitution: share p of the visible patches of one modality that are masked too; a ``ScheduleHook`` on
+            ``substitution`` raises it. 0 switches cross-modal masking off.
+        gives_way: the modality that they are taken from; by default drawn for each batch.
+        share_patch_embed: one patch embedding for all modalities, which then need equal numbers of bands.
+        normalise_targets: normalise the teacher's tokens to zero mean and unit variance each.
+        independence: what should differ between modalities: their ``'class_tokens'``, or their ``'predictions'`` as in
+            the public program.
+        alignment_samples, alignment_temperature: of the alignment term.
+        loss_weights: factors of the terms ``reconstruction``, ``alignment``, ``independence`` and ``modality``; a term
+            of weight 0 is not computed. Default: 1, 0.5, 0.2, 0.1.
+        teacher_momentum: weight of the teacher's old value; a ``ScheduleHook`` on ``teacher.momentum`` raises it to 1.
+
+    Differs from the official code, which does not run: positions are two-dimensional, the teacher follows the student
+    slowly, the number of substituted patches is fixed, and batches are decoded as a whole.
+    """
+
+    backbone: VisionTransformer
+    data_preprocessor: ModalityPreprocessor
+
+    def __init__(
+        self,
+        backbone: dict,
+        data_preprocessor: dict,
+        decoder_channels: int = 384,
+        fusion_layers: int = 3,
+        decoder_layers: int = 4,
+        decoder_heads: int = 6,
+        mask_ratio: float = 0.75,
+        information_aware: bool = True,
+        substitution: float = 0.1,
+        gives_way: str | None = None,
+        share_patch_embed: bool = False,
+        normalise_targets: bool = False,
+        independence: str = 'class_tokens',
+        alignment_samples: int = 512,
+        alignment_temperature: float = 0.07,
+        loss_weights: dict[str, float] | None = None,
+        teacher_momentum: float = 0.996,
+        init_cfg: dict | None = None,
+    ) -> None:
+        preprocessor = MODELS.build(data_preprocessor)
+        bands = preprocessor.bands
+        names = tuple(bands)
+        super().__init__(
+            backbone=with_bands(backbone, 'in_channels', bands[names[0]]),
+            data_preprocessor=preprocessor,
+            init_cfg=init_cfg,
+        )
+        refuse_other_layers(self.backbone, out_type='featmap')
+        self.modalities = names
+        self.patch_embeds = nn.ModuleDict()
+        if share_patch_embed and len(set(bands.values())) > 1:
+            raise ValueError(f'share_patch_embed needs equal numbers of bands, found {bands}; leave it out')
+        if not share_patch_embed:
+            for name in names[1:]:
+                other = MODELS.build(with_bands(backbone, 'in_channels', bands[name]))
+                self.patch_embeds[name] = other.patch_embed
+        self.check_choice('independence', independence, ('class_tokens', 'predictions'))
+        self.check_choice('gives_way', gives_way, (None, *names))
+        self.mask_ratio = mask_ratio
+        self.information_aware = information_aware
+        self.substitution = substitution
+        self.gives_way = gives_way
+        self.normalise_targets = normalise_targets
+        self.independence = independence
+        self.alignment_samples = alignment_samples
+        self.alignment_temperature = alignment_temperature
+        self.loss_weights = dict(reconstruction=1.0, alignment=0.5, independence=0.2, modality=0.1)
+        for name in loss_weights or {}:
+            self.check_choice('a term of loss_weights', name, tuple(self.loss_weights))
+        self.loss_weights.update(loss_weights or {})
+
+        width = self.backbone.embed_dims
+        self.to_decoder = nn.Linear(width, decoder_channels)
+        self.fusion_query = nn.Parameter(torch.zeros(decoder_channels))
+        self.fusion = transformer(decoder_channels, decoder_heads, fusion_layers)
+        self.mask_tokens = nn.ParameterDict({name: torch.zeros(decoder_channels) for name in names})
+        self.decoders = nn.ModuleDict(
+            {name: transformer(decoder_channels, decoder_heads, decoder_layers) for name in names}
+        )
+        self.predictors = nn.ModuleDict({name: nn.Linear(decoder_channels, width) for name in names})
+        self.classifier = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, len(names))
+        )
+        for token in (self.fusion_query, *self.mask_tokens.values()):
+            nn.init.trunc_normal_(token, std=0.02)
+        self.make_teacher(('backbone', 'patch_embeds'), teacher_momentum)
+
+    @staticmethod
+    def check_choice(name: str, value: str | None, choices: tuple) -> None:
+        """Refuse what is not among the choices."""
+        if value not in choices:
+            raise ValueError(f'{name}={value!r} is not one of {choices}')
+
+    def init_weights(self) -> None:
+        """Initialise, with fixed two-dimensional positions, then start the teacher from the student."""
+        super().init_weights()
+        backbone = self.backbone
+        positions = build_2d_sincos_position_embedding(backbone.patch_resolution, backbone.embed_dims, cls_token=True)
+        backbone.pos_embed.data.copy_(positions)
+        backbone.pos_embed.requires_grad_(False)
+        self.teacher.copy_from(self.student_parts())
+
+    def loss(self, inputs: Modalities, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """The four terms of one batch.
+
+        Args:
+            inputs: modality -> (B, C, H, W), normalised, on one grid.
+            data_samples: unused.
+
+        Returns:
+            ``loss_reconstruction``, ``loss_alignment``, ``loss_independence`` and ``loss_modality``, weighted scalars.
+        """
+        self.require_teacher_updates()
+        information, masks = self.draw_masks(inputs)
+        targets = self.teacher_tokens(inputs)
+        classes, tokens, places = self.visible_tokens(inputs, masks)
+        positions = self.decoder_positions(inputs)
+        fused, fused_places, padding = self.fuse(classes, tokens, places, masks, positions)
+        predictions = self.decode(fused, fused_places, padding, positions)
+
+        terms: dict[str, Callable[[], Tensor]] = dict(
+            reconstruction=lambda: reconstruction(predictions, targets, masks),
+            alignment=lambda: self.alignment(predictions),
+            independence=lambda: self.independence_of(classes, predictions),
+            modality=lambda: self.classification(classes),
+        )
+        self.features = dict(
+            student=torch.cat([token.detach().mean(dim=1) for token in tokens.values()]).float(),
+            teacher=torch.cat([target.mean(dim=1) for target in targets.values()]).float(),
+        )
+        if self.recording:
+            self.recorded = dict(
+                views=inputs, information=information, masks=masks, predictions=predictions, targets=targets
+            )
+        weights = self.loss_weights
+        return {f'loss_{name}': weights[name] * term() for name, term in terms.items() if weights[name]}
+
+    def decoder_positions(self, inputs: Modalities) -> Tensor:
+        """Sine-cosine positions (L, d) of the patches."""
+        image = next(iter(inputs.values()))
+        side = self.backbone.patch_embed.projection.kernel_size[0]
+        grid = image.shape[-2] // side, image.shape[-1] // side
+        return sincos_positions(grid, self.fusion_query.shape[0]).to(image.device)
+
+    def draw_masks(self, inputs: Modalities) -> tuple[Tensor, Modalities]:
+        """Which patches the student does not see.
+
+        Returns:
+            The information of every patch, added over the modalities, (B, L); and a mask (B, L), True = masked, for
+            each modality.
+        """
+        side = self.backbone.patch_embed.projection.kernel_size[0]
+        scores = [patch_information(self.data_preprocessor.byte_scale(*each), side) for each in inputs.items()]
+        information = torch.stack(scores).sum(dim=0)
+        if self.information_aware:
+            probability = masking_probability(information)
+        else:
+            probability = torch.full_like(information, 1 / information.shape[1])
+        masks = {name: draw_mask(probability, self.mask_ratio) for name in inputs}
+        if self.substitution > 0:
+            way = self.gives_way or self.modalities[int(torch.randint(len(self.modalities), ()))]
+            others = torch.stack([~mask for name, mask in masks.items() if name != way]).any(dim=0)
+            masks[way] = ~substitute(~masks[way], others, self.substitution)
+        return information, masks
+
+    @torch.no_grad()
+    def teacher_tokens(self, inputs: Modalities) -> Modalities:
+        """The teacher's patch tokens (B, L, D) of every modality, unmasked."""
+        backbone, patch_embeds = (self.teacher.module[part] for part in ('backbone', 'patch_embeds'))
+        own = dict(patch_embeds.items())
+        embedded = [embed(backbone, image, own.get(name)) for name, image in inputs.items()]
+        tokens = [backbone.ln1(each)[:, 1:].float() for each in packed_layers(backbone, embedded)]
+        if self.normalise_targets:
+            tokens = [F.layer_norm(each, each.shape[-1:]) for each in tokens]
+        return dict(zip(inputs, tokens, strict=True))
+
+    def visible_tokens(self, inputs: Modalities, masks: Modalities) -> tuple[Modalities, Modalities, Modalities]:
+        """The student's class tokens (B, D), its visible patch tokens (B, V, D) and their places (B, V)."""
+        places = {name: visible_places(mask) for name, mask in masks.items()}
+        sequences, own = [], dict(self.patch_embeds.items())
+        for name, image in inputs.items():
+            tokens = embed(self.backbone, image, own.get(name))
+            sequences.append(torch.cat((tokens[:, :1], take(tokens[:, 1:], places[name])), dim=1))
+        encoded = [self.backbone.ln1(each) for each in packed_layers(self.backbone, sequences)]
+        classes = {name: each[:, 0] for name, each in zip(inputs, encoded, strict=True)}
+        return classes, {name: each[:, 1:] for name, each in zip(inputs, encoded, strict=True)}, places
+
+    def fuse(
+        self, classes: Modalities, tokens: Modalities, places: Modalities, masks: Modalities, positions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One token for every place that some modality shows.
+
+        Images differ in how many places these are: shorter ones are padded, and nothing attends to the padding.
+
+        Returns:
+            fused tokens (B, U, d), their places (B, U), and which of them are padding (B, U).
+        """
+        parts = [
+            self.to_decoder(tokens[name] + classes[name].detach()[:, None]) + positions[places[name]] for name in tokens
+        ]
+        seen = torch.stack([~mask for mask in masks.values()]).any(dim=0)
+        count = int(seen.sum(dim=1).max())
+        fused_places = visible_places(~seen, count)
+        padding = ~seen.gather(1, fused_places)
+        parts.append(self.fusion_query + positions[fused_places])
+        sequence = torch.cat(parts, dim=1)
+        ignored = F.pad(padding, (sequence.shape[1] - count, 0))  # only queries can be padding
+        return self.fusion(sequence, src_key_padding_mask=ignored)[:, -count:], fused_places, padding
+
+    def decode(self, fused: Tensor, places: Tensor, padding: Tensor, positions: Tensor) -> Modalities:
+        """Predicted teacher tokens (B, L, D) of every modality at every place."""
+        known = fused + positions[places]
+        ignored = F.pad(padding, (0, len(positions)))
+        made = {}
+        for name in self.modalities:
+            asked = (self.mask_tokens[name] + positions).expand(len(fused), -1, -1)
+            decoded = self.decoders[name](torch.cat((known, asked), dim=1), src_key_padding_mask=ignored)
+            made[name] = self.predictors[name](decoded[:, -len(positions) :])
+        return made
+
+    def alignment(self, predictions: Modalities) -> Tensor:
+        """InfoNCE between the modalities' predictions of the same places, averaged over pairs of modalities."""
+        rows = self.sampled(predictions)
+        return mean_over_pairs(rows, lambda a, b: symmetric_info_nce(a, b, self.alignment_temperature))
+
+    def independence_of(self, classes: Modalities, predictions: Modalities) -> Tensor:
+        """HSIC between what is private to the modalities, averaged over their pairs."""
+        return mean_over_pairs(
+            classes if self.independence == 'class_tokens' else self.sampled(predictions), linear_hsic
+        )
+
+    def classification(self, classes: Modalities) -> Tensor:
+        """Cross-entropy of telling the modality from its class token."""
+        losses = [
+            F.cross_entropy(self.classifier(token).float(), torch.full((len(token),), label, device=token.device))
+            for label, token in enumerate(classes.values())
+        ]
+        return torch.stack(losses).mean()
+
+    def sampled(self, predictions: Modalities) -> Modalities:
+        """The same at most ``alignment_samples`` places of the batch from every modality: (N, D) each."""
+        rows = {name: each.flatten(0, 1) for name, each in predictions.items()}
+        first = next(iter(rows.values()))
+        chosen = torch.randperm(len(first), device=first.device)[: self.alignment_samples]
+        return {name: each[chosen] for name, each in rows.items()}
+
+
+def reconstruction(predictions: Modalities, targets: Modalities, masks: Modalities) -> Tensor:
+    """Mean squared error of predicted tokens (B, L, D) where masked (B, L), added over the modalities."""
+    losses = []
+    for name, mask in masks.items():
+        error = F.mse_loss(predictions[name].float(), targets[name], reduction='none').mean(dim=-1)
+        losses.append((error * mask).sum() / mask.sum())
+    return torch.stack(losses).sum()
+
+
+def mean_over_pairs(rows: Modalities, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """A loss of two modalities' rows, averaged over all pairs of modalities."""
+    return torch.stack([loss(first, second) for first, second in combinations(rows.values(), 2)]).mean()
+
+
+def visible_places(mask: Tensor, count: int | None = None) -> Tensor:
+    """Where a mask (B, L) is False: (B, V) indices in rising order, V by default the number in the first image.
+
+    With a larger ``count`` than an image has, masked places follow.
+    """
+    count = int((~mask[0]).sum()) if count is None else count
+    return mask.byte().argsort(dim=1, stable=True)[:, :count]
+
+
+def take(tokens: Tensor, places: Tensor) -> Tensor:
+    """The tokens (B, L, D) at some places (B, V): (B, V, D)."""
+    return tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))
+
+
+@lru_cache(maxsize=8)
+def sincos_positions(grid: tuple[int, int], width: int) -> Tensor:
+    """Fixed two-dimensional sine-cosine positions of a grid's cells, row by row: (L, width)."""
+    return build_2d_sincos_position_embedding(grid, width)[0]
+
+
+def transformer(width: int, heads: int, layers: int) -> nn.TransformerEncoder:
+    """Pre-norm transformer layers with a last norm; padding is given as ``src_key_padding_mask``."""
+    layer = nn.TransformerEncoderLayer(
+        width, heads, 4 * width, dropout=0.0, activation='gelu', batch_first=True, norm_first=True
+    )
+    return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
