@@ -1,8 +1,10 @@
 """MSSDF: modality-shared self-supervised distillation (Wang et al., https://arxiv.org/abs/2506.09327)."""
 
+import copy
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -92,8 +94,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
             raise ValueError(f'share_patch_embed needs equal numbers of bands, found {bands}; leave it out')
         if not share_patch_embed:
             for name in names[1:]:
-                other = MODELS.build(with_bands(backbone, 'in_channels', bands[name]))
-                self.patch_embeds[name] = other.patch_embed
+                self.patch_embeds[name] = with_input_bands(self.backbone.patch_embed, bands[name])
         self.check_choice('independence', independence, ('class_tokens', 'predictions'))
         self.check_choice('gives_way', gives_way, (None, *names))
         self.mask_ratio = mask_ratio
@@ -283,6 +284,14 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         first = next(iter(rows.values()))
         chosen = torch.randperm(len(first), device=first.device)[: self.alignment_samples]
         return {name: each[chosen] for name, each in rows.items()}
+
+
+def with_input_bands(patch_embed: nn.Module, bands: int) -> nn.Module:
+    """A patch embedding of its own like the given one, for another number of bands."""
+    other: Any = copy.deepcopy(patch_embed)
+    old = other.projection
+    other.projection = nn.Conv2d(bands, old.out_channels, old.kernel_size, old.stride, bias=old.bias is not None)
+    return other
 
 
 def reconstruction(predictions: Modalities, targets: Modalities, masks: Modalities) -> Tensor:

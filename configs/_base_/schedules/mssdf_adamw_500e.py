@@ -1,0 +1,33 @@
+# lr for 256 images: the published run used a batch of 512
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='mmrs_ssl.StudentOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+)
+auto_scale_lr = dict(base_batch_size=256, enable=True)
+
+# the cosine ends with the training, whatever train_cfg.max_epochs says
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=40, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=40, convert_to_iter_based=True),
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=500)
+
+custom_hooks = [
+    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.TeacherUpdateHook'),
+    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.996, end=1.0),
+    dict(
+        type='mmrs_ssl.ScheduleHook',
+        path='substitution',
+        schedule='stairs',
+        start=0.1,
+        end=0.7,
+        every=10,
+        rise=0.1,
+        by_epoch=True,
+    ),
+    dict(type='mmrs_ssl.FiniteLossHook'),
+    dict(type='mmrs_ssl.CollapseMonitorHook'),
+]

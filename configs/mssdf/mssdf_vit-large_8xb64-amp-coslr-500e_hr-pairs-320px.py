@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/mssdf_vit-large.py',
+    '../_base_/datasets/hr_pairs.py',
+    '../_base_/schedules/mssdf_adamw_500e.py',
+    '../_base_/default_runtime.py',
+]
+
+optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=1.0)
