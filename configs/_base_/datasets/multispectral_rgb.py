@@ -1,5 +1,5 @@
-# Multispectral bands (Sentinel-2 or the like, reflectance in ten-thousandths) and a sharper RGB image of one place; both
-# are read onto the grid of the RGB image
+# Multispectral bands (Sentinel-2 or the like, reflectance in ten-thousandths) and a sharper RGB image of one place;
+# both are read onto the grid of the RGB image
 _base_ = 'hr_pairs.py'
 
 data_root = 'data/multispectral_rgb'
