@@ -186,8 +186,9 @@ def write_images(cfg: Config, dataset: dict[str, Any], folder: Path, count: int)
     if not dataset['type'].endswith('SceneDataset'):
         write_jpegs(folder)
         return
-    dated = 'time_series' if '{date}' in dataset.get('files', '') else 'geotiff'
-    layout = 'seco' if dataset.get('band_files') else dated
+    layout = 'seco' if dataset.get('band_files') else 'time_series'
+    if '{date}' not in dataset.get('files', ''):
+        dataset['files'] = '{scene}/{date}'  # one of several dates
     dataset['max_value'] = dataset.get('max_value') or 10_000
     bands = len(cfg.model.data_preprocessor.mean)
     write_layout(layout, folder, scenes=max(4, count), size=math.ceil(dataset['window']), bands=bands)

@@ -1,0 +1,84 @@
+"""The configs of MSSDF: what their names say, that they build, and that their data fit their models."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
+
+from mmrs_ssl import get_config
+from mmrs_ssl.cli import check_schedule
+from mmrs_ssl.datasets.synthetic import make_scene
+from mmrs_ssl.datasets.synthetic_layouts import write_geotiff
+from tests.conftest import ROOT
+
+NAMES = sorted(path.stem for path in ROOT.glob('configs/mssdf/*.py'))
+
+
+@pytest.fixture(scope='module')
+def places(tmp_path_factory):
+    """Two generated places with every modality, named as each config wants them."""
+    root = tmp_path_factory.mktemp('places')
+    for i in range(2):
+        scene = make_scene('residential', seed=i, size=340, gsd=0.5)
+        rgb, height = scene.rgb(), scene.dsm
+        bands = scene.multispectral(10, np.uint16)
+        for folder, kinds in (
+            ('hr-pairs', dict(dom=rgb, dsm=height)),
+            ('rgb-nir-dsm', dict(rgb=rgb, irc=rgb[..., ::-1].copy(), dsm=height)),
+            ('multispectral-rgb', dict(rgb=rgb, ms=bands)),
+        ):
+            for kind, image in kinds.items():
+                write_geotiff(root / folder / f'{i}_{kind}.tif', image, 0.5)
+    return root
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_config_is_consistent(name, places):
+    cfg = get_config(f'mssdf/{name}')
+    devices, batch, epochs, size = map(int, re.search(r'_(\d+)xb(\d+)-.*-(\d+)e_.*-(\d+)px', name).groups())
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.train_dataloader.batch_size == batch
+    assert devices * batch == 512
+    assert cfg.auto_scale_lr == dict(base_batch_size=256, enable=True)
+    assert cfg.data_root == cfg.train_dataloader.dataset.data_root
+    assert ('amp' in name) == (cfg.optim_wrapper.type == 'AmpOptimWrapper')
+    check_schedule(cfg)
+    init_default_scope('mmpretrain')
+    for hook in cfg.custom_hooks:
+        HOOKS.build(hook)
+    data = name.split('_')[-1].removesuffix(f'-{size}px')
+    dataset = DATASETS.build({**cfg.train_dataloader.dataset, 'data_root': str(places / data)})
+    inputs = dataset[0]['inputs']
+    modalities = cfg.model.data_preprocessor.modalities
+    found = {key: (len(image), *image.shape[1:]) for key, image in inputs.items()}
+    assert found == {key: (len(values['mean']), size, size) for key, values in modalities.items()}
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if 'vit-base' in name])
+def test_model_of_a_config_takes_a_step_forward(name, places):
+    """The published sizes, on two small windows."""
+    cfg = get_config(f'mssdf/{name}')
+    cfg.model.backbone.update(
+        img_size=64, arch=dict(embed_dims=768, num_layers=1, num_heads=12, feedforward_channels=64)
+    )
+    init_default_scope('mmpretrain')
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.teacher_is_updated = True
+    bands = model.data_preprocessor.bands
+    data = dict(inputs={key: 100 * torch.rand(2, count, 64, 64) for key, count in bands.items()})
+    losses = model.train().loss(**model.data_preprocessor(data, True))
+    assert all(np.isfinite(value.item()) for value in losses.values())
+    assert (model.fusion_query.shape, len(model.fusion.layers)) == ((384,), 3)
+    assert all(len(decoder.layers) == 4 for decoder in model.decoders.values())
+    assert model.fusion.layers[0].self_attn.num_heads == 6
+    assert (model.mask_ratio, model.alignment_temperature, model.alignment_samples) == (0.75, 0.07, 512)
+    assert model.loss_weights == dict(reconstruction=1.0, alignment=0.5, independence=0.2, modality=0.1)
+
+
+def test_large_model_is_as_published():
+    config = get_config('mssdf/mssdf_vit-large_8xb64-amp-coslr-500e_hr-pairs-320px').model
+    assert (config.backbone.arch, config.decoder_channels, config.decoder_heads) == ('large', 512, 8)
