@@ -180,7 +180,7 @@ def test_masks_share_their_probabilities_and_differ():
     model = build_mssdf(THREE, substitution=0.0).train()
     inputs = batch_of(model, THREE)
     information, masks = model.draw_masks(inputs)
-    assert information.shape == (4, 16)
+    assert {name: tuple(each.shape) for name, each in information.items()} == {name: (4, 16) for name in THREE}
     assert all((mask.sum(dim=1) == 12).all() for mask in masks.values())
     assert not torch.equal(masks['rgb'], masks['dsm'])
 

@@ -4,17 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from mmrs_ssl.engine.hooks.unwrap import bare_model
 from mmrs_ssl.registry import HOOKS
+from mmrs_ssl.visualization.modalities import mssdf_panel
 from mmrs_ssl.visualization.panels import cmid_panel
 
 
 @HOOKS.register_module()
 class PictureHook(Hook):
-    """Write a panel per sample every ``interval`` iterations: views, masked views, reconstructions, matched cells.
+    """Write a panel per sample every ``interval`` iterations.
+
+    Of CMID it shows views, masked views, reconstructions and matched cells; of MSSDF modalities, their information and
+    masks, and the teacher's and the predicted tokens.
 
     Panels go to ``<work dir of this run>/pictures/`` and to the visualiser's backends (TensorBoard and others). They
     show the training step itself; nothing is computed twice.
@@ -45,10 +50,17 @@ class PictureHook(Hook):
         recorded, model.recorded, model.recording = model.recorded, {}, False
         folder = Path(runner.log_dir) / 'pictures'
         folder.mkdir(parents=True, exist_ok=True)
-        preprocessor = model.data_preprocessor
-        for i in range(min(self.samples, len(recorded['views'][0]))):
-            panel = cmid_panel(recorded, i, preprocessor.mean, preprocessor.std, self.bands)
+        views = recorded['views']
+        first = next(iter(views.values())) if isinstance(views, dict) else views[0]
+        for i in range(min(self.samples, len(first))):
+            panel = self.draw(recorded, i, model.data_preprocessor)
             path = folder / f'iter_{runner.iter + 1:07d}_sample_{i}.png'
             if not cv2.imwrite(str(path), cv2.cvtColor(panel, cv2.COLOR_RGB2BGR)):
                 raise OSError(f'could not write {path}; is the disk full?')
             runner.visualizer.add_image(f'sample_{i}', panel, step=runner.iter + 1)
+
+    def draw(self, recorded: dict[str, Any], sample: int, preprocessor: Any) -> np.ndarray:
+        """The panel of one sample, (H, W, 3) uint8 RGB."""
+        if isinstance(recorded['views'], dict):
+            return mssdf_panel(recorded, sample, preprocessor)
+        return cmid_panel(recorded, sample, preprocessor.mean, preprocessor.std, self.bands)

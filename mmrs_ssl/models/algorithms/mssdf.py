@@ -183,20 +183,19 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         grid = image.shape[-2] // side, image.shape[-1] // side
         return sincos_positions(grid, self.fusion_query.shape[0]).to(image.device)
 
-    def draw_masks(self, inputs: Modalities) -> tuple[Tensor, Modalities]:
+    def draw_masks(self, inputs: Modalities) -> tuple[Modalities, Modalities]:
         """Which patches the student does not see.
 
         Returns:
-            The information of every patch, added over the modalities, (B, L); and a mask (B, L), True = masked, for
-            each modality.
+            For each modality the information of its patches (B, L), and its mask (B, L), True = masked. The patches of
+            all modalities are drawn by the sum of their information.
         """
         side = self.backbone.patch_embed.projection.kernel_size[0]
-        scores = [patch_information(self.data_preprocessor.byte_scale(*each), side) for each in inputs.items()]
-        information = torch.stack(scores).sum(dim=0)
-        if self.information_aware:
-            probability = masking_probability(information)
-        else:
-            probability = torch.full_like(information, 1 / information.shape[1])
+        scale = self.data_preprocessor.byte_scale
+        information = {name: patch_information(scale(name, image), side) for name, image in inputs.items()}
+        total = torch.stack(list(information.values())).sum(dim=0)
+        even = torch.full_like(total, 1 / total.shape[1])
+        probability = masking_probability(total) if self.information_aware else even
         masks = {name: draw_mask(probability, self.mask_ratio) for name in inputs}
         if self.substitution > 0:
             way = self.gives_way or self.modalities[int(torch.randint(len(self.modalities), ()))]
