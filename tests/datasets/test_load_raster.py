@@ -10,6 +10,7 @@ import rasterio.shutil
 from mmengine.registry import TRANSFORMS, init_default_scope
 from rasterio.enums import Resampling
 
+from mmrs_ssl.datasets import SampleIndex, SceneDataset
 from mmrs_ssl.datasets.raster import Window
 from mmrs_ssl.datasets.transforms import LoadModalities, LoadRaster, NoDataError
 from tests.datasets.rasters import noise, write_raster
@@ -159,6 +160,27 @@ def test_height_above_the_minimum_and_in_colours(tmp_path):
     assert np.array_equal(colours[1:, :, ::-1], cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS)[1:])
     with pytest.raises(ValueError, match="height='meters'"):
         LoadRaster(height='meters')
+
+
+def test_a_flat_surface_model_is_no_data(tmp_path):
+    """Of a place with a lake, windows on the lake alone are replaced by others."""
+    heights = np.zeros((1, 32, 64), np.float32)
+    heights[:, :, 40:] = np.arange(24)
+    write_raster(tmp_path / 'a_dsm.tif', heights)
+    write_raster(tmp_path / 'a_rgb.tif', noise(3, 32, 64, 'uint8'))
+    load_both = dict(
+        type='mmrs_ssl.LoadModalities', modalities=dict(rgb=dict(bands=3), dsm=dict(bands=1, height='above_minimum'))
+    )
+    files = dict(rgb='{scene}_rgb', dsm='{scene}_dsm')
+    data = SceneDataset(str(tmp_path), [load_both], files=files, window=16, windows_per_epoch=40)
+    windows = [data[SampleIndex(i, 0, 0)] for i in range(40)]
+    assert all(np.ptp(sample['img']['dsm']) > 0 for sample in windows)
+    assert min(sample['window'].left for sample in windows) > 24  # 16 pixels from there reach the shore
+    layers = dict(rgb=[(str(tmp_path / 'a_rgb.tif'),)], dsm=[(str(tmp_path / 'a_dsm.tif'),)])
+    with pytest.raises(NoDataError, match=r"lake: one height everywhere in 'dsm'"):
+        LoadModalities(load_both['modalities']).transform(
+            dict(layers=layers, img_path='lake', window=Window(0, 0, 16, 16))
+        )
 
 
 def test_a_modality_that_the_scene_does_not_have():

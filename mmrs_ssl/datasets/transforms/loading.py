@@ -255,6 +255,10 @@ class LoadModalities(BaseTransform):
     Args:
         modalities: :class:`LoadRaster`'s options per modality, e.g. ``dict(rgb=dict(bands=3), dsm=dict(bands=1,
             height='above_minimum'))``.
+
+    Raises:
+        NoDataError: if a modality of heights has one height everywhere, as water and filled holes have;
+            ``SceneDataset`` draws another window then.
     """
 
     def __init__(self, modalities: dict[str, dict]) -> None:
@@ -263,6 +267,11 @@ class LoadModalities(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
         images = {name: loader.load(results) for name, loader in self.loaders.items()}
+        for name, image in images.items():
+            if self.loaders[name].height and np.ptp(image) == 0:
+                raise NoDataError(
+                    f'{results["img_path"]}: one height everywhere in {name!r}, nothing to be told from it'
+                )
         shape = np.shape(next(iter(images.values())))[:2]
         results.update(img=images, img_shape=shape, ori_shape=shape)
         return results
