@@ -18,13 +18,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--branch', choices=list(BRANCHES), help="default: the one that the method's authors evaluate (CMID: student)"
     )
+    parser.add_argument(
+        '--modality', help='of MSSDF: whose patch embedding to take (default: the first one of the config)'
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     """Export, and print what to paste into a downstream config."""
     args = parse_args()
-    meta = export_backbone(args.checkpoint, args.out, args.branch)
+    meta = export_backbone(args.checkpoint, args.out, args.branch, args.modality)
     settings = {**meta['backbone'], 'type': f'mmpretrain.{meta["backbone"]["type"].split(".")[-1]}'}
     if meta['bands'] != 3:
         settings['in_channels'] = meta['bands']

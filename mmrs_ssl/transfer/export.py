@@ -12,24 +12,27 @@ from torch import Tensor
 PREFIX = 'backbone.'
 BRANCHES = dict(student=PREFIX, teacher=f'teacher.module.{PREFIX}')
 # Which branch each method's authors evaluate.
-EVALUATED = dict(CMID='student', DINOMC='teacher')
+EVALUATED = dict(CMID='student', DINOMC='teacher', MSSDF='student')
 
 
-def export_backbone(checkpoint: str | Path, out: str | Path, branch: str | None = None) -> dict[str, Any]:
+def export_backbone(
+    checkpoint: str | Path, out: str | Path, branch: str | None = None, modality: str | None = None
+) -> dict[str, Any]:
     """Write the backbone of a checkpoint, and what a user must know of it.
 
     Args:
         checkpoint: a checkpoint of a pre-training run.
         out: the new file: ``state_dict`` with the keys ``backbone.*`` and ``meta``.
         branch: ``'student'`` or ``'teacher'``; by default the one that the method's authors evaluate.
+        modality: whose patch embedding to take where a model has several; by default the first one's.
 
     Returns:
-        The meta data: ``method``, ``branch``, ``backbone`` (its config), ``bands``, ``mean`` and ``std`` (per band, in
-        the rasters' units), ``config_sha256`` and ``source``.
+        The meta data: ``method``, ``branch``, ``modality`` (None where there is one), ``backbone`` (its config),
+        ``bands``, ``mean`` and ``std`` (per band, in the rasters' units), ``config_sha256`` and ``source``.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if it holds no backbone, no config, or not this branch.
+        ValueError: if it holds no backbone, no config, or not this branch or modality.
     """
     path = Path(checkpoint)
     if not path.is_file():
@@ -48,9 +51,14 @@ def export_backbone(checkpoint: str | Path, out: str | Path, branch: str | None 
     branch = branch or EVALUATED.get(method, 'student')
     backbone = branch_of(weights, branch, path)
     statistics = model['data_preprocessor']
+    modalities = statistics.get('modalities')
+    if modalities is not None or modality is not None:
+        modality, statistics = choose_modality(modalities or {}, modality)
+        backbone |= patch_embedding_of(weights, branch, modality)
     meta = dict(
         method=model['type'],
         branch=branch,
+        modality=modality,
         backbone={key: value for key, value in model['backbone'].items() if key != 'init_cfg'},
         bands=len(statistics['mean']),
         mean=list(statistics['mean']),
@@ -73,6 +81,21 @@ def branch_of(weights: dict[str, Tensor], branch: str, path: Path) -> dict[str, 
             f'{path} holds no {branch}, whose keys begin with {head!r}; export the other: --branch student'
         )
     return found
+
+
+def choose_modality(modalities: dict[str, dict], name: str | None) -> tuple[str, dict]:
+    """The modality of this name, by default the first, and its statistics."""
+    name = next(iter(modalities), '') if name is None else name
+    if name not in modalities:
+        raise ValueError(f'there is no modality {name!r}, the model has {", ".join(modalities) or "none of its own"}')
+    return name, modalities[name]
+
+
+def patch_embedding_of(weights: dict[str, Tensor], branch: str, modality: str) -> dict[str, Tensor]:
+    """The patch embedding of a modality in the backbone's names; nothing where it is the backbone's own."""
+    head = f'{BRANCHES[branch].removesuffix(PREFIX)}patch_embeds.{modality}.'
+    own = f'{PREFIX}patch_embed.'
+    return {own + key.removeprefix(head): value.clone() for key, value in weights.items() if key.startswith(head)}
 
 
 def read_setting(text: str, name: str) -> Any:

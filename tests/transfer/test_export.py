@@ -6,9 +6,10 @@ import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
+from mmrs_ssl.models.packed_vit import embed, packed_layers
 from mmrs_ssl.transfer.export import EVALUATED
 from mmrs_ssl.transfer.safe_types import allow_checkpoint_types
-from tests.conftest import cmid_config, dino_config, train
+from tests.conftest import build_mssdf, cmid_config, dino_config, mssdf_config, train
 
 
 @pytest.fixture
@@ -85,6 +86,32 @@ def test_the_branch_that_the_authors_evaluate(make_config, run_tool, tmp_path):
     assert code != 0
     assert 'holds no teacher' in printed.rstrip().splitlines()[-1]
     assert {name: MODELS.get(f'mmrs_ssl.{name}').evaluated for name in EVALUATED} == EVALUATED
+
+
+@pytest.mark.parametrize(('modality', 'bands', 'options'), [('rgb', 3, []), ('dsm', 1, ['--modality', 'dsm'])])
+def test_a_modality_as_a_plain_vision_transformer(modality, bands, options, run_tool, tmp_path):
+    """The shared encoder with a modality's patch embedding gives what the model computes for it."""
+    model = build_mssdf()
+    text = f'model = {mssdf_config()!r}'
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=text)), tmp_path / 'run.pth')
+    code, printed = run_tool('export_backbone.py', tmp_path / 'run.pth', tmp_path / 'out.pth', *options)
+    assert code == 0, printed
+    settings = {}
+    exec(printed.split('config:')[1], {'dict': dict}, settings)
+    assert len(settings['mean']) == bands
+    init_default_scope('mmpretrain')
+    backbone = MODELS.build(settings['backbone'])
+    backbone.init_weights()
+    image = torch.randn(2, bands, 64, 64)
+    backbone.eval()
+    alone = backbone(image)[-1]
+    own = dict(model.patch_embeds.items()).get(modality)
+    tokens = packed_layers(model.backbone, [embed(model.backbone, image, own)])[0]
+    expected = model.backbone.ln1(tokens)[:, 1:]
+    torch.testing.assert_close(alone.flatten(2).mT, expected, rtol=1e-5, atol=1e-5)
+    code, printed = run_tool('export_backbone.py', tmp_path / 'run.pth', tmp_path / 'no.pth', '--modality', 'nir')
+    assert code != 0
+    assert "no modality 'nir', the model has rgb, dsm" in printed.rstrip().splitlines()[-1]
 
 
 def test_a_config_that_would_run_code_is_not_run(run_tool, tmp_path):
