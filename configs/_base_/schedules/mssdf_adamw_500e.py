@@ -30,4 +30,5 @@ custom_hooks = [
     ),
     dict(type='mmrs_ssl.FiniteLossHook'),
     dict(type='mmrs_ssl.CollapseMonitorHook'),
+    dict(type='mmrs_ssl.PictureHook', interval=2000),
 ]
