@@ -22,6 +22,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 import mmrs_ssl  # noqa: F401
+from mmrs_ssl.datasets.synthetic_layouts import write_layout
 
 ROOT = Path(__file__).parents[1]
 _NUMBER = itertools.count()
@@ -231,8 +232,16 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope='session')
+def pair_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen places with RGB and surface height."""
+    root = tmp_path_factory.mktemp('pairs')
+    write_layout('hr_pairs', root, scenes=16, size=80)
+    return root
+
+
 @pytest.fixture
-def make_config(tmp_path: Path, image_folder: Path) -> Callable[..., Config]:
+def make_config(tmp_path: Path, image_folder: Path, pair_folder: Path) -> Callable[..., Config]:
     """Write a small pre-training config over the shipped ``_base_`` files into ``tmp_path`` and read it.
 
     Its name is unique, since mmengine keeps one logger and message hub per name.
@@ -240,18 +249,37 @@ def make_config(tmp_path: Path, image_folder: Path) -> Callable[..., Config]:
 
     views = "dict(type='mmrs_ssl.Views', views=[weak_view, [*weak_view, *_base_.strong_view[1:]]])"
     crops = "dict(type='mmrs_ssl.MultiSizeCrops', global_size=64, local_sizes=(44, 40))"
+    schedules = {'mmrs_ssl.CMID': 'cmid_adan_200e', 'mmrs_ssl.DINOMC': 'dino_adamw_300e'}
+    pairs = """dict(
+        window=64,
+        pipeline=[
+            _base_.train_dataloader.dataset.pipeline[0],
+            dict(type='mmrs_ssl.RandomCropResize', size=64, scale=(0.8, 1.0)),
+            *_base_.train_dataloader.dataset.pipeline[3:],
+        ],
+        data_root=data_root,
+    )"""
 
     def make(extra: str = '', model: dict | None = None, data_root: Path | None = None, name: str = 'tiny') -> Config:
         base = ROOT / 'configs' / '_base_'
-        dino = model is not None and model['type'] == 'mmrs_ssl.DINOMC'
+        method = model['type'] if model else 'mmrs_ssl.CMID'
+        several = method == 'mmrs_ssl.MSSDF'
+        dataset = f"""dict(
+        data_root=data_root,
+        pipeline=[
+            dict(type='mmrs_ssl.LoadRaster', bands=3),
+            {crops if method == 'mmrs_ssl.DINOMC' else views},
+            dict(type='mmrs_ssl.PackViews'),
+        ],
+    )"""
         path = tmp_path / f'{name}_{next(_NUMBER)}.py'
         path.write_text(f"""
 _base_ = [
-    '{base}/datasets/cmid_views_224px.py',
-    '{base}/schedules/{'dino_adamw_300e' if dino else 'cmid_adan_200e'}.py',
+    '{base}/datasets/{'hr_pairs' if several else 'cmid_views_224px'}.py',
+    '{base}/schedules/{schedules.get(method, 'mssdf_adamw_500e')}.py',
     '{base}/default_runtime.py',
 ]
-data_root = {str(data_root or image_folder)!r}
+data_root = {str(data_root or (pair_folder if several else image_folder))!r}
 model = {model or cmid_config()!r}
 weak_view = [dict(type='mmrs_ssl.RandomCropResize', size=64)]
 train_dataloader = dict(
@@ -259,14 +287,7 @@ train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     pin_memory=False,
-    dataset=dict(
-        data_root=data_root,
-        pipeline=[
-            dict(type='mmrs_ssl.LoadRaster', bands=3),
-            {crops if dino else views},
-            dict(type='mmrs_ssl.PackViews'),
-        ],
-    ),
+    dataset={pairs if several else dataset},
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=1, convert_to_iter_based=True),

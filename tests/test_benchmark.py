@@ -20,7 +20,7 @@ def test_parts_of_a_step_add_up(make_config, run_tool, image_folder, model, side
     step, bare, heads, optimizer, teacher, ratio = map(
         float,
         re.search(
-            r'step ([\d.]+) s = bare backbone ([\d.]+) s \+ heads and losses (-?[\d.]+) s \+ optimizer ([\d.]+) s '
+            r'step ([\d.]+) s = bare compute ([\d.]+) s \+ heads and losses (-?[\d.]+) s \+ optimizer ([\d.]+) s '
             r'\+ teacher update ([\d.]+) s;  ratio to bare ([\d.]+)',
             printed,
         ).groups(),

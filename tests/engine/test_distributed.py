@@ -11,7 +11,7 @@ from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
 from mmrs_ssl.engine import CPUDistributedDataParallel
-from mmrs_ssl.models.algorithms import cmid
+from mmrs_ssl.models.algorithms import cmid, mssdf
 from tests.conftest import ROOT
 from tests.engine import workers
 
@@ -51,7 +51,7 @@ def one():
     try:
         return {method: workers.steps(method) for method in workers.METHODS}
     finally:
-        cmid.block_mask = workers.DRAWN_MASK
+        workers.draw_masks_again()
 
 
 def keys(found, kind):
@@ -61,7 +61,9 @@ def keys(found, kind):
 PARTS = dict(
     cmid=('backbone', 'mask_token', 'neck', 'local_head', 'reconstruction_head'),
     dino=('backbone', 'head.mlp', 'head.last_layer'),
+    mssdf=('backbone', 'patch_embeds', 'fusion', 'decoders', 'predictors', 'classifier'),
 )
+MOVING = dict(cmid='centre.value', dino='centre.value', mssdf='teacher.module.backbone.layers.0.attn.qkv.weight')
 
 
 @pytest.mark.parametrize('method', PARTS)
@@ -83,13 +85,13 @@ def test_teacher_centre_and_queue_of_two_processes_are_those_of_one(one, two, me
             for key in keys(one, 'state'):
                 if key.startswith(f'step{step}') and not key.endswith('global_head.queue'):
                     torch.testing.assert_close(two[rank][key], one[key], rtol=1e-4, atol=1e-5)
-            if method == 'dino':
+            if method != 'cmid':
                 continue
             mine, theirs = (found[f'step{step}/state/global_head.queue'] for found in (one, two[rank]))
             assert torch.cdist(mine, theirs).min(1).values.max() < 1e-5  # the same rows, in whatever order
             assert torch.cdist(theirs, mine).min(1).values.max() < 1e-5
-        assert method == 'dino' or one[f'step{step}/state/global_head.queue_position'] == 2 * workers.BATCH * (step + 1)
-    assert not torch.equal(one['step0/state/centre.value'], one['step1/state/centre.value'])
+        assert method != 'cmid' or one[f'step{step}/state/global_head.queue_position'] == 2 * workers.BATCH * (step + 1)
+    assert not torch.equal(*(one[f'step{step}/state/{MOVING[method]}'] for step in range(2)))
     for key in one:  # and the two processes stay together
         if '/state/' in key:
             assert torch.equal(two[0][key], two[1][key]), key
@@ -101,10 +103,12 @@ def test_each_share_alone_is_something_else(one, monkeypatch, method):
     one = one[method]
     monkeypatch.setattr(workers, 'get_dist_info', lambda: (0, 2))
     monkeypatch.setattr(cmid, 'block_mask', cmid.block_mask)
+    monkeypatch.setattr(mssdf, 'draw_mask', mssdf.draw_mask)
     alone = workers.steps(method)
     key = 'step0/grad/backbone.layers.0.attn.qkv.weight'
     assert (alone[key] - one[key]).abs().max() > 1e-4
-    assert (alone['step0/state/centre.value'] - one['step0/state/centre.value']).abs().max() > 1e-4
+    moved = f'step0/state/{MOVING[method]}'
+    assert (alone[moved] - one[moved]).abs().max() > 1e-5
 
 
 def test_sync_batchnorm_becomes_batchnorm(tmp_path):

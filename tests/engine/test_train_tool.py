@@ -12,7 +12,7 @@ from mmengine.registry import MODELS
 from torch._utils import ExceptionWrapper
 
 from mmrs_ssl.cli import explain, set_launcher, set_precision
-from tests.conftest import BACKBONES, TestProbe, build_cmid, cmid_config, dino_config, log_of
+from tests.conftest import BACKBONES, TestProbe, build_cmid, cmid_config, dino_config, log_of, mssdf_config
 
 NO_PICTURES = 'custom_hooks = [hook for hook in _base_.custom_hooks if "Picture" not in hook["type"]]\n'
 PROBED = NO_PICTURES[:-1] + ' + [dict(type="TestProbe")]\n'
@@ -60,8 +60,17 @@ class Stop(Exception):
 CMID_STATE = ('backbone.conv1.weight', 'teacher.module.backbone.conv1.weight', 'global_head.queue', 'centre.value')
 DINO_STATE = ('backbone.conv1.weight', 'teacher.module.head.mlp.0.weight', 'head.mlp.0.weight', 'centre.value')
 
+MSSDF_STATE = (
+    'backbone.layers.0.attn.qkv.weight',
+    'teacher.module.backbone.layers.0.attn.qkv.weight',
+    'teacher.module.patch_embeds.dsm.projection.weight',
+    'decoders.dsm.layers.0.linear1.weight',
+)
 
-@pytest.mark.parametrize(('model', 'state'), [(cmid_config(), CMID_STATE), (dino_config(), DINO_STATE)])
+
+@pytest.mark.parametrize(
+    ('model', 'state'), [(cmid_config(), CMID_STATE), (dino_config(), DINO_STATE), (mssdf_config(), MSSDF_STATE)]
+)
 def test_resume_is_the_uninterrupted_run(make_config, run_tool, tmp_path, model, state):
     """Weights, teacher, queue, centre, optimizer and the next batches, bit for bit."""
     seen = {}
@@ -73,10 +82,13 @@ def test_resume_is_the_uninterrupted_run(make_config, run_tool, tmp_path, model,
             if runner.iter == stop:
                 raise Stop('the plug is pulled')
             samples = batch['data_samples']
-            pixels = [int(view.long().mul(torch.arange(view.shape[-1]) + 1).sum()) for view in batch['inputs']]
-            boxes = [sample.boxes.tolist() for sample in samples]
+            views = batch['inputs'].values() if isinstance(batch['inputs'], dict) else batch['inputs']
+            pixels = [int(view.long().mul(torch.arange(view.shape[-1]) + 1).sum()) for view in views]
+            boxes = [sample.boxes.tolist() for sample in samples if 'boxes' in sample]
             masks = torch.get_rng_state().tolist()[:64]
-            values = (runner.optim_wrapper.get_lr(), runner.model.teacher.momentum, runner.model.teacher_temperature)
+            model = runner.model
+            scheduled = [getattr(model, name, None) for name in ('teacher_temperature', 'substitution')]
+            values = (runner.optim_wrapper.get_lr(), model.teacher.momentum, scheduled)
             seen[name].append((runner.iter, [s.img_path for s in samples], pixels, boxes, masks, values))
 
         TestProbe.calls = dict(before_train_iter=look)

@@ -1,4 +1,4 @@
-"""What tests/engine/test_distributed.py runs: two steps of a tiny CMID, and of a DINOMC, on each process's share of a
+"""What tests/engine/test_distributed.py runs: two steps of a tiny model of each method, on each process's share of a
 fixed batch.
 
 A program of its own that forks its processes, so that the libraries are imported once for both.
@@ -14,11 +14,12 @@ import torch
 from mmengine.dist import get_dist_info
 
 from mmrs_ssl.engine import CPUDistributedDataParallel, start_gloo
-from mmrs_ssl.models.algorithms import cmid
-from tests.conftest import BACKBONES, build_cmid, build_dino, make_batch, make_crops
+from mmrs_ssl.models.algorithms import cmid, mssdf
+from tests.conftest import BACKBONES, build_cmid, build_dino, build_mssdf, make_batch, make_crops, make_modalities
 
 STEPS, BATCH = 2, 4
-DRAWN_MASK = cmid.block_mask
+DRAWN_MASKS = cmid.block_mask, mssdf.draw_mask
+MODALITIES = dict(rgb=3, dsm=1)
 
 
 def own_part() -> slice:
@@ -59,7 +60,30 @@ def dino_batch(step: int) -> dict:
     return dict(inputs=[view[part] for view in batch['inputs']], data_samples=batch['data_samples'][part])
 
 
-METHODS = dict(cmid=(cmid_model, cmid_batch), dino=(lambda: build_dino('vit'), dino_batch))
+def mssdf_model() -> torch.nn.Module:
+    """MSSDF without the terms that compare the samples of a process's batch with each other."""
+    return build_mssdf(MODALITIES, substitution=0.0, loss_weights=dict(alignment=0.0, independence=0.0))
+
+
+def mssdf_batch(step: int) -> dict:
+    """This process's part of a step's batch; its masks are the next ones to be drawn."""
+    part = own_part()
+    batch = make_modalities(MODALITIES, BATCH, seed=step)
+    generator = torch.Generator().manual_seed(step)
+    queue = list(torch.rand(len(MODALITIES), BATCH, 16, generator=generator).argsort(dim=2)[:, part] < 12)
+    mssdf.draw_mask = lambda probability, ratio: queue.pop(0)
+    inputs = {name: image[part] for name, image in batch['inputs'].items()}
+    return dict(inputs=inputs, data_samples=batch['data_samples'][part])
+
+
+METHODS = dict(
+    cmid=(cmid_model, cmid_batch), dino=(lambda: build_dino('vit'), dino_batch), mssdf=(mssdf_model, mssdf_batch)
+)
+
+
+def draw_masks_again() -> None:
+    """Masks are drawn as usual from here on."""
+    cmid.block_mask, mssdf.draw_mask = DRAWN_MASKS
 
 
 def steps(method: str) -> dict[str, torch.Tensor]:
@@ -94,11 +118,11 @@ def steps(method: str) -> dict[str, torch.Tensor]:
 
 def families() -> None:
     """Two training steps of every family: DDP raises in the second if a parameter took no part in the first."""
-    cmid.block_mask = DRAWN_MASK
-    for family, (make_model, batch) in product(
-        BACKBONES, ((build_cmid, make_batch(2)), (build_dino, make_crops((64, 64, 40), 2)))
-    ):
-        model = CPUDistributedDataParallel(make_model(family)).train()
+    draw_masks_again()
+    cases = product(BACKBONES, ((build_cmid, make_batch(2)), (build_dino, make_crops((64, 64, 40), 2))))
+    models = [(make_model(family), batch) for family, (make_model, batch) in cases]
+    for network, batch in (*models, (build_mssdf(MODALITIES), make_modalities(MODALITIES, 2))):
+        model = CPUDistributedDataParallel(network).train()
         for _ in range(2):
             data = model.module.data_preprocessor(batch, True)
             model.module.parse_losses(model(**data, mode='loss'))[0].backward()

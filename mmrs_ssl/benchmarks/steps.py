@@ -1,0 +1,148 @@
+"""A whole training step against the compute that no implementation can leave out."""
+
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import HOOKS, MODELS
+from torch import Tensor, nn
+
+from mmrs_ssl.benchmarks.inputs import make_loader
+from mmrs_ssl.benchmarks.measure import DEVICE, peak_memory, seconds
+from mmrs_ssl.models import DINOMC, MSSDF
+from mmrs_ssl.models.algorithms.dino_mc import by_size
+
+Passes = list[tuple[Callable[[Tensor], Tensor], Tensor]]  # networks, and what each is given
+
+
+class Step:
+    """A model with its optimizer, and the parts of its training step."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.model: Any = MODELS.build(cfg.model).to(DEVICE).train()
+        self.model.teacher_is_updated = True
+        settings = {**cfg.optim_wrapper, 'type': 'OptimWrapper'}
+        for option in ('loss_scale', 'dtype'):
+            settings.pop(option, None)
+        self.optim: OptimWrapper = build_optim_wrapper(self.model, settings)
+        for hook in cfg.custom_hooks:
+            if hook.type == 'mmrs_ssl.ClipEachGradientHook':
+                HOOKS.build(hook).attach(self.optim)
+
+    def autocast(self, amp: bool) -> Any:
+        """The context of the forward pass."""
+        return torch.autocast(DEVICE, torch.bfloat16) if amp else nullcontext()
+
+    def gradients(self, batch: dict[str, Any], amp: bool) -> None:
+        """Preprocessing, forward pass, losses and backward pass."""
+        data = self.model.data_preprocessor(batch, True)
+        with self.autocast(amp):
+            losses = self.model.loss(**data)
+        sum(losses.values()).backward()
+
+    def optimize(self) -> None:
+        """The optimizer's step."""
+        self.optim.step()
+        self.optim.zero_grad()
+
+    def passes(self, views: Any) -> tuple[Passes, Passes]:
+        """The bare passes of the student, forward and backward, and of the teacher, forward only."""
+        if isinstance(self.model, MSSDF):
+            return token_passes(self.model, views)
+        student, teacher = views, views
+        if isinstance(self.model, DINOMC):
+            student, teacher = by_size(views), by_size(views[: self.model.num_global])
+        networks = self.model.backbone, self.model.teacher.module['backbone']
+        own, averaged = (lambda view, net=network: net(view)[-1] for network in networks)
+        return [(own, view) for view in student], [(averaged, view) for view in teacher]
+
+    def bare(self, student: Passes, teacher: Passes, amp: bool) -> None:
+        """These passes and nothing else."""
+        for network, given in student:
+            with self.autocast(amp):
+                out = network(given)
+            out.backward(torch.ones_like(out))
+        with torch.no_grad(), self.autocast(amp):
+            for network, given in teacher:
+                network(given)
+        self.optim.zero_grad()
+
+
+def token_passes(model: MSSDF, images: dict[str, Tensor]) -> tuple[Passes, Passes]:
+    """MSSDF's bare passes: encoder, fusion and decoders on random tokens, as many as these images have.
+
+    All that the masks show of one modality is a batch; the teacher sees all modalities in one.
+    """
+    masks = model.draw_masks(images)[1]
+    batch, patches = next(iter(masks.values())).shape
+    visible = [int((~mask[0]).sum()) for mask in masks.values()]
+    fused = int(torch.stack([~mask for mask in masks.values()]).any(dim=0).sum(dim=1).max())
+    width = model.fusion_query.shape[0]
+
+    def blocks(vit: Any) -> Callable[[Tensor], Tensor]:
+        return nn.Sequential(*vit.layers)
+
+    def tokens(count: int, length: int, dim: int) -> Tensor:
+        return torch.randn(count, length, dim, device=DEVICE, requires_grad=True)
+
+    dim = model.backbone.embed_dims
+    student: Passes = [(blocks(model.backbone), tokens(batch, 1 + count, dim)) for count in visible]
+    student.append((model.fusion, tokens(batch, sum(visible) + fused, width)))
+    student += [(decoder, tokens(batch, fused + patches, width)) for decoder in model.decoders.values()]
+    teacher = [(blocks(model.teacher.module['backbone']), tokens(batch * len(visible), 1 + patches, dim))]
+    return student, teacher
+
+
+def time_model(cfg: Config, args: Namespace) -> None:
+    """Print speed, memory and the ratio to the bare compute, for float32 and, if asked, mixed precision."""
+    with tempfile.TemporaryDirectory() as folder:
+        loader = iter(make_loader(cfg, args, Path(folder)))
+        step = Step(cfg)
+        batch = next(loader)
+        views = step.model.data_preprocessor(batch, True)['inputs']
+        passes = step.passes(views)
+        modes = [False, True] if args.amp else [False]
+        timings: dict[tuple[bool, str], list[float]] = {}
+
+        def clock(amp: bool, part: str, work: Callable[[], Any]) -> None:
+            timings.setdefault((amp, part), []).append(seconds(work))
+
+        for _ in range(args.steps + 2):
+            for amp in modes:
+                clock(amp, 'bare', partial(step.bare, *passes, amp))
+                clock(amp, 'gradients', partial(step.gradients, batch, amp))
+                clock(amp, 'optimizer', step.optimize)
+                clock(amp, 'teacher', step.model.update_teacher)
+            clock(False, 'loading', lambda: next(loader))
+    typical = {key: median(values[2:]) for key, values in timings.items()}
+    full = {amp: sum(typical[amp, part] for part in ('gradients', 'optimizer', 'teacher')) for amp in modes}
+    sides = ' '.join(str(view.shape[-1]) for view in (views.values() if isinstance(views, dict) else views))
+    print(
+        f'{Path(args.config).name}: {DEVICE}, batch {args.batch_size}, {sides} px, '
+        f'{torch.get_num_threads()} threads, median of {args.steps} steps'
+    )
+    for amp in modes:
+        bare, whole = typical[amp, 'bare'], full[amp]
+        print(
+            f'{"bf16" if amp else "fp32"}: {args.batch_size / whole:.2f} images/s without data, '
+            f'{args.batch_size / max(whole, typical[False, "loading"]):.2f} with data loaded beside it '
+            f'(loading one batch in this process: {typical[False, "loading"]:.3f} s, '
+            f'{args.batch_size / (whole + typical[False, "loading"]):.2f} images/s one after the other)'
+        )
+        print(
+            f'      step {whole:.3f} s = bare compute {bare:.3f} s + heads and losses '
+            f'{typical[amp, "gradients"] - bare:.3f} s + optimizer {typical[amp, "optimizer"]:.3f} s + teacher update '
+            f'{typical[amp, "teacher"]:.3f} s;  ratio to bare {whole / bare:.3f}'
+        )
+    if args.amp:
+        bare_gain = typical[False, 'bare'] / typical[True, 'bare']
+        print(f'bf16 over fp32: {full[False] / full[True]:.2f} x (bare: {bare_gain:.2f} x)')
+    print(f'peak memory {peak_memory():.2f} GB')
