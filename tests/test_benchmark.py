@@ -2,18 +2,24 @@
 
 import re
 
+import numpy as np
 import pytest
 
-from tests.conftest import cmid_config, dino_config
+from tests.conftest import cmid_config, dino_config, mssdf_config
 
 AMP = "optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=1.0)\n"
 
 
-@pytest.mark.parametrize(('model', 'sides'), [(cmid_config(), '64 64'), (dino_config('vit'), '64 64 44 40')])
+@pytest.mark.parametrize(
+    ('model', 'sides'),
+    [(cmid_config(), '64 64'), (dino_config('vit'), '64 64 44 40'), (mssdf_config(), '64 64')],
+)
 def test_parts_of_a_step_add_up(make_config, run_tool, image_folder, model, sides):
     """Of a config for mixed precision, whose step is timed in float32 first."""
     cfg = make_config(AMP, model=model)
-    options = ['--batch-size', 2, '--steps', 2, '--images', image_folder]
+    options = ['--batch-size', 2, '--steps', 2]
+    if model['type'] != 'mmrs_ssl.MSSDF':  # whose scenes are generated
+        options += ['--images', image_folder]
     code, printed = run_tool('benchmark.py', cfg.filename, *options)
     assert code == 0, printed
     assert f'batch 2, {sides} px' in printed
@@ -49,3 +55,24 @@ def test_images_of_several_dates_are_generated(make_config, run_tool, tmp_path):
     code, printed = run_tool('benchmark.py', tmp_path / 'temporal.py', '--batch-size', 2, '--steps', 1)
     assert code == 0, printed
     assert 'batch 2, 64 64 64 40 px' in printed
+
+
+def test_operators_of_mssdf_do_not_depend_on_the_batch_and_memory_grows_linearly(make_config, run_tool):
+    cfg = make_config(model=mssdf_config())
+    code, printed = run_tool('benchmark.py', cfg.filename, '--operators', '--batch-size', 16)
+    assert code == 0, printed
+    rows = re.findall(r'^ +(\d+) +(\d+) +([\d.]+) GB', printed, re.MULTILINE)
+    sizes, calls, memory = (np.array(column, float) for column in zip(*rows, strict=True))
+    assert sizes.tolist() == [4, 8, 16]
+    assert calls.min() == calls.max() > 500
+    assert (memory[2] - memory[1]) / (memory[1] - memory[0]) == pytest.approx(2, rel=0.25)
+
+
+def test_scenes_of_other_modalities_are_not_generated(make_config, run_tool):
+    """The error comes before the model is built."""
+    cfg = make_config(
+        "train_dataloader.update(dataset=dict(files=dict(rgb='{scene}_rgb', ms='{scene}_ms')))", model=mssdf_config()
+    )
+    code, printed = run_tool('benchmark.py', cfg.filename)
+    assert code == 1
+    assert 'scenes are generated for rgb and dsm, not for' in printed

@@ -1,17 +1,19 @@
 """The configs of MSSDF: what their names say, that they build, and that their data fit their models."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
+from mmengine.runner import Runner
 
 from mmrs_ssl import get_config
-from mmrs_ssl.cli import check_schedule
+from mmrs_ssl.cli import check_schedule, set_precision
 from mmrs_ssl.datasets.synthetic import make_scene
 from mmrs_ssl.datasets.synthetic_layouts import write_geotiff
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TestProbe, log_of
 
 NAMES = sorted(path.stem for path in ROOT.glob('configs/mssdf/*.py'))
 
@@ -83,3 +85,38 @@ def test_model_of_a_config_takes_a_step_forward(name, places):
 def test_large_model_is_as_published():
     config = get_config('mssdf/mssdf_vit-large_8xb64-amp-coslr-500e_hr-pairs-320px').model
     assert (config.backbone.arch, config.decoder_channels, config.decoder_heads) == ('large', 512, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', NAMES)
+def test_config_trains_two_iterations(name, places, tmp_path, monkeypatch):
+    cfg = get_config(f'mssdf/{name}')
+    data = name.split('_')[-1].rsplit('-', 1)[0]
+    cfg.train_dataloader.dataset.data_root = str(places / data)
+    cfg.train_dataloader.dataset.windows_per_epoch = 4
+    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
+    cfg.work_dir = str(tmp_path / 'work')
+    cfg.custom_hooks.append(dict(type='TestProbe'))
+    cfg.default_hooks.logger.interval = cfg.default_hooks.checkpoint.interval = 1
+    set_precision(cfg, amp=False)
+    seen = []
+
+    def look(runner):
+        terms = ('reconstruction', 'alignment', 'independence', 'modality')
+        seen.append([runner.message_hub.get_scalar(f'train/loss_{term}').current() for term in terms])
+
+    def stop(runner):
+        runner.train_loop.stop_training = True
+
+    monkeypatch.setattr(TestProbe, 'calls', dict(after_train_iter=look, after_train_epoch=stop))
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert len(seen) == 2
+    assert np.isfinite(seen).all()
+    assert int(runner.model.teacher.steps) == 2
+    assert runner.model.substitution == pytest.approx(0.1)
+    checkpoint = torch.load(tmp_path / 'work' / 'epoch_1.pth', weights_only=True)['state_dict']
+    plain = runner.model.backbone.state_dict()
+    assert {key for key in checkpoint if key.startswith('backbone.')} == {f'backbone.{key}' for key in plain}
+    assert len(list(Path(runner.log_dir).glob('pictures/*.png'))) == 2
+    assert 'Traceback' not in log_of(cfg.work_dir)

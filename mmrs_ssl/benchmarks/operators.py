@@ -14,6 +14,12 @@ from mmrs_ssl.benchmarks.measure import DEVICE
 from mmrs_ssl.benchmarks.steps import Step
 
 
+def is_call(event: Any) -> bool:
+    """Whether a profiler's event is an operator that the program calls, not one that another operator calls."""
+    caller = event.cpu_parent
+    return event.name.startswith('aten::') and not (caller and caller.name.startswith('aten::'))
+
+
 def profile_gradients(step: Step, batch: dict[str, Any], amp: bool = False) -> tuple[int, int]:
     """Calls of torch's operators in forward and backward pass, and the most bytes that they held at once."""
     if DEVICE == 'cuda':
@@ -22,7 +28,7 @@ def profile_gradients(step: Step, batch: dict[str, Any], amp: bool = False) -> t
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         step.gradients(batch, amp)
     step.optim.zero_grad()
-    calls = sum(event.name.startswith('aten::') for event in record.events())
+    calls = sum(is_call(event) for event in record.events())
     if DEVICE == 'cuda':
         return calls, torch.cuda.max_memory_allocated() - before
     held = peak = 0
