@@ -1,6 +1,8 @@
 """The demo: generate scenes, pre-train on them without labels, compare with random weights.
 
 python tools/demo.py [dino_mc/NAME] [--work-dir work_dirs/demo] [--seed 0]
+
+With several modalities (mssdf/NAME) pre-training sees pictures and surface heights; the comparison has pictures alone.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,12 +21,14 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmrs_ssl import get_config
 from mmrs_ssl.cli import clear_errors, keep_freed_memory
 from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_split
+from mmrs_ssl.datasets.synthetic_layouts import write_layout
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
+from mmrs_ssl.models import ModalityPreprocessor
 
 CONFIG = 'cmid/cmid_resnet18_1xb32-coslr-22e_demo-64px'
 TRAIN_PER_CLASS, TEST_PER_CLASS, SIZE, GSD = 100, 50, 96, 1.0
@@ -39,21 +44,34 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write_scenes(images: np.ndarray, folder: Path) -> None:
-    """Scenes (N, H, W, 3) as PNGs; their names say nothing about the class."""
+def write_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scenes to pre-train on, as PNGs, or as GeoTIFFs with surface heights; their names say nothing about the class.
+
+    Returns:
+        Their pictures (N, H, W, 3) and classes (N,).
+    """
     shutil.rmtree(folder, ignore_errors=True)  # an earlier run's scenes
+    if heights:
+        count = TRAIN_PER_CLASS * len(SCENE_CLASSES)
+        files = write_layout('hr_pairs', folder, scenes=count, size=SIZE, seed=seed, gsd=GSD)
+        pictures = [cv2.imread(str(path))[..., ::-1] for path in files if path.stem.endswith('_dom')]
+        return np.stack(pictures), np.arange(count) % len(SCENE_CLASSES)  # classes take turns
+    images, labels = make_split(TRAIN_PER_CLASS, SIZE, GSD, seed=seed)
     folder.mkdir(parents=True)
     for i, image in enumerate(images):
         if not cv2.imwrite(str(folder / f'scene_{i:04d}.png'), image[..., ::-1]):
             raise OSError(f'could not write {folder}/scene_{i:04d}.png; is the disk full?')
+    return images, labels
 
 
-def accuracy(backbone: nn.Module, preprocessor: nn.Module, splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """20-NN accuracy of a backbone on held-out scenes, in percent."""
+def accuracy(model: Any, splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """20-NN accuracy of a model's backbone on pictures of held-out scenes, in percent."""
+    preprocessor = model.data_preprocessor
+    preprocessor = preprocessor.parts['rgb'] if isinstance(preprocessor, ModalityPreprocessor) else preprocessor
     features: list[Tensor] = []
     for images, _ in splits:
-        inputs = preprocessor(dict(inputs=torch.from_numpy(images).permute(0, 3, 1, 2)))['inputs']
-        features.append(pooled_features(backbone, inputs))
+        inputs = preprocessor.normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
+        features.append(pooled_features(model.evaluated_backbone, inputs))
     labels = [torch.from_numpy(split[1]) for split in splits]
     return 100 * knn_accuracy(features[0], labels[0], features[1], labels[1])
 
@@ -89,9 +107,9 @@ def main() -> dict[str, float]:
     cfg.train_dataloader.dataset.data_root = str(scenes)
 
     print(f'generating {(TRAIN_PER_CLASS + TEST_PER_CLASS) * len(SCENE_CLASSES)} scenes ...', flush=True)
-    train = make_split(TRAIN_PER_CLASS, SIZE, GSD, seed=2 * args.seed)
+    several = 'modalities' in cfg.model.data_preprocessor
+    train = write_scenes(scenes, seed=2 * args.seed, heights=several)
     held_out = make_split(TEST_PER_CLASS, SIZE, GSD, seed=2 * args.seed + 1)
-    write_scenes(train[0], scenes)
     print(f'{time.time() - start:.0f} s; pre-training on {len(train[0])} scenes, labels unused ...', flush=True)
 
     init_default_scope('mmpretrain')
@@ -99,18 +117,20 @@ def main() -> dict[str, float]:
     untrained = MODELS.build(cfg.model)
     with quiet():
         untrained.init_weights()
-    random = accuracy(untrained.evaluated_backbone, untrained.data_preprocessor, [train, held_out])
+    random = accuracy(untrained, [train, held_out])
     runner = pretrain(cfg)
-    pretrained = accuracy(runner.model.evaluated_backbone, runner.model.data_preprocessor, [train, held_out])
+    pretrained = accuracy(runner.model, [train, held_out])
 
     gain = pretrained - random
+    used = f'labels used for this comparison only{", on pictures alone" * several}'
     method = cfg.model.type.rsplit('.', 1)[-1]
-    folder_config = next(Path('configs', Path(args.config).parent).glob('*_folder-*.py'), 'CONFIG')
+    mine = '*_geotiff-*.py' if several else '*_folder-*.py'
+    folder_config = next(Path('configs', Path(args.config).parent).glob(mine), 'CONFIG')
     backbone = f'backbone ({cfg.model.backbone.type})'
     pictures = Path(runner.log_dir) / 'pictures'
     checkpoint = (Path(args.work_dir) / 'last_checkpoint').read_text()
     print(f"""
-{len(SCENE_CLASSES)} classes of generated scenes, {len(held_out[0])} held out; labels used for this comparison only
+{len(SCENE_CLASSES)} classes of generated scenes, {len(held_out[0])} held out; {used}
 {backbone:<25}20-NN accuracy
 random weights           {random:5.1f} %
 pre-trained with {method:<8}{pretrained:5.1f} %   ({gain:+.1f} points, {time.time() - start:.0f} s in all)
@@ -118,7 +138,7 @@ pre-trained with {method:<8}{pretrained:5.1f} %   ({gain:+.1f} points, {time.tim
 checkpoint  {checkpoint}
 pictures    {pictures if pictures.is_dir() else 'none of this method'}
 next        {Path(sys.executable)} tools/train.py {folder_config} \\
-                --cfg-options data_root=PATH/TO/YOUR/IMAGES
+                --cfg-options data_root=PATH/TO/YOUR/{'SCENES' if several else 'IMAGES'}
 """)
     return dict(random=random, pretrained=pretrained)
 

@@ -77,15 +77,15 @@ class ModalityPreprocessor(BaseDataPreprocessor):
         non_blocking: copy to the device without waiting.
 
     Raises:
-        ValueError: for fewer than two modalities, or statistics that are none.
+        ValueError: without a modality, or for statistics that are none.
     """
 
     parts: Any  # nn.ModuleDict of BandPreprocessor
 
     def __init__(self, modalities: dict[str, dict], non_blocking: bool = False) -> None:
         super().__init__(non_blocking)
-        if len(modalities) < 2:
-            raise ValueError(f'modalities={list(modalities)}, expected two or more with mean and std each')
+        if not modalities:
+            raise ValueError('modalities is empty, expected a name with mean and std for each')
         self.parts = nn.ModuleDict({name: BandPreprocessor(**values) for name, values in modalities.items()})
         self.eight_bits: dict[str, bool] = {}
 

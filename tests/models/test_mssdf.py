@@ -10,7 +10,7 @@ from torch import nn
 
 from mmrs_ssl.models.algorithms.mssdf import reconstruction, visible_places
 from mmrs_ssl.models.losses.alignment import linear_hsic, symmetric_info_nce
-from tests.conftest import build_mssdf, make_modalities
+from tests.conftest import build, build_mssdf, make_modalities, mssdf_config
 
 TWO, THREE = dict(rgb=3, dsm=1), dict(rgb=3, dsm=1, irc=3)
 
@@ -238,6 +238,30 @@ def test_steps_lower_the_reconstruction_and_move_the_teacher(modalities):
         assert rows.shape == (4 * len(modalities), 64)
 
 
+def test_tokens_tell_what_patches_show_more_than_where_they_are():
+    """At the start; as mmpretrain draws patch embeddings positions have the larger share."""
+    config = mssdf_config(TWO)
+    config['backbone'].update(patch_size=8)
+    model = build(config, seed=0)
+    tokens = model.teacher_tokens(batch_of(model, TWO, count=16))
+    for name in TWO:
+        between, within = tokens[name].mean(dim=0).var(dim=0).mean(), tokens[name].var(dim=0).mean()
+        assert within > 2 * between, name
+    assert model.patch_embeds['dsm'].projection.bias.abs().max() == 0
+
+
+def test_a_pretrained_backbone_is_kept(tmp_path):
+    source = build_mssdf(TWO, seed=1)
+    source.backbone.pos_embed.data += 0.5
+    torch.save(dict(state_dict=source.backbone.state_dict()), tmp_path / 'backbone.pth')
+    config = mssdf_config(TWO)
+    config['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint=str(tmp_path / 'backbone.pth'))
+    model = build(config, seed=2)
+    for key, value in source.backbone.state_dict().items():
+        assert torch.equal(model.backbone.state_dict()[key], value), key
+        assert torch.equal(model.teacher.module['backbone'].state_dict()[key], value), key
+
+
 def test_every_parameter_takes_part():
     model = build_mssdf(THREE).train()
     sum(model.loss(batch_of(model, THREE), []).values()).backward()
@@ -335,5 +359,14 @@ def test_impossible_options():
     ):
         with pytest.raises(ValueError, match=message):
             build_mssdf(TWO, **options)
-    with pytest.raises(ValueError, match='two or more'):
+    with pytest.raises(ValueError, match=r'alignment, independence, modality, substitution compare .* two or more'):
         build_mssdf(dict(rgb=3))
+
+
+def test_a_single_modality_is_reconstructed_alone():
+    weights = dict(alignment=0, independence=0, modality=0)
+    model = build_mssdf(dict(rgb=3), loss_weights=weights, substitution=0.0).train()
+    losses = model.loss(batch_of(model, dict(rgb=3)), [])
+    assert list(losses) == ['loss_reconstruction']
+    losses['loss_reconstruction'].backward()
+    assert model.backbone.patch_embed.projection.weight.grad.abs().max() > 0

@@ -48,7 +48,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
             the public program.
         alignment_samples, alignment_temperature: of the alignment term.
         loss_weights: factors of the terms ``reconstruction``, ``alignment``, ``independence`` and ``modality``; a term
-            of weight 0 is not computed. Default: 1, 0.5, 0.2, 0.1.
+            of weight 0 is not computed. Default: 1, 0.5, 0.2, 0.1. A single modality has the first alone.
         teacher_momentum: weight of the teacher's old value; a ``ScheduleHook`` on ``teacher.momentum`` raises it to 1.
 
     Differs from the official code, which does not run: positions are two-dimensional, the teacher follows the student
@@ -110,6 +110,8 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
             self.check_choice('a term of loss_weights', name, tuple(self.loss_weights))
         self.loss_weights.update(loss_weights or {})
 
+        self.refuse_pairs_of_one(names)
+
         width = self.backbone.embed_dims
         self.to_decoder = nn.Linear(width, decoder_channels)
         self.fusion_query = nn.Parameter(torch.zeros(decoder_channels))
@@ -132,12 +134,35 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         if value not in choices:
             raise ValueError(f'{name}={value!r} is not one of {choices}')
 
+    def refuse_pairs_of_one(self, names: tuple[str, ...]) -> None:
+        """Refuse what compares modalities where there is only one."""
+        pairs = dict(self.loss_weights, substitution=self.substitution)
+        wanted = [name for name, weight in pairs.items() if name != 'reconstruction' and weight]
+        if len(names) < 2 and wanted:
+            raise ValueError(
+                f'{", ".join(wanted)} compare modalities, but {", ".join(names)} is the only one: give the data '
+                'preprocessor two or more, or set these to 0'
+            )
+
     def init_weights(self) -> None:
-        """Initialise, with fixed two-dimensional positions, then start the teacher from the student."""
+        """Initialise, with fixed two-dimensional positions, then start the teacher from the student.
+
+        Patch embeddings start as the linear layers they are (MAE, arXiv 2111.06377): as convolutions they would be so
+        small that positions outweigh what the patches show, and the teacher's tokens would tell little else.
+        """
         super().init_weights()
         backbone = self.backbone
-        positions = build_2d_sincos_position_embedding(backbone.patch_resolution, backbone.embed_dims, cls_token=True)
-        backbone.pos_embed.data.copy_(positions)
+        configs = backbone.init_cfg if isinstance(backbone.init_cfg, list) else [backbone.init_cfg]
+        starting = [*self.patch_embeds.values()]
+        if not any(config and config['type'] == 'Pretrained' for config in configs):
+            positions = build_2d_sincos_position_embedding(
+                backbone.patch_resolution, backbone.embed_dims, cls_token=True
+            )
+            backbone.pos_embed.data.copy_(positions)
+            starting.append(backbone.patch_embed)
+        for patch_embed in starting:
+            nn.init.xavier_uniform_(patch_embed.projection.weight.data.flatten(1))
+            nn.init.zeros_(patch_embed.projection.bias)
         backbone.pos_embed.requires_grad_(False)
         self.teacher.copy_from(self.student_parts())
 
