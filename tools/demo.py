@@ -17,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import rasterio
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
@@ -54,7 +55,7 @@ def write_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarray, np
     if heights:
         count = TRAIN_PER_CLASS * len(SCENE_CLASSES)
         files = write_layout('hr_pairs', folder, scenes=count, size=SIZE, seed=seed, gsd=GSD)
-        pictures = [cv2.imread(str(path))[..., ::-1] for path in files if path.stem.endswith('_dom')]
+        pictures = [rasterio.open(path).read().transpose(1, 2, 0) for path in files if path.stem.endswith('_dom')]
         return np.stack(pictures), np.arange(count) % len(SCENE_CLASSES)  # classes take turns
     images, labels = make_split(TRAIN_PER_CLASS, SIZE, GSD, seed=seed)
     folder.mkdir(parents=True)

@@ -1,9 +1,10 @@
-"""Hooks: schedules, teacher updates, gradients, seeds, monitors and pictures."""
+"""Hooks: pre-trained backbones, schedules, teacher updates, gradients, seeds, monitors and pictures."""
 
 from mmrs_ssl.engine.hooks.collapse_monitor import CollapseMonitorHook
 from mmrs_ssl.engine.hooks.finite_loss import FiniteLossHook
 from mmrs_ssl.engine.hooks.gradients import ClipEachGradientHook, FreezeHook
 from mmrs_ssl.engine.hooks.pictures import PictureHook
+from mmrs_ssl.engine.hooks.pretrained_backbone import PretrainedBackboneHook
 from mmrs_ssl.engine.hooks.schedule import ScheduleHook
 from mmrs_ssl.engine.hooks.seed import EpochSeedHook
 from mmrs_ssl.engine.hooks.teacher import TeacherUpdateHook
@@ -15,6 +16,7 @@ __all__ = [
     'FiniteLossHook',
     'FreezeHook',
     'PictureHook',
+    'PretrainedBackboneHook',
     'ScheduleHook',
     'TeacherUpdateHook',
 ]

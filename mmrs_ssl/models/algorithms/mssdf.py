@@ -153,7 +153,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         super().init_weights()
         backbone = self.backbone
         configs = backbone.init_cfg if isinstance(backbone.init_cfg, list) else [backbone.init_cfg]
-        starting = [*self.patch_embeds.values()]
+        starting: list[Any] = [*self.patch_embeds.values()]
         if not any(config and config['type'] == 'Pretrained' for config in configs):
             positions = build_2d_sincos_position_embedding(
                 backbone.patch_resolution, backbone.embed_dims, cls_token=True
@@ -353,8 +353,19 @@ def sincos_positions(grid: tuple[int, int], width: int) -> Tensor:
 
 
 def transformer(width: int, heads: int, layers: int) -> nn.TransformerEncoder:
-    """Pre-norm transformer layers with a last norm; padding is given as ``src_key_padding_mask``."""
-    layer = nn.TransformerEncoderLayer(
+    """Pre-norm transformer layers with a last norm; padding is given as ``src_key_padding_mask``.
+
+    Keys start as the queries, so that a place attends to itself and its neighbours before anything is learned (after
+    mimetic initialisation, arXiv 2305.09828): else every place is first told the same average of all.
+    """
+    layer: Any = nn.TransformerEncoderLayer(
         width, heads, 4 * width, dropout=0.0, activation='gelu', batch_first=True, norm_first=True
     )
-    return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+    encoder = nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+    for layer in encoder.layers:  # which are copies of one
+        for parameter in layer.parameters():
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
+        query, key, _ = layer.self_attn.in_proj_weight.data.chunk(3)
+        key.copy_(query)
+    return encoder

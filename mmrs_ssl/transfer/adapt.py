@@ -1,0 +1,172 @@
+"""Fit weights to another number of bands, patches or window positions."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+# Which band of the file each band of the model takes its kernel from; None: from the mean of all.
+Bands = Sequence[int | None] | Literal['mean']
+# The convolution that sees the bands, in mmpretrain's names.
+FIRST_CONVOLUTIONS = (
+    'conv1.weight',
+    'stem.0.conv.weight',
+    'patch_embed.projection.weight',
+    'downsample_layers.0.0.weight',
+)
+POSITIONS = ('pos_embed', 'absolute_pos_embed')
+
+
+class DoesNotFitError(ValueError):
+    """A weight has another shape than the model's, and there is no rule that would change it."""
+
+
+def adapt_bands(weight: Tensor, count: int, bands: Bands = 'mean') -> Tensor:
+    """The kernels of a first convolution for another number of bands, or another order of them.
+
+    With ``'mean'`` every band of the model gets the mean kernel of the file, times the number of bands of the file over
+    that of the model: this assumes nothing of what a band shows. A sequence names, for each band of the model, the
+    band of the file whose kernel it gets (``None``: the mean kernel), e.g. ``(0, 1, 2, None)`` for RGB to RGB and
+    near infrared; then one kernel, the same for all bands, is added. Both ways the kernels' sum over the bands stays
+    what it was, so an image that is the same in every band gives the same response as before.
+
+    Args:
+        weight: (O, I, kH, kW), of a file with I bands.
+        count: bands of the model.
+        bands: see above.
+
+    Returns:
+        (O, count, kH, kW).
+
+    Raises:
+        ValueError: if ``bands`` has not ``count`` entries, or names a band that the file does not have.
+    """
+    known = weight.shape[1]
+    chosen = [None] * count if bands == 'mean' else list(bands)
+    if len(chosen) != count or any(band is not None and not 0 <= band < known for band in chosen):
+        raise ValueError(
+            f'bands={bands!r}, expected one entry for each of the {count} bands of the model, each between 0 and '
+            f'{known - 1} (the file has {known} bands) or None'
+        )
+    exact = weight.double()
+    mean = exact.mean(1)
+    kernels = torch.stack([mean if band is None else exact[:, band] for band in chosen], 1)
+    kernels += (exact.sum(1, keepdim=True) - kernels.sum(1, keepdim=True)) / count
+    return kernels.to(weight.dtype)
+
+
+def resize_relative_positions(table: Tensor, count: int) -> Tensor:
+    """A table of relative position biases (L, heads) for windows of another size, (count, heads), bicubic.
+
+    As mmsegmentation and mmdetection do it; mmpretrain's own needs a SciPy older than 1.14.
+
+    Raises:
+        DoesNotFitError: if one of the two is not of square windows.
+    """
+    old, new = side(len(table)), side(count)
+    grid = table.T.reshape(1, -1, old, old).float()
+    resized = F.interpolate(grid, size=(new, new), mode='bicubic', align_corners=False)
+    return resized.flatten(2)[0].T.to(table.dtype)
+
+
+def resize_positions(
+    embedding: Tensor, grid: tuple[int, int], class_tokens: tuple[int, int], mode: str = 'bicubic'
+) -> Tensor:
+    """Position embeddings (1, class tokens + patches, C) for another grid of patches.
+
+    Args:
+        embedding: of a file, whose patches form a square.
+        grid: height and width of the model's.
+        class_tokens: how many positions of class tokens come first, in the file and in the model; they are kept as
+            they are, or left out where the model has none.
+        mode: of the interpolation.
+
+    Raises:
+        DoesNotFitError: if the file's grid is no square, or lacks the class token's position.
+    """
+    known, wanted = class_tokens
+    if wanted > known:
+        raise DoesNotFitError('the file has no position of a class token')
+    tokens, patches = embedding[:, :wanted], embedding[:, known:]
+    size = side(patches.shape[1])
+    patches = resize_pos_embed(patches, (size, size), grid, mode, num_extra_tokens=0)
+    return torch.cat([tokens, patches], 1)
+
+
+def side(count: int) -> int:
+    """The side of a square of so many cells."""
+    root = math.isqrt(count)
+    if root * root != count:
+        raise DoesNotFitError(f'{count} positions are no square')
+    return root
+
+
+def patch_grid(module: Any, count: int) -> tuple[int, int]:
+    """Height and width of a model's grid of ``count`` patches."""
+    if hasattr(module, 'patch_resolution'):  # mmpretrain
+        height, width = module.patch_resolution
+    elif hasattr(module, 'img_size') and hasattr(module, 'patch_size'):  # mmsegmentation's ViT
+        height, width = (size // module.patch_size for size in module.img_size)
+    else:
+        height = width = side(count)
+    return height, width
+
+
+class Fitter:
+    """Fits one weight after the other, under mmpretrain's names, to a model.
+
+    Args:
+        module: the model.
+        bands: see :func:`adapt_bands`.
+        class_tokens: how many class tokens the file and the model have.
+    """
+
+    def __init__(self, module: nn.Module, bands: Bands, class_tokens: tuple[int, int]) -> None:
+        self.module = module
+        self.bands = bands
+        self.class_tokens = class_tokens
+
+    def __call__(self, name: str, weight: Tensor, like: Tensor) -> tuple[Tensor, str]:
+        """The weight in the shape of the model's, and what was done to it ('' for nothing).
+
+        Raises:
+            DoesNotFitError: if it cannot be brought into this shape.
+            ValueError: if ``bands`` does not fit.
+        """
+        if name in FIRST_CONVOLUTIONS and weight.ndim == 4 and weight.shape[2:] == like.shape[2:]:
+            return self.fit_bands(weight, like)
+        if weight.shape == like.shape:
+            return weight, ''
+        if name.endswith('relative_position_bias_table') and weight.shape[1:] == like.shape[1:]:
+            resized = resize_relative_positions(weight, len(like))
+            return resized, f'{side(len(weight))} -> {side(len(like))} relative positions a side'
+        if name in POSITIONS and weight.shape[2:] == like.shape[2:]:
+            return self.fit_positions(name, weight, like)
+        if weight.squeeze().shape == like.squeeze().shape:  # a linear layer as a convolution of one pixel
+            return weight.reshape(like.shape), f'{list(weight.shape)} -> {list(like.shape)}'
+        raise DoesNotFitError(f'{list(weight.shape)} in the file, {list(like.shape)} in the model')
+
+    def fit_bands(self, weight: Tensor, like: Tensor) -> tuple[Tensor, str]:
+        """The first convolution's."""
+        known, count = weight.shape[1], like.shape[1]
+        if weight.shape[0] != like.shape[0]:
+            raise DoesNotFitError(f'{list(weight.shape)} in the file, {list(like.shape)} in the model')
+        if known == count and self.bands == 'mean':
+            return weight, ''
+        rule = 'the mean kernel in each' if self.bands == 'mean' else f'kernels of bands {list(self.bands)}'
+        return adapt_bands(weight, count, self.bands), f'{known} -> {count} bands, {rule}'
+
+    def fit_positions(self, name: str, weight: Tensor, like: Tensor) -> tuple[Tensor, str]:
+        """Position embeddings."""
+        known, wanted = self.class_tokens if name == 'pos_embed' else (0, 0)
+        grid = patch_grid(self.module, like.shape[1] - wanted)
+        resized = resize_positions(weight, grid, (known, wanted), getattr(self.module, 'interpolate_mode', 'bicubic'))
+        if resized.shape != like.shape:
+            raise DoesNotFitError(f'{list(weight.shape)} in the file, {list(like.shape)} in the model')
+        size = side(weight.shape[1] - known)
+        note = f'{size}x{size} -> {grid[0]}x{grid[1]} patches'
+        return resized, note + (", without the class token's position" if wanted < known else '')

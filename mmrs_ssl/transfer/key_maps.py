@@ -1,0 +1,210 @@
+"""The maps between mmpretrain's names of backbone weights and other libraries'.
+
+Sources: the state dicts of mmpretrain 1.2, mmsegmentation 1.2, mmdetection 3.3, torchvision 0.28 and timm 1.0; the
+published programs of Swin (microsoft/Swin-Transformer), DINO and CMID. mmsegmentation's and mmdetection's ResNet and
+Swin have mmpretrain's names; their ConvNeXt, and mmdetection's ViT, are mmpretrain's classes.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from mmrs_ssl.transfer.layouts import Layout, Rule, Template, unchanged
+
+
+def rule(
+    theirs: str,
+    ours: str,
+    to_ours: Callable[[Tensor], Tensor] = unchanged,
+    to_theirs: Callable[[Tensor], Tensor] = unchanged,
+) -> Rule:
+    """A line of a map."""
+    return Rule(Template(theirs), Template(ours), to_ours, to_theirs)
+
+
+# ResNet, Wide-ResNet: one set of names in all libraries, but for the stem of three convolutions.
+
+RESNET = Layout('ResNet', 'resnet', ('layer1.0.conv1.weight', 'conv1.weight'))
+RESNET_DEEP_STEM = Layout('ResNet of mmpretrain, deep stem', 'resnet', ('layer1.0.conv1.weight', 'stem.0.conv.weight'))
+RESNET_FLAT_STEM = Layout(
+    'ResNet of mmseg and mmdet, deep stem',
+    'resnet',
+    ('layer1.0.conv1.weight', 'stem.0.weight'),
+    (rule('stem.{3n}.*', 'stem.{n}.conv.*'), rule('stem.{3n+1}.*', 'stem.{n}.bn.*')),
+)
+
+
+# Swin
+
+
+def to_unfold(weight: Tensor) -> Tensor:
+    """Patch merging's weights (..., 4C) as OpenMMLab orders them.
+
+    The published program, timm and torchvision concatenate the four neighbours column by column, (column, row,
+    channel); OpenMMLab uses ``nn.Unfold``, whose order is (channel, row, column).
+    """
+    return weight.unflatten(-1, (2, 2, -1)).transpose(-1, -3).flatten(-3)
+
+
+def from_unfold(weight: Tensor) -> Tensor:
+    """The inverse of :func:`to_unfold`."""
+    return weight.unflatten(-1, (-1, 2, 2)).transpose(-1, -3).flatten(-3)
+
+
+def swin_rules(block: str, linear: tuple[str, str], merging: str) -> tuple[Rule, ...]:
+    """Swin's blocks with the names of their two linear layers, patch merging after stage n, and the last norm."""
+    ours = 'stages.{n}.blocks.{m}'
+    return (
+        rule(f'{block}.norm{{k}}.*', f'{ours}.norm{{k}}.*'),
+        rule(f'{block}.attn.*', f'{ours}.attn.w_msa.*'),
+        rule(f'{block}.{linear[0]}.*', f'{ours}.ffn.layers.0.0.*'),
+        rule(f'{block}.{linear[1]}.*', f'{ours}.ffn.layers.1.*'),
+        rule(f'{merging}.*', 'stages.{n}.downsample.*', to_unfold, from_unfold),
+        rule('norm.*', 'norm3.*'),  # all published Swins have four stages
+    )
+
+
+def timm_swin(name: str, merging: str, marker: str) -> Layout:
+    """Swin with timm's names."""
+    return Layout(
+        name,
+        'swin',
+        ('layers.0.blocks.0.attn.relative_position_bias_table', marker),
+        (
+            *swin_rules('layers.{n}.blocks.{m}', ('mlp.fc1', 'mlp.fc2'), merging),
+            rule('patch_embed.proj.*', 'patch_embed.projection.*'),
+        ),
+    )
+
+
+SWIN = Layout('Swin of OpenMMLab', 'swin', ('stages.0.blocks.0.attn.w_msa.relative_position_bias_table',))
+# A stage ends with its patch merging; since timm 0.9 the next one begins with it. The old names come first in LAYOUTS:
+# both have a layers.1.downsample.
+SWIN_PUBLISHED = timm_swin(
+    'Swin of Microsoft and timm < 0.9', 'layers.{n}.downsample', 'layers.0.downsample.reduction.weight'
+)
+SWIN_TIMM = timm_swin('Swin of timm', 'layers.{n+1}.downsample', 'layers.1.downsample.reduction.weight')
+SWIN_TORCHVISION = Layout(
+    'Swin of torchvision',
+    'swin',
+    ('features.1.0.attn.relative_position_bias_table',),
+    (
+        rule('features.0.0.*', 'patch_embed.projection.*'),
+        rule('features.0.2.*', 'patch_embed.norm.*'),
+        *swin_rules('features.{2n+1}.{m}', ('mlp.0', 'mlp.3'), 'features.{2n+2}'),
+    ),
+)
+
+
+# ViT. The rows of qkv are those of query, key and value, one after the other, in all of them.
+
+VIT = Layout('ViT of mmpretrain', 'vit', ('layers.0.attn.qkv.weight', 'patch_embed.projection.weight'))
+VIT_MMSEG = Layout(
+    'ViT of mmseg',
+    'vit',
+    ('layers.0.attn.attn.in_proj_weight', 'patch_embed.projection.weight'),
+    (
+        rule('layers.{n}.attn.attn.in_proj_weight', 'layers.{n}.attn.qkv.weight'),
+        rule('layers.{n}.attn.attn.in_proj_bias', 'layers.{n}.attn.qkv.bias'),
+        rule('layers.{n}.attn.attn.out_proj.*', 'layers.{n}.attn.proj.*'),
+        rule('ln_pre.*', 'pre_norm.*'),
+    ),
+)
+VIT_TIMM = Layout(
+    'ViT of timm and DINO',
+    'vit',
+    ('blocks.0.attn.qkv.weight', 'patch_embed.proj.weight'),
+    (
+        rule('patch_embed.proj.*', 'patch_embed.projection.*'),
+        rule('blocks.{n}.norm{k}.*', 'layers.{n}.ln{k}.*'),
+        rule('blocks.{n}.ls1.gamma', 'layers.{n}.attn.gamma1.weight'),  # before attn.*, which would match it
+        rule('blocks.{n}.ls2.gamma', 'layers.{n}.ffn.gamma2.weight'),
+        rule('blocks.{n}.attn.*', 'layers.{n}.attn.*'),
+        rule('blocks.{n}.mlp.fc1.*', 'layers.{n}.ffn.layers.0.0.*'),
+        rule('blocks.{n}.mlp.fc2.*', 'layers.{n}.ffn.layers.1.*'),
+        rule('norm_pre.*', 'pre_norm.*'),
+        rule('norm.*', 'ln1.*'),
+        rule('fc_norm.*', 'ln2.*'),
+    ),
+)
+_TORCHVISION_LAYER = 'encoder.layers.encoder_layer_{n}'
+VIT_TORCHVISION = Layout(
+    'ViT of torchvision',
+    'vit',
+    ('encoder.layers.encoder_layer_0.self_attention.in_proj_weight',),
+    (
+        rule('class_token', 'cls_token'),
+        rule('encoder.pos_embedding', 'pos_embed'),
+        rule('conv_proj.*', 'patch_embed.projection.*'),
+        rule(f'{_TORCHVISION_LAYER}.ln_{{k}}.*', 'layers.{n}.ln{k}.*'),
+        rule(f'{_TORCHVISION_LAYER}.self_attention.in_proj_weight', 'layers.{n}.attn.qkv.weight'),
+        rule(f'{_TORCHVISION_LAYER}.self_attention.in_proj_bias', 'layers.{n}.attn.qkv.bias'),
+        rule(f'{_TORCHVISION_LAYER}.self_attention.out_proj.*', 'layers.{n}.attn.proj.*'),
+        rule(f'{_TORCHVISION_LAYER}.mlp.0.*', 'layers.{n}.ffn.layers.0.0.*'),
+        rule(f'{_TORCHVISION_LAYER}.mlp.3.*', 'layers.{n}.ffn.layers.1.*'),
+        # the files that torchvision downloads still have the names it used before 0.14
+        rule(f'{_TORCHVISION_LAYER}.mlp.linear_1.*', 'layers.{n}.ffn.layers.0.0.*'),
+        rule(f'{_TORCHVISION_LAYER}.mlp.linear_2.*', 'layers.{n}.ffn.layers.1.*'),
+        rule('encoder.ln.*', 'ln1.*'),
+    ),
+)
+
+
+# ConvNeXt
+
+
+def one_column(weight: Tensor) -> Tensor:
+    """A scale per channel, (C,) as (C, 1, 1)."""
+    return weight[:, None, None]
+
+
+CONVNEXT = Layout('ConvNeXt of mmpretrain', 'convnext', ('stages.0.0.depthwise_conv.weight',))
+CONVNEXT_TIMM = Layout(
+    'ConvNeXt of timm',
+    'convnext',
+    ('stages.0.blocks.0.conv_dw.weight', 'stem.0.weight'),
+    (
+        rule('stem.{k}.*', 'downsample_layers.0.{k}.*'),
+        rule('stages.{n}.downsample.{k}.*', 'downsample_layers.{n}.{k}.*'),
+        rule('stages.{n}.blocks.{m}.conv_dw.*', 'stages.{n}.{m}.depthwise_conv.*'),
+        rule('stages.{n}.blocks.{m}.norm.*', 'stages.{n}.{m}.norm.*'),
+        rule('stages.{n}.blocks.{m}.mlp.fc{k}.*', 'stages.{n}.{m}.pointwise_conv{k}.*'),
+        rule('stages.{n}.blocks.{m}.mlp.grn.weight', 'stages.{n}.{m}.grn.gamma'),
+        rule('stages.{n}.blocks.{m}.mlp.grn.bias', 'stages.{n}.{m}.grn.beta'),
+        rule('stages.{n}.blocks.{m}.gamma', 'stages.{n}.{m}.gamma'),
+        rule('head.norm.*', 'norm3.*'),
+    ),
+)
+CONVNEXT_TORCHVISION = Layout(
+    'ConvNeXt of torchvision',
+    'convnext',
+    ('features.1.0.block.0.weight', 'features.1.0.layer_scale'),
+    (
+        rule('features.0.{k}.*', 'downsample_layers.0.{k}.*'),
+        rule('features.{2n+2}.{k}.*', 'downsample_layers.{n+1}.{k}.*'),
+        rule('features.{2n+1}.{m}.block.0.*', 'stages.{n}.{m}.depthwise_conv.*'),
+        rule('features.{2n+1}.{m}.block.2.*', 'stages.{n}.{m}.norm.*'),
+        rule('features.{2n+1}.{m}.block.3.*', 'stages.{n}.{m}.pointwise_conv1.*'),
+        rule('features.{2n+1}.{m}.block.5.*', 'stages.{n}.{m}.pointwise_conv2.*'),
+        rule('features.{2n+1}.{m}.layer_scale', 'stages.{n}.{m}.gamma', Tensor.flatten, one_column),
+        rule('classifier.0.*', 'norm3.*'),
+    ),
+)
+
+# The first whose markers are all there counts.
+LAYOUTS = (
+    RESNET_FLAT_STEM,
+    RESNET_DEEP_STEM,
+    RESNET,
+    SWIN,
+    SWIN_PUBLISHED,
+    SWIN_TIMM,
+    SWIN_TORCHVISION,
+    VIT,
+    VIT_MMSEG,
+    VIT_TIMM,
+    VIT_TORCHVISION,
+    CONVNEXT,
+    CONVNEXT_TIMM,
+    CONVNEXT_TORCHVISION,
+)

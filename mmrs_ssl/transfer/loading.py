@@ -1,0 +1,175 @@
+"""Load a pre-trained backbone, and say loudly what became of every weight."""
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmrs_ssl.transfer.adapt import Bands, DoesNotFitError, Fitter
+from mmrs_ssl.transfer.key_maps import LAYOUTS
+from mmrs_ssl.transfer.layouts import DERIVED, Layout, find_backbones
+from mmrs_ssl.transfer.sources import BackboneWeights, read_backbone
+
+# Norms of outputs that pre-training does not have: it uses the last stage alone, and ViT's before pooling.
+FRESH = dict(swin=r'norm[0-2]\.', convnext=r'norm[0-2]\.', vit=r'ln2\.')
+# BatchNorm's count of batches, which published files leave out and which nothing needs.
+OPTIONAL = 'num_batches_tracked'
+
+
+@dataclass
+class LoadReport:
+    """What became of the weights of a checkpoint and of a model; names are the model's, ignored ones the file's.
+
+    Args:
+        source: the file, the branch and whose names it uses.
+        target: the model's class.
+        matched: weights taken as they are.
+        adapted: weights that were changed to fit, and how.
+        ignored: weights of the file that the model has no place for: heads, mask tokens, other networks.
+        fresh: output norms that pre-training does not have; they stay as they were initialised.
+        missing: weights of the model that the file does not have.
+        unfit: weights whose shape cannot be brought to the model's, and why.
+        homeless: those of ``ignored`` that belong to a part that the model has.
+    """
+
+    source: str
+    target: str
+    matched: list[str] = field(default_factory=list)
+    adapted: dict[str, str] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unfit: dict[str, str] = field(default_factory=dict)
+    homeless: list[str] = field(default_factory=list)
+
+    def table(self) -> str:
+        """A line for each kind of weight: how many, and the first names."""
+        rows: dict[str, list[str]] = dict(
+            matched=shorten(self.matched, 2),
+            adapted=shorten([f'{name} ({note})' for name, note in self.adapted.items()], 3),
+            ignored=shorten(self.ignored, 4),
+            fresh=shorten(self.fresh, 6),
+            missing=shorten(self.missing, 8),
+            unfit=shorten([f'{name} ({note})' for name, note in self.unfit.items()], 4),
+        )
+        counts = {name: len(getattr(self, name)) for name in rows}
+        lines = [f'  {name:8} {counts[name]:5}  {", ".join(names)}'.rstrip() for name, names in rows.items()]
+        return '\n'.join([f'{self.source} -> {self.target}', *lines])
+
+
+def load_backbone(
+    module: nn.Module,
+    checkpoint: str | Path,
+    branch: str | None = None,
+    modality: str | None = None,
+    bands: Bands = 'mean',
+) -> LoadReport:
+    """Load the backbone of a checkpoint into a backbone of mmpretrain, mmsegmentation or mmdetection.
+
+    It finds the backbone in the file (see :func:`mmrs_ssl.transfer.sources.read_backbone`), renames its weights to the
+    names of the model's class, resizes position embeddings and relative-position tables, and fits the first
+    convolution to the model's bands. What became of the weights is printed as one table.
+
+    Args:
+        module: the backbone, e.g. ``model.backbone``.
+        checkpoint: the file.
+        branch: ``'student'`` or ``'teacher'``; by default the one that the method's authors evaluate.
+        modality: whose patch embedding to take where a model has several; by default the first one's.
+        bands: where the numbers of bands differ: ``'mean'``, or for each band of the model the index of the file's
+            band whose kernel it gets (None: the mean). See :func:`mmrs_ssl.transfer.adapt.adapt_bands`.
+
+    Returns:
+        What was matched, adapted, ignored, left fresh.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: with the table, if a weight of the model would stay uninitialised or has another shape (the model
+            is then unchanged); or if the file is refused, has no such branch or modality, or ``bands`` does not fit.
+    """
+    own = {key: value for key, value in module.state_dict().items() if key.rsplit('.', 1)[-1] not in DERIVED}
+    layout = layout_of(own)
+    source = read_backbone(checkpoint, layout, branch, modality)
+    kind = type(module)
+    of_branch = f'{source.branch}, ' if source.branch else ''
+    report = LoadReport(
+        source=f'{checkpoint} ({of_branch}{source.layout.name}, names after {source.prefix!r})',
+        target=f'{kind.__name__} of {kind.__module__.split(".")[0]}',
+    )
+    weights = compare(module, layout, own, source, bands, report)
+    if report.missing or report.unfit:
+        raise ValueError(
+            f'{len(report.missing) + len(report.unfit)} of {len(own)} weights of the model have none in the file that '
+            f'fits; nothing was loaded.\n{report.table()}\nGive the checkpoint of the same architecture (depth, '
+            'width, patch size), or build the model like the one in the file.'
+        )
+    with torch.no_grad():
+        for key, weight in weights.items():
+            own[key].copy_(weight)
+    print_log(report.table(), logger='current')
+    if report.homeless:
+        print_log(
+            f'the model has no place for {len(report.homeless)} weights of the backbone '
+            f'({", ".join(shorten(report.homeless, 4))}): what it computes differs from pre-training',
+            logger='current',
+            level=logging.WARNING,
+        )
+    return report
+
+
+def layout_of(own: dict[str, Tensor]) -> Layout:
+    """Whose names a model's weights have; names that no map knows count as they are."""
+    known = find_backbones(own, LAYOUTS).get('')
+    return known or Layout('names of no known library', '', (next(iter(own)),))
+
+
+def compare(
+    module: nn.Module,
+    layout: Layout,
+    own: dict[str, Tensor],
+    source: BackboneWeights,
+    bands: Bands,
+    report: LoadReport,
+) -> dict[str, Tensor]:
+    """The new weights under the model's names; what became of each goes into the report."""
+    wanted = layout.to_ours(own)
+    names = {layout.our_name(key)[0]: key for key in own}
+    given = source.layout.to_ours(source.weights)
+    fit = Fitter(module, bands, ('cls_token' in given, 'cls_token' in wanted))
+    fresh = re.compile(FRESH.get(layout.family, r'(?!)'))
+    fitted: dict[str, Tensor] = {}
+    for name, like in wanted.items():
+        key = names[name]
+        if name in given:
+            try:
+                fitted[name], note = fit(name, given[name], like)
+            except DoesNotFitError as error:
+                report.unfit[key] = str(error)
+                continue
+            if note:
+                report.adapted[key] = note
+            else:
+                report.matched.append(key)
+        elif fresh.match(name):
+            report.fresh.append(key)
+        elif not name.endswith(OPTIONAL):
+            report.missing.append(key)
+    file_names = {source.layout.our_name(key)[0]: key for key in source.weights}
+    parts = {name.split('.')[0] for name in wanted}
+    for name in given:
+        if name not in wanted:
+            report.ignored.append(source.prefix + file_names[name])
+            if name.split('.')[0] in parts:
+                report.homeless.append(source.prefix + file_names[name])
+    report.ignored += source.others
+    return layout.to_theirs(fitted)
+
+
+def shorten(names: Iterable[str], count: int) -> list[str]:
+    """The first few names, and how many more there are."""
+    names = list(names)
+    return names if len(names) <= count else [*names[:count], f'and {len(names) - count} more']

@@ -1,0 +1,179 @@
+"""Read a checkpoint of whatever program, and find the backbone in it."""
+
+import argparse
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mmrs_ssl.transfer.export import EVALUATED, PREFIX, choose_modality, patch_embedding_of, read_setting
+from mmrs_ssl.transfer.key_maps import LAYOUTS
+from mmrs_ssl.transfer.layouts import Layout, find_backbones
+
+# Where a teacher's weights are when they are in one dictionary with the student's: ours, the published CMID.
+TEACHERS = ('teacher.module.', 'branch_encoder.')
+# Which backbone is meant where a file has several: OpenMMLab's and ours, DINO's, the published CMID's, a bare one.
+PREFIXES = (PREFIX, f'module.{PREFIX}', 'online_encoder.model.', '', 'module.')
+
+
+@dataclass(frozen=True)
+class BackboneWeights:
+    """The backbone of a checkpoint.
+
+    Args:
+        weights: under the file's own names, without what stood before them.
+        layout: whose names they are.
+        prefix: what stood before them.
+        branch: ``'student'`` or ``'teacher'`` where the file has, or had, both.
+        others: names of all other weights of this branch, e.g. of heads.
+    """
+
+    weights: dict[str, Tensor]
+    layout: Layout
+    prefix: str
+    branch: str | None
+    others: list[str]
+
+
+def read_backbone(
+    checkpoint: str | Path, other: Layout, branch: str | None = None, modality: str | None = None
+) -> BackboneWeights:
+    """Read a checkpoint and find the backbone in it.
+
+    It may be one of this project's (training or exported), of the published CMID, DINO-MC and MSSDF programs, of an
+    OpenMMLab library, or a plain state dict of timm or torchvision; ``.pth`` or ``.safetensors``.
+
+    Args:
+        checkpoint: the file.
+        other: the layout to try where the names are of none of the known libraries.
+        branch: ``'student'`` or ``'teacher'``; by default the one that the method's authors evaluate.
+        modality: whose patch embedding to take where a model has several; by default the first one's.
+
+    Returns:
+        The backbone; all weights of the file, with the layout ``other``, if there is none to be found.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not plain data, has no such branch or modality, no weights, or several backbones of
+            which none is the obvious one.
+    """
+    path = Path(checkpoint)
+    if branch not in (None, 'student', 'teacher'):
+        raise ValueError(f"branch={branch!r}, expected 'student', 'teacher' or None")
+    content = read_file(path)
+    weights, branch = branch_of(content, path, branch)
+    if modality is not None:
+        weights = weights | modality_of(content, path, branch, modality)
+    found = find_backbones(weights, (*LAYOUTS, other))
+    prefix = next((prefix for prefix in PREFIXES if prefix in found), None)
+    if prefix is None and len(found) > 1:
+        raise ValueError(
+            f'{path} holds several backbones, under {", ".join(map(repr, found))}: save one to a file of its own'
+        )
+    if prefix is None:
+        prefix = next(iter(found), '')
+    own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    others = [key for key in weights if not key.startswith(prefix)]
+    return BackboneWeights(own, found.get(prefix, other), prefix, branch, others)
+
+
+def read_file(path: Path) -> Any:
+    """What a checkpoint holds, read without running anything in it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or asks for anything but plain data and the types of known programs.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'no checkpoint {str(path)!r}')
+    try:
+        if path.suffix == '.safetensors':
+            return load_file(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's and DINO-MC's options
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # what a damaged or crafted file raises depends on its bytes
+        # torch's own message advises to read the file without the check: it is not passed on
+        raise ValueError(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None
+
+
+def why_refused(error: Exception) -> str:
+    """The point of an error of ``torch.load``."""
+    text = str(error)
+    if asked := re.search(r'GLOBAL (\S+)', text):
+        return (
+            f'it asks for {asked[1]}, which is no plain data; give a file of weights alone (a backbone-only file, or '
+            'one that the program that wrote it saved with its state_dict)'
+        )
+    if 'may be harmful' in text:
+        return text
+    return f'it is damaged or no checkpoint ({type(error).__name__}); expected what torch.save or safetensors wrote'
+
+
+def branch_of(content: Any, path: Path, branch: str | None) -> tuple[dict[str, Tensor], str | None]:
+    """The weights of one branch, without what marks the branch in their names, and which it is."""
+    if isinstance(content, dict) and {'student', 'teacher'} & set(content):  # DINO, DINO-MC
+        branch = branch or EVALUATED['DINOMC']
+        return tensors_of(content.get(branch), f'{path} ({branch})'), branch
+    weights = tensors_of(content, str(path))
+    if (exported := meta_of(content).get('branch')) is not None:
+        if branch not in (None, exported):
+            raise ValueError(f'{path} holds the {exported} alone, not the {branch}: leave branch out')
+        return weights, exported
+    head = next((head for head in TEACHERS if any(key.startswith(head) for key in weights)), None)
+    if head is None:
+        if branch == 'teacher':
+            raise ValueError(
+                f'{path} holds no teacher, whose names begin with {" or ".join(TEACHERS)}: leave branch out'
+            )
+        return weights, branch
+    branch = branch or evaluated_branch(content)
+    if branch == 'student':
+        return {key: value for key, value in weights.items() if not key.startswith(head)}, branch
+    return {key.removeprefix(head): value for key, value in weights.items() if key.startswith(head)}, branch
+
+
+def tensors_of(content: Any, name: str) -> dict[str, Tensor]:
+    """The weights of a checkpoint, whatever they lie in."""
+    if isinstance(content, dict):
+        for part in ('state_dict', 'model'):
+            if isinstance(content.get(part), dict):
+                content = content[part]
+        tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+        if tensors:
+            return tensors
+    held = ', '.join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
+    raise ValueError(f'{name} holds no weights but {held or "nothing"}; expected a state dict, or one in state_dict')
+
+
+def meta_of(content: Any) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    meta = content.get('meta')
+    return meta if isinstance(meta, dict) else {}
+
+
+def evaluated_branch(content: Any) -> str:
+    """The branch that the authors of a checkpoint's method evaluate."""
+    text = meta_of(content).get('cfg')
+    method = read_setting(text, 'model')['type'] if isinstance(text, str) else ''
+    return EVALUATED.get(method.rsplit('.', 1)[-1], 'student')
+
+
+def modality_of(content: Any, path: Path, branch: str | None, modality: str) -> dict[str, Tensor]:
+    """The patch embedding of a modality under the backbone's names; nothing where it is the backbone's own."""
+    meta = meta_of(content)
+    text = meta.get('cfg')
+    if isinstance(text, str):
+        choose_modality(read_setting(text, 'model')['data_preprocessor'].get('modalities') or {}, modality)
+        return patch_embedding_of(tensors_of(content, str(path)), branch or 'student', modality)
+    if meta.get('modality') != modality:
+        raise ValueError(
+            f'{path} does not say that it holds modality {modality!r} (but {meta.get("modality")!r}): leave modality '
+            'out, or give the checkpoint of the training run'
+        )
+    return {}

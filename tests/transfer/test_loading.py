@@ -1,0 +1,304 @@
+"""Loud loading: what is adapted and how, what is refused, and what OpenMMLab's own loading does instead."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from torch import nn
+
+from mmrs_ssl.transfer import load_backbone
+from mmrs_ssl.transfer.adapt import adapt_bands, resize_positions, resize_relative_positions
+from tests.transfer.backbones import COUNTERPARTS, SWIN, agree, build, ours, same, save, under, weights_of
+
+FIRST = dict(
+    resnet='conv1.weight',
+    deep_stem='stem.0.conv.weight',
+    swin='patch_embed.projection.weight',
+    vit='patch_embed.projection.weight',
+    convnext='downsample_layers.0.0.weight',
+)
+
+
+@pytest.fixture
+def log(tmp_path):
+    """What is printed while a test runs."""
+    MMLogger.get_instance(f'test_{tmp_path.name}', log_file=str(tmp_path / 'log.txt'))
+    return lambda: (tmp_path / 'log.txt').read_text()
+
+
+# What is printed
+
+
+def test_one_table_says_what_became_of_every_weight(tmp_path, log):
+    source, target = ours('swin'), build('mmseg', SWIN, in_channels=4, window_size=4, seed=1)
+    heads = {'head.fc.weight': torch.zeros(1), 'mask_token': torch.zeros(1), 'backbone.head.x': torch.zeros(1)}
+    path = save(under('backbone.', source.state_dict()) | heads, tmp_path / 'ours.pth')
+    report = load_backbone(target, path)
+    weights = weights_of(target)
+    assert set(report.matched) | set(report.adapted) | set(report.fresh) == set(weights)
+    assert len(report.matched) + len(report.adapted) + len(report.fresh) == len(weights)
+    assert report.adapted['patch_embed.projection.weight'] == '3 -> 4 bands, the mean kernel in each'
+    assert len(report.adapted) == 1 + 5  # and a table for each block
+    assert sorted(report.ignored) == sorted(heads)
+    assert (report.missing, report.unfit, report.homeless) == ([], {}, [])
+    printed = log()
+    assert printed.count('adapted') == 1
+    assert report.table() in printed
+    table = [line.split() for line in report.table().splitlines()]
+    assert [(row[0], int(row[1])) for row in table[1:]] == [
+        ('matched', len(report.matched)),
+        ('adapted', 6),
+        ('ignored', 3),
+        ('fresh', 6),
+        ('missing', 0),
+        ('unfit', 0),
+    ]
+    assert str(path) in report.table()
+    assert 'Swin of OpenMMLab' in report.table()
+    assert 'SwinTransformer of mmseg' in report.table()
+
+
+def test_a_weight_without_a_place_is_warned_of(tmp_path, log):
+    """mmseg's ViT has by default no bias of its patch embedding: its tokens would be others."""
+    source = ours('vit')
+    target = build('mmseg', COUNTERPARTS['vit'], seed=1, patch_bias=False, final_norm=False)
+    report = load_backbone(target, save(under('backbone.', source.state_dict()), tmp_path / 'ours.pth'))
+    assert report.homeless == ['backbone.patch_embed.projection.bias']
+    assert set(report.ignored) == {*report.homeless, 'backbone.ln1.weight', 'backbone.ln1.bias'}
+    assert 'WARNING - the model has no place for 1 weights of the backbone' in log()
+
+
+# What is refused
+
+
+def unchanged(module, before):
+    return same(weights_of(module), before)
+
+
+def test_missing_weights_raise_and_change_nothing(tmp_path):
+    weights = weights_of(ours('vit'))
+    for key in [key for key in weights if key.startswith('layers.1.attn')]:
+        del weights[key]
+    target = ours('vit', seed=1)
+    before = weights_of(target)
+    with pytest.raises(ValueError, match=r'4 of \d+ weights of the model') as error:
+        load_backbone(target, save(under('backbone.', weights), tmp_path / 'part.pth'))
+    rows = {line.split()[0]: line for line in str(error.value).splitlines()}
+    assert rows['missing'].split()[1] == '4'
+    for key in ('qkv.weight', 'qkv.bias', 'proj.weight', 'proj.bias'):
+        assert f'layers.1.attn.{key}' in rows['missing']
+    assert 'Give the checkpoint of the same architecture' in str(error.value)
+    assert unchanged(target, before)
+
+
+@pytest.mark.parametrize('buffer', ['running_mean', 'running_var'])
+def test_running_statistics_are_needed_and_counts_are_not(buffer, tmp_path):
+    weights = weights_of(ours('resnet'))
+    published = {key: value for key, value in weights.items() if not key.endswith('num_batches_tracked')}
+    target = ours('resnet', seed=1)
+    report = load_backbone(target, save(published, tmp_path / 'published.pth'))
+    assert len(report.matched) == len(published)
+    del published[f'layer3.1.bn2.{buffer}']
+    with pytest.raises(ValueError, match=rf'missing +1  layer3\.1\.bn2\.{buffer}'):
+        load_backbone(target, save(published, tmp_path / 'part.pth'))
+
+
+def test_the_last_norm_is_not_exempt(tmp_path):
+    weights = weights_of(ours('swin'))
+    del weights['norm3.weight']
+    with pytest.raises(ValueError, match=r'missing +1  norm3\.weight'):
+        load_backbone(build('mmseg', SWIN), save(weights, tmp_path / 'part.pth'))
+
+
+def test_other_shapes_raise_and_change_nothing(tmp_path):
+    target = ours('resnet', seed=1)
+    before = weights_of(target)
+    with pytest.raises(ValueError, match=r'unfit +\d+  .*\[16, 3, 7, 7\] in the file, \[8, 3, 7, 7\] in the model'):
+        load_backbone(target, save(weights_of(ours('resnet', stem_channels=16)), tmp_path / 'wide.pth'))
+    assert unchanged(target, before)
+
+
+def test_another_family_raises(tmp_path):
+    target = ours('resnet', seed=1)
+    with pytest.raises(ValueError, match='Swin of OpenMMLab') as error:
+        load_backbone(target, save(weights_of(ours('swin')), tmp_path / 'swin.pth'))
+    assert 'matched      0' in str(error.value)
+
+
+def test_a_backbone_that_no_map_knows(tmp_path):
+    """Its names count as they are, after whatever stands before them."""
+    networks = [nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, width, 1)) for width in (4, 4, 5)]
+    path = save(under('net.', networks[0].state_dict()), tmp_path / 'net.pth')
+    report = load_backbone(networks[1], path)
+    assert len(report.matched) == 9
+    assert same(weights_of(networks[0]), weights_of(networks[1]))
+    with pytest.raises(ValueError, match=r'unfit +2  2\.weight'):
+        load_backbone(networks[2], path)
+
+
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmseg', 'mmdet'])
+def test_openmmlabs_own_loading_goes_on_with_nothing(library, tmp_path):
+    """The contrast: the same files, no name of which fits, leave every weight as it was, and no error is raised."""
+    source = ours('resnet')
+    renamed = str(save(under('encoder.net.', source.state_dict()), tmp_path / 'renamed.pth'))
+    another = str(save(under('backbone.', ours('vit').state_dict()), tmp_path / 'another.pth'))
+    fitting = str(save(source.state_dict(), tmp_path / 'fitting.pth'))
+    loaded = {}
+    for path in (renamed, another, fitting):
+        model = build(library, COUNTERPARTS['resnet'], seed=1, init_cfg=dict(type='Pretrained', checkpoint=path))
+        before = weights_of(model)
+        model.init_weights()
+        loaded[path] = not unchanged(model, before)
+    assert loaded == {renamed: False, another: False, fitting: True}
+    model = build(library, COUNTERPARTS['resnet'], seed=1)
+    report = load_backbone(model, renamed)
+    assert len(report.matched) == len(before)
+    assert same(weights_of(model), weights_of(source))
+    with pytest.raises(ValueError, match=r'ViT of mmpretrain.*\n +matched +0\n(.*\n)+ +missing +100  conv1\.weight, '):
+        load_backbone(model, another)
+
+
+# Positions
+
+
+@pytest.mark.parametrize('size', [96, (64, 128)])
+def test_position_embeddings_are_mmpretrains(size, tmp_path):
+    """Its own resizing is the reference, and mmseg's ViT gets the same."""
+    source = ours('vit')
+    path = save(under('backbone.', source.state_dict()), tmp_path / 'ours.pth')
+    reference, target = ours('vit', seed=1, img_size=size), ours('vit', seed=2, img_size=size)
+    reference.load_state_dict(source.state_dict())
+    report = load_backbone(target, path)
+    assert list(report.adapted) == ['pos_embed']
+    torch.testing.assert_close(target.pos_embed, reference.pos_embed, rtol=1e-6, atol=1e-6)
+    assert torch.equal(target.pos_embed[:, 0], source.pos_embed[:, 0])  # the class token's is kept
+    image = torch.randn(1, 3, *target.img_size)
+    agree(target, reference, image)
+    other = build('mmseg', COUNTERPARTS['vit'], seed=3, img_size=size)
+    load_backbone(other, path)
+    agree(other, reference, image)
+
+
+@pytest.mark.parametrize('size', [64, 96])
+def test_a_model_without_a_class_token(size, tmp_path):
+    source, target = ours('vit'), ours('vit', seed=1, with_cls_token=False, img_size=size)
+    reference = ours('vit', seed=2, with_cls_token=False)
+    reference.load_state_dict(source.state_dict(), strict=False)  # leaves out the token's position
+    report = load_backbone(target, save(source.state_dict(), tmp_path / 'ours.pth'))
+    assert report.adapted == {
+        'pos_embed': f"4x4 -> {size // 16}x{size // 16} patches, without the class token's position"
+    }
+    assert report.ignored == ['cls_token']
+    if size == 64:
+        assert torch.equal(target.pos_embed, reference.pos_embed)
+    else:
+        torch.testing.assert_close(
+            target.pos_embed, resize_positions(reference.pos_embed, (6, 6), (0, 0)), rtol=1e-6, atol=1e-6
+        )
+
+
+def test_a_file_without_a_class_token(tmp_path):
+    path = save(weights_of(ours('vit', with_cls_token=False)), tmp_path / 'ours.pth')
+    with pytest.raises(ValueError, match=r'(?s)missing +1  cls_token.*the file has no position of a class token'):
+        load_backbone(ours('vit', seed=1), path)
+
+
+def test_absolute_positions_of_swin(tmp_path):
+    source = ours('swin', use_abs_pos_embed=True)
+    reference, target = (ours('swin', seed=seed, use_abs_pos_embed=True, img_size=96) for seed in (1, 2))
+    reference.load_state_dict(source.state_dict())
+    report = load_backbone(target, save(weights_of(source), tmp_path / 'ours.pth'))
+    assert report.adapted == {'absolute_pos_embed': '16x16 -> 24x24 patches'}
+    torch.testing.assert_close(target.absolute_pos_embed, reference.absolute_pos_embed, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('library', ['mmseg', 'mmdet'])
+def test_relative_positions_are_mmsegs(library, tmp_path):
+    """For larger windows; its own reading of the same file is the reference."""
+    path = str(save(weights_of(ours('swin')), tmp_path / 'ours.pth'))
+    changes = dict(window_size=4)
+    if library == 'mmdet':
+        changes['out_indices'] = (3,)
+    reference = build('mmseg', SWIN, seed=1, init_cfg=dict(type='Pretrained', checkpoint=path), **changes)
+    reference.init_weights()
+    target = build(library, SWIN, seed=2, **changes)
+    report = load_backbone(target, path)
+    tables = [key for key in weights_of(target) if key.endswith('relative_position_bias_table')]
+    assert list(report.adapted) == tables
+    assert report.adapted[tables[0]] == '3 -> 7 relative positions a side'
+    for key in tables:
+        torch.testing.assert_close(weights_of(target)[key], weights_of(reference)[key], rtol=1e-6, atol=1e-6)
+    image = torch.randn(1, 3, 64, 64)
+    agree(target, reference, image)
+
+
+def test_a_table_keeps_what_is_symmetric():
+    table = torch.outer(torch.tensor([1.0, 4, 9, 4, 1]), torch.tensor([2.0, 3, 5, 3, 2])).reshape(25, 1)
+    larger = resize_relative_positions(table, 81).reshape(9, 9)
+    torch.testing.assert_close(larger, larger.flip(0))
+    torch.testing.assert_close(larger, larger.flip(1))
+    assert larger.argmax() == 40  # the centre
+    assert not torch.allclose(larger, larger.T)
+
+
+# Bands
+
+
+def response(module, name, image):
+    """What the first convolution makes of an image, without its bias."""
+    weight = weights_of(module)[name]
+    return nn.functional.conv2d(image, weight, stride=weight.shape[-1])
+
+
+@pytest.mark.parametrize('family', FIRST)
+@pytest.mark.parametrize('bands', [1, 4, 13])
+def test_the_mean_response_stays_there_and_back(family, bands, tmp_path):
+    """An image that is the same in every band gives the same response, from 3 bands to others and back to 3."""
+    source, middle, back = (ours(family, seed, in_channels=count) for seed, count in enumerate((3, bands, 3)))
+    report = load_backbone(middle, save(weights_of(source), tmp_path / 'three.pth'))
+    assert report.adapted == {FIRST[family]: f'3 -> {bands} bands, the mean kernel in each'}
+    load_backbone(back, save(weights_of(middle), tmp_path / 'many.pth'))
+    grey = torch.randn(2, 1, 32, 32)
+    expected = response(source, FIRST[family], grey.expand(-1, 3, -1, -1))
+    for module, count in ((middle, bands), (back, 3)):
+        found = response(module, FIRST[family], grey.expand(-1, count, -1, -1))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    kernels = weights_of(middle)[FIRST[family]]
+    torch.testing.assert_close(kernels, kernels[:, :1].expand_as(kernels))  # no band is preferred
+    torch.testing.assert_close(kernels[:, 0], weights_of(source)[FIRST[family]].mean(1) * 3 / bands)
+    others = weights_of(source).keys() - {FIRST[family]}
+    assert same({k: weights_of(back)[k] for k in others}, {k: weights_of(source)[k] for k in others})
+
+
+def test_bands_by_name():
+    """RGB to RGB and near infrared: differences between bands stay, and so does the sum over them."""
+    weight = torch.randn(4, 3, 5, 5)
+    four = adapt_bands(weight, 4, (0, 1, 2, None))
+    torch.testing.assert_close(four.sum(1), weight.sum(1))
+    for i, j in ((0, 1), (1, 2)):
+        torch.testing.assert_close(four[:, i] - four[:, j], weight[:, i] - weight[:, j])
+    torch.testing.assert_close(four[:, 3] - four[:, 0], weight.mean(1) - weight[:, 0])
+    three = adapt_bands(torch.randn(4, 13, 5, 5), 3, (3, 2, 1))
+    assert three.shape == (4, 3, 5, 5)
+    assert torch.equal(adapt_bands(weight, 3, (2, 1, 0)), weight.flip(1))
+    assert adapt_bands(weight.half(), 4).dtype == torch.half
+
+
+def test_another_order_of_as_many_bands(tmp_path):
+    source, target = ours('resnet'), ours('resnet', seed=1)
+    path = save(weights_of(source), tmp_path / 'rgb.pth')
+    load_backbone(target, path, bands=(2, 1, 0))
+    assert torch.equal(target.conv1.weight, source.conv1.weight.flip(1))
+    image = torch.randn(1, 3, 64, 64)
+    found, expected = (copy.deepcopy(module).double() for module in (target, source))
+    torch.testing.assert_close(found(image.double().flip(1))[-1], expected(image.double())[-1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('bands', [(0, 1), (0, 1, 2, 3), (0, 1, -1, 2)])
+def test_bands_that_are_not_there(bands, tmp_path):
+    target = ours('resnet', seed=1, in_channels=4)
+    before = weights_of(target)
+    with pytest.raises(ValueError, match=r'expected one entry for each of the 4 bands.*between 0 and 2'):
+        load_backbone(target, save(weights_of(ours('resnet')), tmp_path / 'rgb.pth'), bands=bands)
+    assert unchanged(target, before)
