@@ -294,11 +294,16 @@ def test_class_tokens_are_detached_where_they_are_added():
     assert all(each.grad.abs().max() > 0 for each in tokens.values())
 
 
-def test_targets_can_be_normalised():
-    model = build_mssdf(TWO, normalise_targets=True).train()
+@pytest.mark.parametrize(('normalise', 'over'), [('tokens', -1), ('dimensions', (0, 1))])
+def test_targets_can_be_normalised(normalise, over):
+    model = build_mssdf(TWO, normalise_targets=normalise).train()
     tokens = model.teacher_tokens(batch_of(model, TWO))['dsm']
-    torch.testing.assert_close(tokens.mean(-1), torch.zeros(4, 16), atol=1e-5, rtol=0)
-    torch.testing.assert_close(tokens.var(-1, correction=0), torch.ones(4, 16), atol=1e-3, rtol=0)
+    mean = tokens.mean(over)
+    torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-5, rtol=0)
+    torch.testing.assert_close(tokens.var(over, correction=0), torch.ones_like(mean), atol=1e-3, rtol=0)
+    plain = build_mssdf(TWO).train().teacher_tokens(batch_of(model, TWO))['dsm']
+    expected = (plain - plain.mean(over, keepdim=True)) / plain.std(over, keepdim=True, correction=0)
+    torch.testing.assert_close(tokens, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_backbone_has_exactly_mmpretrains_names():
@@ -354,6 +359,7 @@ def test_impossible_options():
     for options, message in (
         (dict(independence='tokens'), "independence='tokens' is not one of"),
         (dict(gives_way='nir'), "gives_way='nir' is not one of"),
+        (dict(normalise_targets='patches'), "normalise_targets='patches' is not one of"),
         (dict(loss_weights=dict(contrast=1)), "'contrast'"),
     ):
         with pytest.raises(ValueError, match=message):

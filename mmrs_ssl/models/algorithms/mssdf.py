@@ -43,7 +43,9 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
             ``substitution`` raises it. 0 switches cross-modal masking off.
         gives_way: the modality that they are taken from; by default drawn for each batch.
         share_patch_embed: one patch embedding for all modalities, which then need equal numbers of bands.
-        normalise_targets: normalise the teacher's tokens to zero mean and unit variance each.
+        normalise_targets: bring to zero mean and unit variance each of the teacher's ``'tokens'``, or each of their
+            ``'dimensions'`` over the batch, so that what differs from place to place counts and not what all tokens
+            have in common; by default they are as they are.
         independence: what should differ between modalities: their ``'class_tokens'``, or their ``'predictions'`` as in
             the public program.
         alignment_samples, alignment_temperature: of the alignment term.
@@ -71,7 +73,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         substitution: float = 0.1,
         gives_way: str | None = None,
         share_patch_embed: bool = False,
-        normalise_targets: bool = False,
+        normalise_targets: str | None = None,
         independence: str = 'class_tokens',
         alignment_samples: int = 512,
         alignment_temperature: float = 0.07,
@@ -97,6 +99,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
                 self.patch_embeds[name] = with_input_bands(self.backbone.patch_embed, bands[name])
         self.check_choice('independence', independence, ('class_tokens', 'predictions'))
         self.check_choice('gives_way', gives_way, (None, *names))
+        self.check_choice('normalise_targets', normalise_targets, (None, 'tokens', 'dimensions'))
         self.mask_ratio = mask_ratio
         self.information_aware = information_aware
         self.substitution = substitution
@@ -235,8 +238,10 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         own = dict(patch_embeds.items())
         embedded = [embed(backbone, image, own.get(name)) for name, image in inputs.items()]
         tokens = [backbone.ln1(each)[:, 1:].float() for each in packed_layers(backbone, embedded)]
-        if self.normalise_targets:
+        if self.normalise_targets == 'tokens':
             tokens = [F.layer_norm(each, each.shape[-1:]) for each in tokens]
+        if self.normalise_targets == 'dimensions':
+            tokens = [F.batch_norm(each.mT, None, None, training=True).mT for each in tokens]
         return dict(zip(inputs, tokens, strict=True))
 
     def visible_tokens(self, inputs: Modalities, masks: Modalities) -> tuple[Modalities, Modalities, Modalities]:
