@@ -2,6 +2,7 @@
 
 import ctypes
 import inspect
+import pickle
 import re
 import sys
 import traceback
@@ -19,6 +20,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from mmrs_ssl.engine import start_gloo
+from mmrs_ssl.transfer.sources import why_refused
 
 # Read by mmengine or the libraries from the config itself, beside Runner's own parameters.
 _OTHER_KEYS = {
@@ -210,6 +212,8 @@ def clear_errors() -> Iterator[None]:
 
 def explain(error: Exception) -> str:
     """One paragraph for an error: without the tracebacks of data workers, with advice where we have any."""
+    if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to read the file without the check
+        return f'the checkpoint is refused, nothing in it was run: {why_refused(error)}'
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if 'DataLoader worker' in text:
         text = text.strip().rsplit('\n', 1)[-1]

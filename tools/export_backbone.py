@@ -1,13 +1,17 @@
 """Write the backbone of a pre-training checkpoint to a small file that any OpenMMLab config can start from.
 
 python tools/export_backbone.py work_dirs/RUN/epoch_100.pth backbone.pth
+python tools/export_backbone.py work_dirs/RUN/epoch_100.pth backbone.pth --for mmseg
+python tools/export_backbone.py work_dirs/RUN/epoch_100.pth backbone.pth --format torchvision
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from mmrs_ssl.cli import clear_errors
-from mmrs_ssl.transfer.export import BRANCHES, PREFIX, export_backbone
+from mmrs_ssl.transfer.export import BRANCHES, FORMATS, export_backbone
+from mmrs_ssl.transfer.targets import LIBRARIES, NAMES, target_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,25 +25,73 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--modality', help='of MSSDF: whose patch embedding to take (default: the first one of the config)'
     )
+    parser.add_argument(
+        '--format',
+        choices=FORMATS,
+        default='openmmlab',
+        help='timm and torchvision: a plain state dict in their names, without what is known of the bands',
+    )
+    parser.add_argument(
+        '--for',
+        dest='library',
+        choices=LIBRARIES,
+        default='mmpretrain',
+        help='whose class is to take the file, of formats openmmlab and safetensors (default: mmpretrain)',
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     """Export, and print what to paste into a downstream config."""
     args = parse_args()
-    meta = export_backbone(args.checkpoint, args.out, args.branch, args.modality)
-    settings = {**meta['backbone'], 'type': f'mmpretrain.{meta["backbone"]["type"].split(".")[-1]}'}
-    if meta['bands'] != 3:
-        settings['in_channels'] = meta['bands']
-    lines = ''.join(f'    {key}={value!r},\n' for key, value in settings.items())
-    print(
-        f'{args.out}: {Path(args.out).stat().st_size / 1e6:.1f} MB, the {meta["branch"]}, {meta["bands"]} bands. '
-        f'For a downstream config:\n\n'
-        f'backbone = dict(\n{lines}'
-        f"    init_cfg=dict(type='Pretrained', prefix={PREFIX!r}, checkpoint={args.out!r}),\n)\n"
-        f'# pixels as in pre-training: bands in the order of the files, then (pixel - mean) / std\n'
-        f'mean = {meta["mean"]}\nstd = {meta["std"]}'
+    meta = export_backbone(args.checkpoint, args.out, args.branch, args.modality, args.format, args.library)
+    print(f'{args.out}: {Path(args.out).stat().st_size / 1e6:.1f} MB, the {meta["branch"]}, {meta["bands"]} bands.')
+    if args.format in NAMES:
+        print(
+            f"A plain state dict in {args.format}'s names, without a head:\n\n"
+            f'weights = torch.load({args.out!r}, weights_only=True)\n'
+            'network.load_state_dict(weights, strict=False)  # only weights of the head may be missing\n'
+            f'# pixels as in pre-training: bands in the order of the files (RGB), then (pixel - mean) / std\n'
+            f'mean = {meta["mean"]}\nstd = {meta["std"]}'
+        )
+    else:
+        print(snippet(args.out, meta, args.library, args.format))
+
+
+def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> str:
+    """What to paste into a config of a library."""
+    target = target_of(library, meta['backbone'], meta['bands'])
+    settings, lines = dict(target.settings), []
+    if file_format == 'openmmlab':
+        settings['init_cfg'] = target.init_cfg(out)
+    else:
+        lines.append('# OpenMMLab does not read safetensors by itself, mmrs_ssl does')
+        lines.append(f"custom_hooks = [dict(type='mmrs_ssl.PretrainedBackboneHook', checkpoint={out!r})]")
+    imports = ['mmrs_ssl'] * (file_format == 'safetensors')
+    imports += ['mmpretrain.models'] * (library != 'mmpretrain' and not target.own)
+    if imports:
+        lines.append(f'custom_imports = dict(imports={imports}, allow_failed_imports=False)')
+    arguments = ''.join(f'    {key}={value!r},\n' for key, value in settings.items())
+    why = f' ({target.note})' if target.note else ''
+    return '\n'.join(
+        [
+            f"The class is type='{settings['type']}'{why}. For a downstream config:\n",
+            *lines,
+            f'backbone = dict(\n{arguments})',
+            '# pixels as in pre-training: bands in the order of the files, then (pixel - mean) / std',
+            f'mean = {meta["mean"]}\nstd = {meta["std"]}',
+            normalisation(meta['bands'], library),
+        ]
     )
+
+
+def normalisation(bands: int, library: str) -> str:
+    """The line of a config that normalises what a library loads: colours as BGR, other bands as they are."""
+    if library == 'mmdet' and bands not in (1, 3):
+        return "# mmdet's DetDataPreprocessor takes 1 or 3 bands: normalise these in a transform of the pipeline"
+    reorder = 'to_rgb' if library == 'mmpretrain' else 'bgr_to_rgb'
+    twice = ' * 2' if library == 'opencd' else ''  # its images are the two dates, one after the other
+    return f'data_preprocessor = dict(mean=mean{twice}, std=std{twice}, {reorder}={bands == 3})'
 
 
 if __name__ == '__main__':

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from mmrs_ssl.transfer.targets import NAMES, layout_in, named_for, target_of, translate
+
+FORMATS = ('openmmlab', 'timm', 'torchvision', 'safetensors')
 PREFIX = 'backbone.'
 BRANCHES = dict(student=PREFIX, teacher=f'teacher.module.{PREFIX}')
 # Which branch each method's authors evaluate.
@@ -16,15 +20,24 @@ EVALUATED = dict(CMID='student', DINOMC='teacher', MSSDF='student')
 
 
 def export_backbone(
-    checkpoint: str | Path, out: str | Path, branch: str | None = None, modality: str | None = None
+    checkpoint: str | Path,
+    out: str | Path,
+    branch: str | None = None,
+    modality: str | None = None,
+    file_format: str = 'openmmlab',
+    library: str = 'mmpretrain',
 ) -> dict[str, Any]:
     """Write the backbone of a checkpoint, and what a user must know of it.
 
     Args:
         checkpoint: a checkpoint of a pre-training run.
-        out: the new file: ``state_dict`` with the keys ``backbone.*`` and ``meta``.
+        out: the new file.
         branch: ``'student'`` or ``'teacher'``; by default the one that the method's authors evaluate.
         modality: whose patch embedding to take where a model has several; by default the first one's.
+        file_format: ``'openmmlab'``: a dictionary with ``state_dict``, in the names of the library's class, and
+            ``meta``; ``'safetensors'``: the same weights, and each entry of the meta data as JSON; ``'timm'`` or
+            ``'torchvision'``: a plain state dict in their names, with no meta data.
+        library: whose class is to take the file, see :func:`mmrs_ssl.transfer.targets.target_of`.
 
     Returns:
         The meta data: ``method``, ``branch``, ``modality`` (None where there is one), ``backbone`` (its config),
@@ -32,21 +45,48 @@ def export_backbone(
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if it holds no backbone, no config, or not this branch or modality.
+        ValueError: if it is refused, holds no backbone, no config, or not this branch or modality; or if the format
+            or library is unknown or has no such backbone.
     """
-    path = Path(checkpoint)
-    if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint {str(path)!r}')
-    content = torch.load(path, map_location='cpu', weights_only=True)
-    weights: dict[str, Tensor] = content.get('state_dict', {})
+    if file_format not in FORMATS:
+        raise ValueError(f'--format {file_format}: expected one of {", ".join(FORMATS)}')
+    path, out = Path(checkpoint), Path(out)
+    if (out.suffix == '.safetensors') != (file_format == 'safetensors'):
+        raise ValueError(f'--format {file_format} and {out.name}: .safetensors is for that format, and no other')
+    backbone, meta = read_training(path, branch, modality)
+    own = {key.removeprefix(PREFIX): value for key, value in backbone.items()}
+    if file_format in NAMES:
+        content: dict[str, Any] = named_for(own, file_format)
+    else:
+        target = target_of(library, meta['backbone'], meta['bands'])
+        layout = layout_in(own)
+        if layout is not None:
+            own = translate(own, layout, target.layouts.get(layout.name, layout))
+        content = dict(state_dict={target.prefix + key: value for key, value in own.items()}, meta=meta)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if file_format == 'safetensors':
+        tensors = {key: value.contiguous() for key, value in content['state_dict'].items()}
+        save_file(tensors, out, {key: json.dumps(value) for key, value in meta.items()})
+    else:
+        torch.save(content, out)
+    return meta
+
+
+def read_training(path: Path, branch: str | None, modality: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The backbone of a training checkpoint, its keys beginning with ``backbone.``, and its meta data."""
+    from mmrs_ssl.transfer.sources import meta_of, read_file, tensors_of  # it imports this module
+
+    content = read_file(path)
+    weights = tensors_of(content, str(path))
     if not any(key.startswith(PREFIX) for key in weights):
+        raise ValueError(f'{path} holds no key that begins with {PREFIX!r}; it has {", ".join(list(weights)[:5])}')
+    text = str(meta_of(content).get('cfg', ''))
+    model = read_model(text) if text else {}
+    if not {'type', 'backbone', 'data_preprocessor'} <= set(model):
         raise ValueError(
-            f'{path} holds no key that begins with {PREFIX!r}; it has {", ".join(list(weights)[:5]) or "none"}'
+            f'{path} holds no config (meta.cfg) of a model, expected a checkpoint that tools/train.py wrote; weights '
+            'of other programs go into a model with mmrs_ssl.transfer.load_backbone'
         )
-    text = content.get('meta', {}).get('cfg')
-    if text is None:
-        raise ValueError(f'{path} holds no config (meta.cfg), expected a checkpoint that tools/train.py wrote')
-    model = read_setting(text, 'model')
     method = model['type'].rsplit('.', 1)[-1]
     branch = branch or EVALUATED.get(method, 'student')
     backbone = branch_of(weights, branch, path)
@@ -67,9 +107,7 @@ def export_backbone(
         source=path.name,
     )
     json.dumps(meta)  # plain values only: the file must load with weights_only and without this package
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=backbone, meta=meta), out)
-    return meta
+    return backbone, meta
 
 
 def branch_of(weights: dict[str, Tensor], branch: str, path: Path) -> dict[str, Tensor]:
@@ -96,6 +134,18 @@ def patch_embedding_of(weights: dict[str, Tensor], branch: str, modality: str) -
     head = f'{BRANCHES[branch].removesuffix(PREFIX)}patch_embeds.{modality}.'
     own = f'{PREFIX}patch_embed.'
     return {own + key.removeprefix(head): value.clone() for key, value in weights.items() if key.startswith(head)}
+
+
+def read_model(text: str) -> dict[str, Any]:
+    """The model's settings in a config's text, read without running it.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    model = read_setting(text, 'model')
+    if not isinstance(model, dict):
+        raise ValueError(f'the config in the checkpoint has model={model!r}, expected a dict')
+    return model
 
 
 def read_setting(text: str, name: str) -> Any:

@@ -1,0 +1,262 @@
+"""Checkpoints of the published CMID, DINO-MC, DINO-TP and MSSDF programs to this project's, and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmrs_ssl.transfer import key_maps
+from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
+from mmrs_ssl.transfer.export import BRANCHES, read_model
+from mmrs_ssl.transfer.layouts import Layout
+from mmrs_ssl.transfer.sources import TEACHERS, BackboneWeights, meta_of, read_backbone, read_file, tensors_of
+from mmrs_ssl.transfer.targets import is_part, translate
+
+# What fits none of the maps.
+UNKNOWN = Layout('no known library', '', ('\0',))
+OURS = {layout.family: layout for layout in (key_maps.RESNET, key_maps.SWIN, key_maps.VIT, key_maps.CONVNEXT)}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A published program and the layout of its files.
+
+    Args:
+        name: for people.
+        method: the class of this project that does the same.
+        prefixes: what stands before the names of a branch's backbone.
+        layouts: whose names they are, by family.
+        several: whether the file has a dictionary for each branch; else one has all weights.
+    """
+
+    name: str
+    method: str
+    prefixes: Mapping[str, str]
+    layouts: Mapping[str, Layout]
+    several: bool = False
+
+
+_CMID = Program(
+    'CMID',
+    'mmrs_ssl.CMID',
+    dict(student='online_encoder.model.', teacher='branch_encoder.'),
+    dict(resnet=key_maps.RESNET, swin=key_maps.SWIN),
+)
+_CMID_PREFIXES = tuple(_CMID.prefixes.values())
+_DINO = Program(
+    'DINO-MC or DINO-TP',
+    'mmrs_ssl.DINOMC',
+    dict(student='module.backbone.', teacher='backbone.'),  # only the student is in a data-parallel wrapper
+    dict(resnet=key_maps.RESNET, swin=key_maps.SWIN_TORCHVISION, vit=key_maps.VIT_TIMM),
+    several=True,
+)
+_MSSDF = Program('MSSDF', 'mmrs_ssl.MSSDF', dict(student=''), dict(vit=key_maps.VIT))
+PROGRAMS = {'cmid': _CMID, 'dino-mc': _DINO, 'dino-tp': _DINO, 'mssdf': _MSSDF}
+DESTINATIONS = ('mmrs', *PROGRAMS)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a file.
+
+    Args:
+        source: whose file it was.
+        branches: the branches that were converted, and whose names they had.
+        count: how many weights were written.
+        left_out: names of all else: heads, projectors, queues, the optimizer, ...
+    """
+
+    source: str
+    branches: dict[str, Layout]
+    count: int
+    left_out: list[str]
+
+
+def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conversion:
+    """Write the backbones of a published program's checkpoint as this project names them, or the other way round.
+
+    This project's file has ``state_dict``, with the student under ``backbone.*`` and the teacher under
+    ``teacher.module.backbone.*``, both in mmpretrain's names, and ``meta``. Published ones: CMID's has ``model``, with
+    ``online_encoder.model.*`` and ``branch_encoder.*``, in timm's names of ResNet and OpenMMLab's of Swin; DINO-MC's
+    and DINO-TP's have ``student`` and ``teacher``, with ``module.backbone.*`` and ``backbone.*``, in torchvision's
+    names of ResNet and Swin and DINO's of ViT; MSSDF's is the state dict of mmpretrain's VisionTransformer. Heads,
+    queues and optimizers are not converted.
+
+    Args:
+        checkpoint: the file; which program wrote it is seen from what is in it.
+        out: the new file.
+        to: ``'mmrs'``, ``'cmid'``, ``'dino-mc'``, ``'dino-tp'`` or ``'mssdf'``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is refused, is not of a program that can be converted to this one, or has a backbone that
+            the program does not have.
+    """
+    if to not in DESTINATIONS:
+        raise ValueError(f'--to {to}: expected one of {", ".join(DESTINATIONS)}')
+    path, out = Path(checkpoint), Path(out)
+    if out.suffix == '.safetensors':
+        raise ValueError(f'{out}: converted files are written as torch.save does, give it the ending .pth')
+    content = read_file(path)
+    program = program_of(content, path)
+    ours = method_of(content) is not None
+    if ours == (to == 'mmrs'):
+        raise ValueError(
+            f'{path} is {"a file of this project" if ours else "of another program"} already: to {to} means '
+            f'{"from a published program to this project" if ours else "from this project to that program"}'
+        )
+    found = {branch: read_backbone(path, UNKNOWN, branch) for branch in branches_of(content)}
+    if to == 'mmrs':
+        if program is None:
+            raise ValueError(
+                f'{path} is not of a program that is known here ({", ".join(PROGRAMS)}); files of any OpenMMLab '
+                'library, timm and torchvision go into a model with mmrs_ssl.transfer.load_backbone'
+            )
+        written, parts = to_ours(found, program, content, path)
+    else:
+        written, parts = to_published(found, PROGRAMS[to], path)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(written, out)
+    return Conversion(
+        source=f'this project ({method_of(content)})' if program is None else known_as(program, content),
+        branches={branch: source.layout for branch, source in found.items() if branch in parts},
+        count=sum(len(weights) for weights in parts.values()),
+        left_out=left_out(content, found, parts),
+    )
+
+
+def to_ours(
+    found: Mapping[str, BackboneWeights], program: Program, content: Any, path: Path
+) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """The content of this project's file, and the weights of each branch."""
+    parts = {}
+    for branch, source in found.items():
+        check_family(source, program, path)
+        parts[branch] = translate(backbone_of(source), source.layout, OURS[source.layout.family])
+    first = next(iter(parts.values()))
+    meta = dict(
+        method=program.method,
+        program=known_as(program, content),
+        source=path.name,
+        bands=next((first[key].shape[1] for key in FIRST_CONVOLUTIONS if key in first), None),
+        # from it other tools see which branch the authors evaluate, and that the rest is not known
+        cfg=f'model = dict(type={program.method!r}, data_preprocessor=dict())\n',
+    )
+    if isinstance(content.get('epoch'), int):
+        meta['epoch'] = content['epoch']
+    return dict(
+        state_dict={BRANCHES[branch] + key: value for branch, part in parts.items() for key, value in part.items()},
+        meta=meta,
+    ), parts
+
+
+def to_published(
+    found: Mapping[str, BackboneWeights], program: Program, path: Path
+) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """The content of a published program's file, and the weights of each branch that it has."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for branch in [branch for branch in program.prefixes if branch in found]:
+        check_family(found[branch], program, path)
+        own = backbone_of(found[branch])
+        parts[branch] = translate(own, found[branch].layout, program.layouts[found[branch].layout.family])
+    if not parts:
+        raise ValueError(
+            f'{path} holds the {" and ".join(found)} alone, files of {program.name} have the '
+            f'{" and ".join(program.prefixes)}: give a file that has it'
+        )
+    named = {
+        branch: {program.prefixes[branch] + key: value for key, value in part.items()} for branch, part in parts.items()
+    }
+    if program.several:
+        return named, parts
+    together = {key: value for part in named.values() for key, value in part.items()}
+    return dict(model=together) if program is _CMID else together, parts
+
+
+def check_family(source: BackboneWeights, program: Program, path: Path) -> None:
+    """Refuse a backbone that a program does not have.
+
+    Raises:
+        ValueError: saying which ones it has.
+    """
+    if source.layout.family not in program.layouts or source.layout in (
+        key_maps.RESNET_DEEP_STEM,
+        key_maps.RESNET_FLAT_STEM,
+    ):
+        raise ValueError(
+            f'{path}: the {source.branch or "model"} is {source.layout.name}; {program.name} has '
+            f'{", ".join(layout.name for layout in program.layouts.values())}'
+        )
+
+
+def backbone_of(source: BackboneWeights) -> dict[str, Tensor]:
+    """The weights after a prefix that belong to the backbone, without a head or mask token beside it."""
+    family = source.layout.family
+    return {key: value for key, value in source.weights.items() if is_part(family, source.layout.our_name(key)[0])}
+
+
+def method_of(content: Any) -> str | None:
+    """This project's method that a checkpoint is of; None for another program's.
+
+    Raises:
+        ValueError: if its config is not plain data.
+    """
+    meta = meta_of(content)
+    method = meta.get('method')
+    if method is None and isinstance(meta.get('cfg'), str):
+        method = read_model(meta['cfg']).get('type')
+    return method if isinstance(method, str) and method.startswith('mmrs_ssl.') else None
+
+
+def program_of(content: Any, path: Path) -> Program | None:
+    """The published program whose layout a file has, or None.
+
+    A backbone alone is CMID's or MSSDF's if it has the names that their authors' files have.
+    """
+    if method_of(content) is not None:
+        return None
+    if isinstance(content, dict) and {'student', 'teacher'} & set(content):
+        return _DINO
+    weights = tensors_of(content, str(path))
+    if any(key.startswith(_CMID_PREFIXES) for key in weights):
+        return _CMID
+    alone = read_backbone(path, UNKNOWN)
+    if alone.prefix:
+        return None
+    if alone.layout is key_maps.VIT:
+        return _MSSDF
+    return _CMID if alone.layout in (key_maps.RESNET, key_maps.SWIN) else None
+
+
+def known_as(program: Program, content: Any) -> str:
+    """A program's name; a backbone alone shows only that it has the names of that program's."""
+    if program.several or any(key.startswith(_CMID_PREFIXES) for key in tensors_of(content, 'the file')):
+        return program.name
+    return f'{program.name}, by its names alone'
+
+
+def branches_of(content: Any) -> list[str]:
+    """The branches that a file has; one that says nothing of them has a student."""
+    if isinstance(content, dict) and {'student', 'teacher'} & set(content):
+        return [branch for branch in ('student', 'teacher') if isinstance(content.get(branch), dict)]
+    exported = meta_of(content).get('branch')
+    if exported is not None:
+        return [exported]
+    teacher = any(key.startswith(TEACHERS) for key in tensors_of(content, 'the file'))
+    return ['student', 'teacher'] if teacher else ['student']
+
+
+def left_out(content: Any, found: Mapping[str, BackboneWeights], parts: Mapping[str, Any]) -> list[str]:
+    """Names of the weights of a file that were not converted, and of its other entries."""
+    names = []
+    for branch, source in found.items():
+        head = f'{branch}: '
+        kept = backbone_of(source) if branch in parts else {}
+        names += [head + source.prefix + key for key in source.weights if key not in kept]
+        names += [head + key for key in source.others]
+    weights = ('student', 'teacher', 'state_dict', 'model', 'meta')
+    names += [key for key, value in content.items() if key not in weights and not isinstance(value, Tensor)]
+    return names

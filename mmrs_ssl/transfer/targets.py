@@ -1,0 +1,227 @@
+"""Where exported weights go: classes of the OpenMMLab libraries, and other libraries' names."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmpretrain.models.backbones import SwinTransformer, VisionTransformer
+from torch import Tensor
+
+from mmrs_ssl.transfer import key_maps
+from mmrs_ssl.transfer.layouts import Layout, find_backbones
+
+LIBRARIES = ('mmpretrain', 'mmseg', 'mmdet', 'opencd')
+# Whose classes a library builds by itself; open-cd's configs name mmsegmentation's.
+_OWNER = dict(mmseg='mmseg', mmdet='mmdet', opencd='mmseg')
+_OWN = dict(mmseg=('ResNet', 'SwinTransformer', 'VisionTransformer'), mmdet=('ResNet', 'SwinTransformer'))
+# Arguments of mmpretrain's classes that mean the same in mmsegmentation's and mmdetection's own.
+_SAME = dict(
+    ResNet=(
+        *('depth', 'stem_channels', 'base_channels', 'num_stages', 'strides', 'dilations', 'style', 'deep_stem'),
+        *('avg_down', 'conv_cfg', 'norm_cfg', 'norm_eval', 'with_cp', 'zero_init_residual'),
+    ),
+    SwinTransformer=('patch_size', 'window_size', 'drop_rate', 'drop_path_rate', 'norm_cfg', 'with_cp'),
+    VisionTransformer=(
+        *('img_size', 'patch_size', 'drop_rate', 'drop_path_rate', 'qkv_bias', 'norm_cfg', 'final_norm'),
+        'interpolate_mode',
+    ),
+)
+# Arguments that are translated, or that the own class does not need: its Swin pads maps of any size by itself.
+_TRANSLATED = dict(
+    ResNet=(),
+    SwinTransformer=('arch', 'img_size', 'pad_small_map'),
+    VisionTransformer=('arch', 'patch_cfg', 'out_type'),
+)
+# A downstream task wants a feature map, or one of each stage, whatever pre-training used.
+_MAPS: dict[str, dict[str, Any]] = dict(
+    ResNet=dict(out_indices=(0, 1, 2, 3)),
+    SwinTransformer=dict(out_indices=(0, 1, 2, 3)),
+    ConvNeXt=dict(out_indices=(0, 1, 2, 3), gap_before_final_norm=False),
+    VisionTransformer=dict(out_type='featmap'),
+)
+
+# Of mmpretrain's names, by family, those that belong to a backbone.
+PARTS = dict(
+    resnet=r'(conv1|bn1|stem|layer\d)\.',
+    swin=r'(patch_embed|stages|norm\d)\.|absolute_pos_embed',
+    vit=r'(patch_embed|layers|ln1|ln2|pre_norm)\.|cls_token|pos_embed',
+    convnext=r'(downsample_layers|stages|norm\d)\.',
+)
+_OURS = (key_maps.RESNET, key_maps.SWIN, key_maps.VIT, key_maps.CONVNEXT)
+# mmpretrain's names -> the library's.
+NAMES: dict[str, dict[str, Layout]] = dict(
+    timm={
+        ours.name: theirs
+        for ours, theirs in zip(
+            _OURS,
+            (key_maps.RESNET, key_maps.SWIN_TIMM, key_maps.VIT_TIMM, key_maps.CONVNEXT_TIMM),
+            strict=True,
+        )
+    },
+    torchvision={
+        ours.name: theirs
+        for ours, theirs in zip(
+            _OURS,
+            (key_maps.RESNET, key_maps.SWIN_TORCHVISION, key_maps.VIT_TORCHVISION, key_maps.CONVNEXT_TORCHVISION),
+            strict=True,
+        )
+    },
+)
+# Names that no rule of these layouts changes and that the library has all the same.
+_KEPT = {
+    key_maps.RESNET.name: r'.*',
+    key_maps.SWIN_TIMM.name: r'patch_embed\.norm\..*',
+    key_maps.VIT_TIMM.name: r'cls_token|pos_embed',
+}
+_INDEX = 'relative_position_index'
+
+
+@dataclass(frozen=True)
+class Target:
+    """A class of an OpenMMLab library that takes exported weights.
+
+    Args:
+        settings: ``type`` and arguments, for a config.
+        prefix: what has to stand before the names in the file.
+        layouts: names of mmpretrain's layouts, and whose names the class has instead.
+        note: why it is mmpretrain's class in another library; ``''`` where it is not.
+    """
+
+    settings: dict[str, Any]
+    prefix: str
+    layouts: Mapping[str, Layout]
+    note: str = ''
+
+    @property
+    def own(self) -> bool:
+        """Whether the class is the library's own, not mmpretrain's."""
+        return not self.settings['type'].startswith('mmpretrain.')
+
+    def init_cfg(self, checkpoint: str) -> dict[str, str]:
+        """The setting that loads the file with nothing of this package."""
+        prefix = {} if self.own else dict(prefix=self.prefix)
+        return dict(type='Pretrained', **prefix, checkpoint=checkpoint)
+
+
+def target_of(library: str, backbone: Mapping[str, Any], bands: int) -> Target:
+    """The class that takes a backbone's weights in a library: its own where it has the same, else mmpretrain's.
+
+    Args:
+        library: one of ``LIBRARIES``.
+        backbone: config of mmpretrain's backbone.
+        bands: of its images.
+
+    Raises:
+        ValueError: for another library.
+    """
+    if library not in LIBRARIES:
+        raise ValueError(f'--for {library}: expected one of {", ".join(LIBRARIES)}')
+    kind = backbone['type'].rsplit('.', 1)[-1]
+    channels = {} if bands == 3 else dict(in_channels=bands)
+    given = {key: value for key, value in backbone.items() if key not in ('type', 'init_cfg', 'in_channels')}
+    if library == 'mmpretrain':
+        return Target(dict(type=f'mmpretrain.{kind}', **given, **channels), 'backbone.', {})
+    owner = _OWNER[library]
+    note = f'{owner} has no {kind} of its own'
+    if kind in _OWN[owner]:
+        lacking = without_counterpart(kind, given)
+        if not lacking:
+            # mmdetection's Swin drops every name that does not begin so; mmsegmentation's ViT takes names as they are
+            prefix = 'backbone.' if (owner, kind) == ('mmdet', 'SwinTransformer') else ''
+            layouts = {key_maps.RESNET_DEEP_STEM.name: key_maps.RESNET_FLAT_STEM, key_maps.VIT.name: key_maps.VIT_MMSEG}
+            return Target(dict(type=f'{owner}.{kind}', **arguments(kind, given), **channels), prefix, layouts)
+        note = f'{owner}.{kind} has nothing like {", ".join(lacking)}'
+    settings = dict(type=f'mmpretrain.{kind}', **{**given, **_MAPS.get(kind, {})}, **channels)
+    return Target(settings, 'backbone.', {}, note)
+
+
+def without_counterpart(kind: str, given: Mapping[str, Any]) -> list[str]:
+    """Arguments of mmpretrain's class that mmsegmentation's and mmdetection's own have nothing like."""
+    known = {*_SAME[kind], *_TRANSLATED[kind], 'out_indices'}
+    lacking = [f'{key}={value!r}' for key, value in given.items() if key not in known]
+    if kind == 'VisionTransformer':
+        sizes = sizes_of(VisionTransformer, given.get('arch', 'base'))
+        if sizes['feedforward_channels'] % sizes['embed_dims']:
+            lacking.append(f'feedforward_channels={sizes["feedforward_channels"]}')
+        if set(given.get('patch_cfg', {})) - {'padding'}:
+            lacking.append(f'patch_cfg={given["patch_cfg"]!r}')
+        if given.get('out_type') == 'avg_featmap':
+            lacking.append("out_type='avg_featmap'")
+    return lacking
+
+
+def arguments(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What mmpretrain's arguments are in mmsegmentation's and mmdetection's own classes."""
+    same = {key: value for key, value in given.items() if key in _SAME[kind]}
+    if kind == 'SwinTransformer':
+        return {**sizes_of(SwinTransformer, given.get('arch', 'tiny')), **same}
+    if kind == 'VisionTransformer':
+        sizes = dict(sizes_of(VisionTransformer, given.get('arch', 'base')))
+        sizes['mlp_ratio'] = sizes.pop('feedforward_channels') // sizes['embed_dims']
+        padding = given.get('patch_cfg', {})
+        pad = dict(patch_pad=padding['padding']) if padding else {}
+        # what mmpretrain's class has by default and mmsegmentation's has not
+        return {**sizes, **pad, 'patch_bias': True, 'norm_cfg': dict(type='LN', eps=1e-6), 'final_norm': True, **same}
+    return same
+
+
+def sizes_of(cls: type[SwinTransformer] | type[VisionTransformer], arch: str | Mapping[str, Any]) -> dict[str, Any]:
+    """The widths and depths that an ``arch`` of mmpretrain stands for."""
+    return dict(cls.arch_zoo[arch.lower()] if isinstance(arch, str) else arch)
+
+
+def layout_in(weights: Mapping[str, Tensor]) -> Layout | None:
+    """Whose names a backbone's weights have."""
+    return find_backbones(weights, key_maps.LAYOUTS).get('')
+
+
+def named_for(weights: Mapping[str, Tensor], library: str) -> dict[str, Tensor]:
+    """A backbone's weights of mmpretrain's names under timm's or torchvision's.
+
+    Args:
+        weights: of mmpretrain's backbone, without a prefix.
+        library: ``'timm'`` or ``'torchvision'``.
+
+    Raises:
+        ValueError: if the library has no such backbone, or no such weight.
+    """
+    ours = layout_in(weights)
+    target = NAMES[library].get(ours.name) if ours else None
+    if ours is None or target is None:
+        raise ValueError(
+            f'--format {library}: there is no map from {ours.name if ours else "this backbone"} to {library}, only '
+            f'from {", ".join(NAMES[library])}; use --format openmmlab or safetensors'
+        )
+    kept = _KEPT.get(target.name, r'(?!)')
+    for key in weights:
+        renamed = any(rule.ours.match(key) is not None for rule in target.rules)
+        if not (renamed or key.endswith(_INDEX) or re.fullmatch(kept, key)):
+            raise ValueError(
+                f'--format {library}: {target.name} has no weight like {key}; use --format openmmlab or safetensors'
+            )
+    return translate(weights, ours, target)
+
+
+def translate(weights: Mapping[str, Tensor], source: Layout, target: Layout) -> dict[str, Tensor]:
+    """Weights of one layout's names under another's, with the indices of Swin's tables that classes keep as buffers.
+
+    Microsoft's and OpenMMLab's Swin keep them as (N, N), torchvision's as (N * N,), timm's does not keep them.
+    """
+    if source is target:
+        return dict(weights)
+    renamed = target.to_theirs(source.to_ours(weights))
+    if target is key_maps.SWIN_TIMM:
+        return renamed
+    for key, index in weights.items():
+        if key.endswith(_INDEX):
+            side = math.isqrt(index.numel())
+            shape = (-1,) if target is key_maps.SWIN_TORCHVISION else (side, side)
+            renamed[target.their_name(source.our_name(key)[0])[0]] = index.reshape(shape)
+    return renamed
+
+
+def is_part(family: str, our_name: str) -> bool:
+    """Whether a weight, by its mmpretrain name, belongs to a backbone of a family; any does if the family is ``''``."""
+    return re.match(PARTS.get(family, ''), our_name) is not None

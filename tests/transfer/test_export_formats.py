@@ -1,0 +1,249 @@
+"""Exported files in the classes of every library, loaded by nothing of this package."""
+
+import json
+import re
+
+import pytest
+import torch
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmengine.config import ConfigDict
+from mmpretrain.models import ClsDataPreprocessor
+from mmseg.models import SegDataPreProcessor
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from mmrs_ssl.transfer import key_maps, load_backbone
+from mmrs_ssl.transfer.export import FORMATS, export_backbone
+from mmrs_ssl.transfer.layouts import find_backbones
+from mmrs_ssl.transfer.safe_types import allow_checkpoint_types
+from mmrs_ssl.transfer.targets import LIBRARIES, NAMES, target_of
+from tests.transfer.backbones import (
+    REGISTRIES,
+    agree,
+    counterpart,
+    ours,
+    same,
+    scramble,
+    torchvisions,
+    weights_of,
+)
+from tests.transfer.checkpoints import training
+
+FAMILIES = ('resnet', 'swin', 'vit', 'convnext')
+OWN = {
+    ('mmseg', 'resnet'): 'mmseg.ResNet',
+    ('mmseg', 'swin'): 'mmseg.SwinTransformer',
+    ('mmseg', 'vit'): 'mmseg.VisionTransformer',
+    ('mmdet', 'resnet'): 'mmdet.ResNet',
+    ('mmdet', 'swin'): 'mmdet.SwinTransformer',
+}
+
+
+def pasted(printed):
+    """The variables of the printed config."""
+    settings = {}
+    exec(printed.split('config:\n')[1], {'dict': dict}, settings)
+    return settings
+
+
+def loaded_plainly(library, settings, seed=5):
+    """A backbone of the printed settings, loaded by OpenMMLab without the allow-list; names that its file lacks."""
+    backbone = scramble(REGISTRIES[library].build(ConfigDict(settings)), seed)
+    before = weights_of(backbone)
+    torch.serialization.clear_safe_globals()
+    try:
+        backbone.init_weights()
+    finally:
+        allow_checkpoint_types()
+    backbone.eval()
+    return backbone, [key for key, value in weights_of(backbone).items() if torch.equal(value, before[key])]
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmseg', 'mmdet'])
+def test_the_class_that_is_printed_computes_the_same(library, family, run_tool, tmp_path):
+    path, student, _ = training(tmp_path / 'run.pth', family)
+    code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--for', library)
+    assert code == 0, printed
+    settings = pasted(printed)
+    kind = settings['backbone']['type']
+    assert kind == OWN.get((library, family), f'mmpretrain.{type(student).__name__}')
+    assert f"The class is type='{kind}'" in printed
+    assert (f'has no {type(student).__name__} of its own' in printed) == (
+        library != 'mmpretrain' and (library, family) not in OWN
+    )
+    assert ('custom_imports' in settings) == (library != 'mmpretrain' and kind.startswith('mmpretrain.'))
+    own = (library, family) in OWN
+    assert set(settings['backbone']['init_cfg']) == {'type', 'checkpoint'} | (set() if own else {'prefix'})
+    backbone, untouched = loaded_plainly(library, settings['backbone'])
+    assert all(re.match(r'norm[0-2]\.', key) or key.endswith('num_batches_tracked') for key in untouched)
+    agree(backbone, student, torch.randn(2, 3, 64, 64))
+
+
+@pytest.mark.parametrize(('branch', 'which'), [('student', 1), ('teacher', 2)])
+def test_either_branch_of_a_class_with_other_names(branch, which, run_tool, tmp_path):
+    made = training(tmp_path / 'run.pth', 'vit', method='DINOMC', out_type='cls_token', patch_size=8)
+    options = [] if branch == 'teacher' else ['--branch', branch]
+    code, printed = run_tool('export_backbone.py', made[0], tmp_path / 'out.pth', '--for', 'mmseg', *options)
+    assert code == 0, printed
+    backbone, untouched = loaded_plainly('mmseg', pasted(printed)['backbone'])
+    assert untouched == []
+    featmap = ours('vit', patch_size=8)
+    featmap.load_state_dict(made[which].state_dict())
+    agree(backbone, featmap, torch.randn(1, 3, 64, 64))
+    report = load_backbone(ours('vit', seed=9, patch_size=8), tmp_path / 'out.pth')
+    assert not report.ignored
+
+
+@pytest.mark.parametrize('library', ['mmseg', 'mmdet'])
+def test_a_deep_stem(library, run_tool, tmp_path):
+    path, student, _ = training(tmp_path / 'run.pth', deep_stem=True)
+    code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--for', library)
+    assert code == 0, printed
+    backbone, untouched = loaded_plainly(library, pasted(printed)['backbone'])
+    assert all(key.endswith('num_batches_tracked') for key in untouched)
+    agree(backbone, student, torch.randn(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ('family', 'changes', 'lacking'),
+    [
+        ('resnet', dict(depth=50, expansion=2), 'expansion=2'),
+        ('vit', dict(layer_scale_init_value=0.1), 'layer_scale_init_value=0.1'),
+        ('vit', dict(out_type='avg_featmap'), "out_type='avg_featmap'"),
+        ('swin', dict(use_abs_pos_embed=True), 'use_abs_pos_embed=True'),
+    ],
+)
+def test_what_an_own_class_cannot_do_goes_to_mmpretrains(family, changes, lacking, run_tool, tmp_path):
+    path, student, _ = training(tmp_path / 'run.pth', family, **changes)
+    code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--for', 'mmseg')
+    assert code == 0, printed
+    kind = type(student).__name__
+    assert f"The class is type='mmpretrain.{kind}' (mmseg.{kind} has nothing like {lacking})" in printed
+    backbone, _ = loaded_plainly('mmseg', pasted(printed)['backbone'])
+    weights = weights_of(student)
+    weights.pop('ln2.weight', None), weights.pop('ln2.bias', None)  # after pooling, which a feature map has not
+    assert same({key: value for key, value in weights_of(backbone).items() if key in weights}, weights)
+
+
+def test_open_cds_are_mmsegs_for_two_dates(run_tool, tmp_path):
+    path, _, _ = training(tmp_path / 'run.pth', 'swin')
+    code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--for', 'opencd')
+    assert code == 0, printed
+    settings = pasted(printed)
+    assert settings['backbone']['type'] == 'mmseg.SwinTransformer'
+    assert settings['data_preprocessor']['mean'] == settings['mean'] * 2
+    assert len(settings['data_preprocessor']['std']) == 6
+
+
+@pytest.mark.parametrize(
+    ('library', 'preprocessor', 'bands'),
+    [
+        ('mmpretrain', ClsDataPreprocessor, 3),
+        ('mmpretrain', ClsDataPreprocessor, 4),
+        ('mmseg', SegDataPreProcessor, 3),
+        ('mmseg', SegDataPreProcessor, 4),
+        ('mmdet', DetDataPreprocessor, 3),
+        ('mmdet', DetDataPreprocessor, 1),
+    ],
+)
+def test_the_printed_lines_normalise_what_openmmlab_loads(library, preprocessor, bands, run_tool, tmp_path):
+    """Colours come as BGR and leave in the order of the files; other bands stay where they are."""
+    path, student, _ = training(tmp_path / 'run.pth', bands=bands)
+    code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--for', library)
+    assert code == 0, printed
+    settings = pasted(printed)
+    pixels = torch.randint(0, 256, (bands, 64, 64), dtype=torch.uint8)
+    seen = pixels.flip(0) if bands == 3 else pixels
+    inputs = preprocessor(**settings['data_preprocessor'])(dict(inputs=[seen], data_samples=None))['inputs']
+    mean, std = (torch.tensor(settings[name]).view(-1, 1, 1) for name in ('mean', 'std'))
+    expected = (pixels - mean) / std
+    torch.testing.assert_close(inputs[0], expected)
+    backbone, _ = loaded_plainly(library, settings['backbone'])
+    agree(backbone, student, expected[None])
+
+
+def test_mmdetection_normalises_one_or_three_bands(run_tool, tmp_path):
+    path, _, _ = training(tmp_path / 'run.pth', bands=4)
+    code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--for', 'mmdet')
+    assert code == 0, printed
+    assert "# mmdet's DetDataPreprocessor takes 1 or 3 bands" in printed
+    assert 'data_preprocessor' not in pasted(printed)
+    with pytest.raises(AssertionError, match='should have 1 or 3 values'):
+        DetDataPreprocessor(mean=[0.0] * 4, std=[1.0] * 4)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_torchvisions_class_takes_all_but_a_head(family, run_tool, tmp_path):
+    changes = dict(stem_channels=64, base_channels=64) if family == 'resnet' else {}
+    path, student, _ = training(tmp_path / 'run.pth', family, **changes)
+    code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--format', 'torchvision')
+    assert code == 0, printed
+    weights = torch.load(tmp_path / 'out.pth', weights_only=True)
+    network = torchvisions(family, seed=7)
+    heads = ('fc.', 'head.', 'heads.', 'classifier.2.')
+    head = {key: value for key, value in network.state_dict().items() if key.startswith(heads)}
+    network.load_state_dict(weights | head, strict=True)
+    agree(network, student, torch.randn(2, 3, 64, 64))
+    report = load_backbone(counterpart(family, seed=4), tmp_path / 'out.pth')
+    assert not report.ignored
+    assert f'mean = {[100.0, 101.0, 102.0]}' in printed
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_timms_names(family, tmp_path):
+    path, student, _ = training(tmp_path / 'run.pth', family)
+    export_backbone(path, tmp_path / 'out.pth', file_format='timm')
+    weights = torch.load(tmp_path / 'out.pth', weights_only=True)
+    layout = NAMES['timm'][find_backbones(student.state_dict(), key_maps.LAYOUTS)[''].name]
+    assert find_backbones(weights, key_maps.LAYOUTS) == {'': layout}
+    assert same(weights, layout.to_theirs(weights_of(student)))
+
+
+def test_safetensors_with_meta(run_tool, tmp_path):
+    path, _, teacher = training(tmp_path / 'run.pth', 'swin', bands=4)
+    out = tmp_path / 'out.safetensors'
+    options = ('--format', 'safetensors', '--branch', 'teacher')
+    code, printed = run_tool('export_backbone.py', path, out, *options)
+    assert code == 0, printed
+    meta = export_backbone(path, tmp_path / 'out.pth', branch='teacher')
+    with safe_open(out, framework='pt') as file:
+        assert {key: json.loads(value) for key, value in file.metadata().items()} == meta
+    assert (meta['branch'], meta['bands'], meta['mean']) == ('teacher', 4, [100.0, 101.0, 102.0, 103.0])
+    content = torch.load(tmp_path / 'out.pth', weights_only=True)
+    assert content['meta'] == meta
+    assert same(load_file(out), content['state_dict'])
+    (hook,) = pasted(printed)['custom_hooks']
+    assert hook == dict(type='mmrs_ssl.PretrainedBackboneHook', checkpoint=str(out))
+    backbone = ours('swin', seed=3, in_channels=4)
+    load_backbone(backbone, hook['checkpoint'])
+    assert same(weights_of(backbone), weights_of(teacher))
+
+
+@pytest.mark.parametrize(
+    ('family', 'changes', 'options', 'message'),
+    [
+        ('resnet', dict(deep_stem=True), ('out.pth', 'timm'), 'no map from ResNet of mmpretrain, deep stem to timm'),
+        (
+            'vit',
+            dict(layer_scale_init_value=0.1),
+            ('out.pth', 'torchvision'),
+            r'no weight like layers\.0\.attn\.gamma1',
+        ),
+        ('swin', dict(use_abs_pos_embed=True), ('out.pth', 'timm'), 'no weight like absolute_pos_embed'),
+        ('resnet', {}, ('out.pth', 'safetensors'), r'\.safetensors is for that format, and no other'),
+        ('resnet', {}, ('out.safetensors', 'openmmlab'), r'\.safetensors is for that format, and no other'),
+        ('resnet', {}, ('out.pth', 'keras'), f'expected one of {", ".join(FORMATS)}'),
+    ],
+)
+def test_what_a_format_does_not_have(family, changes, options, message, tmp_path):
+    path, _, _ = training(tmp_path / 'run.pth', family, **changes)
+    name, file_format = options
+    with pytest.raises(ValueError, match=message):
+        export_backbone(path, tmp_path / name, file_format=file_format)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_library_that_is_not_known():
+    with pytest.raises(ValueError, match=f'expected one of {", ".join(LIBRARIES)}'):
+        target_of('yolo', dict(type='ResNet', depth=18), 3)
