@@ -34,7 +34,8 @@ def get_config(name: str) -> Config:
         FileNotFoundError: if there is no such config; the message lists the nearest names.
     """
     root = config_root()
-    names = sorted(p.relative_to(root).with_suffix('').as_posix() for p in root.glob('[!_]*/**/*.py'))
+    paths = [p.relative_to(root) for p in root.glob('[!_]*/**/*.py')]
+    names = sorted(p.with_suffix('').as_posix() for p in paths if '_base_' not in p.parts)
     wanted = name.removesuffix('.py')
     found = [n for n in names if n == wanted] or [n for n in names if n.rsplit('/', 1)[-1] == wanted]
     if len(found) != 1:

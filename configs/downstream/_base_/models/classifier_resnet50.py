@@ -1,0 +1,3 @@
+_base_ = ['mmpretrain::_base_/models/resnet50.py', '../pretrained.py']
+
+model = dict(data_preprocessor=dict(mean=_base_.mean, std=_base_.std, to_rgb=True))

@@ -1,0 +1,15 @@
+_base_ = 'upernet_resnet50.py'
+
+# The head takes maps of strides 4, 8, 16, 32 and predicts at every pixel
+model = dict(
+    type='DepthEstimator',
+    data_preprocessor=dict(seg_pad_val=0),
+    decode_head=dict(
+        _delete_=True,
+        type='VPDDepthHead',
+        in_channels=[256, 512, 1024, 2048],
+        num_deconv_layers=2,
+        num_deconv_filters=(32, 32),
+    ),
+    auxiliary_head=None,
+)

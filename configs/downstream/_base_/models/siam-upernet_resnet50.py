@@ -1,0 +1,45 @@
+_base_ = '../pretrained.py'
+
+norm_cfg = dict(type='SyncBN', requires_grad=True)
+model = dict(
+    type='SiamEncoderDecoder',
+    data_preprocessor=dict(
+        type='DualInputSegDataPreProcessor',
+        mean=_base_.mean * 2,
+        std=_base_.std * 2,
+        bgr_to_rgb=True,
+        size_divisor=32,
+        pad_val=0,
+        seg_pad_val=255,
+        test_cfg=dict(size_divisor=32),
+    ),
+    backbone=dict(type='mmpretrain.ResNet', depth=50, out_indices=(0, 1, 2, 3), norm_cfg=norm_cfg),
+    neck=dict(type='FeatureFusionNeck', policy='concat'),
+    decode_head=dict(
+        type='mmseg.UPerHead',
+        in_channels=[512, 1024, 2048, 4096],
+        in_index=[0, 1, 2, 3],
+        pool_scales=(1, 2, 3, 6),
+        channels=512,
+        dropout_ratio=0.1,
+        num_classes=2,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+    ),
+    auxiliary_head=dict(
+        type='mmseg.FCNHead',
+        in_channels=2048,
+        in_index=2,
+        channels=256,
+        num_convs=1,
+        concat_input=False,
+        dropout_ratio=0.1,
+        num_classes=2,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)

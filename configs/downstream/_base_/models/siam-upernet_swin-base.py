@@ -1,0 +1,14 @@
+_base_ = 'siam-upernet_resnet50.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmpretrain.SwinTransformer',
+        arch='base',
+        out_indices=(0, 1, 2, 3),
+        drop_path_rate=0.2,
+        pad_small_map=True,
+    ),
+    decode_head=dict(in_channels=[256, 512, 1024, 2048]),
+    auxiliary_head=dict(in_channels=1024),
+)

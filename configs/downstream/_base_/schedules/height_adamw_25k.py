@@ -1,0 +1,6 @@
+_base_ = 'mmseg::_base_/schedules/schedule_25k.py'
+
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-4, weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+)

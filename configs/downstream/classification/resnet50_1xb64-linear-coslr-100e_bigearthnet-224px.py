@@ -1,0 +1,10 @@
+_base_ = [
+    '../_base_/models/classifier_resnet50.py',
+    '../_base_/datasets/bigearthnet.py',
+    '../_base_/schedules/linear_sgd_100e.py',
+]
+
+model = dict(
+    backbone=dict(frozen_stages=4),
+    head=dict(_delete_=True, type='MultiLabelLinearClsHead', num_classes=19, in_channels=2048),
+)

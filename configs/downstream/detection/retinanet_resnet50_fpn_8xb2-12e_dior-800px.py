@@ -1,0 +1,9 @@
+_base_ = [
+    '../_base_/models/retinanet_resnet50.py',
+    '../_base_/datasets/dior.py',
+    'mmdet::_base_/schedules/schedule_1x.py',
+    'mmdet::_base_/default_runtime.py',
+]
+
+model = dict(bbox_head=dict(num_classes=20))
+optim_wrapper = dict(optimizer=dict(lr=0.01))  # as in mmdetection's own RetinaNet configs

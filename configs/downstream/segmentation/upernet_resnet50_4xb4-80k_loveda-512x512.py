@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/upernet_resnet50.py',
+    'mmseg::_base_/datasets/loveda.py',
+    'mmseg::_base_/schedules/schedule_80k.py',
+    'mmseg::_base_/default_runtime.py',
+]
+
+model = dict(decode_head=dict(num_classes=7), auxiliary_head=dict(num_classes=7))

@@ -1,0 +1,76 @@
+"""List the scenes of UCM, AID, NWPU-RESISC45, EuroSAT or any folder of classes for training and validation.
+
+    python tools/prepare/classification.py data/ucm/Images --out data/ucm/meta --train-share 0.8
+    python tools/prepare/classification.py data/aid --train-share 0.5
+
+Writes train.txt and val.txt ("CLASS/FILE NUMBER" a line) and classes.txt to OUT (default: meta in the folder). Of every
+class the same share is for training, chosen by --seed: the same files give the same lists.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from mmrs_ssl.cli import clear_errors
+
+SUFFIXES = ('.tif', '.jpg', '.jpeg', '.png')
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('images', type=Path, help='folder with a folder per class')
+    parser.add_argument('--out', type=Path, help='folder to write to (default: meta in the folder of images)')
+    parser.add_argument('--train-share', type=float, default=0.8, metavar='SHARE', help='default: 0.8')
+    parser.add_argument('--seed', type=int, default=0, help='another seed, another split (default: 0)')
+    return parser.parse_args()
+
+
+def find_classes(images: Path) -> dict[str, list[str]]:
+    """The sorted file names of every class, by class."""
+    if not images.is_dir():
+        raise FileNotFoundError(f'{images} is no folder; expected one with a folder per class')
+    found = {
+        folder.name: sorted(path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        for folder in sorted(images.iterdir())
+        if folder.is_dir()
+    }
+    classes = {name: files for name, files in found.items() if files}
+    if len(classes) < 2:
+        raise ValueError(
+            f'{images} has {len(classes)} folders with images ({", ".join(SUFFIXES)}), expected one per class'
+        )
+    return classes
+
+
+def split_class(files: list[str], train_share: float, seed: list[int]) -> tuple[list[str], list[str]]:
+    """Sorted names for training and for validation; a single file is for training."""
+    order = np.random.default_rng(seed).permutation(len(files))
+    count = max(1, round(len(files) * train_share))
+    return sorted(files[i] for i in order[:count]), sorted(files[i] for i in order[count:])
+
+
+def main() -> None:
+    """Write the lists."""
+    args = parse_args()
+    if not 0 < args.train_share < 1:
+        raise ValueError(f'--train-share is {args.train_share}, expected a share in (0, 1)')
+    classes = find_classes(args.images)
+    out = args.out or args.images / 'meta'
+    lines: dict[str, list[str]] = {'train': [], 'val': []}
+    for number, (name, files) in enumerate(classes.items()):
+        for split, chosen in zip(lines, split_class(files, args.train_share, [args.seed, number]), strict=True):
+            lines[split] += [f'{name}/{file} {number}' for file in chosen]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / 'classes.txt').write_text('\n'.join(classes) + '\n')
+    for split, rows in lines.items():
+        (out / f'{split}.txt').write_text('\n'.join(rows) + '\n')
+    print(f'{len(classes)} classes, {len(lines["train"])} training and {len(lines["val"])} validation images: {out}')
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()

@@ -1,0 +1,129 @@
+"""Bring ISPRS Potsdam and Vaihingen into mmsegmentation's layout, and choose half of a training set.
+
+    python tools/prepare/segmentation.py potsdam --images 2_Ortho_RGB --labels 5_Labels_all --out data/potsdam
+    python tools/prepare/segmentation.py vaihingen --images top --labels gts_eroded --out data/vaihingen
+    python tools/prepare/segmentation.py half data/potsdam
+
+The first two cut the scenes of the unpacked archives into tiles, turn the labels' colours into class numbers (0 is
+ignored) and split by scene as mmsegmentation does. The last writes train_half.txt: every second training tile in the
+order of names, the same ones every time. LoveDA needs mmsegmentation's own tools/dataset_converters/loveda.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+import rasterio
+
+from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.datasets.raster import open_raster
+from mmrs_ssl.datasets.raster_windows import find_all
+from mmrs_ssl.datasets.tiling import Array, cut_tiles, find_scenes, plan_tiles
+
+# RGB of class numbers 1 to 6; every other colour (the eroded boundaries) is 0.
+COLOURS = ((255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0))
+# How file names go on before and after the scene's name, and which scenes mmsegmentation evaluates on.
+NAMES = {
+    'potsdam': ('top_potsdam_', ('_RGB', '_IRRG', '_label_noBoundary', '_label')),
+    'vaihingen': ('top_mosaic_09cm_', ('_noBoundary',)),
+}
+VAL = {
+    'potsdam': [f'{row}_{i}' for row in (2, 3, 4, 5, 6) for i in (13, 14)] + ['4_15', '5_15', '6_15', '7_13'],
+    'vaihingen': [f'area{i}' for i in (2, 4, 6, 8, 10, 12, 14, 16, 20, 22, 24, 27, 29, 31, 33, 35, 38)],
+}
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='command', required=True)
+    for name in NAMES:
+        command = commands.add_parser(name)
+        command.add_argument('--images', required=True, help='folder of the orthophotos')
+        command.add_argument('--labels', required=True, help='folder of the coloured labels')
+        command.add_argument('--out', type=Path, required=True, help='folder to write to')
+        command.add_argument('--size', type=int, default=512, help='pixels a side of a tile (default: 512)')
+        command.add_argument('--stride', type=int, default=256, help='pixels from tile to tile (default: 256)')
+    half = commands.add_parser('half')
+    half.add_argument('data_root', type=Path, help='folder with img_dir/train')
+    return parser.parse_args()
+
+
+def scene_name(stem: str, dataset: str) -> str:
+    """``'2_10'`` for Potsdam's ``top_potsdam_2_10_RGB``, ``'area1'`` for Vaihingen's ``top_mosaic_09cm_area1``.
+
+    Raises:
+        ValueError: if the name is not one of the archive's.
+    """
+    prefix, suffixes = NAMES[dataset]
+    if not stem.startswith(prefix):
+        raise ValueError(f'{stem} is no name of {dataset}: expected {prefix}..., as in the archive')
+    name = stem.removeprefix(prefix)
+    for suffix in suffixes:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def read_classes(path: Path) -> Array:
+    """Class numbers of a coloured label, uint8 (H, W)."""
+    with open_raster(path) as raster:
+        if raster.count != 3:
+            raise ValueError(f'{path} has {raster.count} bands, expected the three of a coloured label')
+        colours = raster.read()
+    classes = np.zeros(colours.shape[1:], np.uint8)
+    for number, colour in enumerate(COLOURS, 1):
+        classes[(colours == np.array(colour)[:, None, None]).all(0)] = number
+    return classes
+
+
+def tile(args: argparse.Namespace) -> None:
+    """Cut the scenes and their labels."""
+    with TemporaryDirectory() as folder:
+        images, labels = Path(folder, 'images'), Path(folder, 'labels')
+        images.mkdir()
+        labels.mkdir()
+        for path in find_all([args.labels]):
+            name = scene_name(path.stem, args.command)
+            if not cv2.imwrite(str(labels / f'{name}.png'), read_classes(path)):
+                raise OSError(f'cannot write {labels / name}.png; is the disk full?')
+        known = {path.stem for path in labels.iterdir()}
+        for path in find_all([args.images]):
+            name = scene_name(path.stem, args.command)
+            if name in known:  # some scenes of the archives have no label
+                (images / f'{name}{path.suffix}').symlink_to(path.resolve())
+        plan = plan_tiles(find_scenes([images], [labels]), args.size, args.stride)
+        val = VAL[args.command]
+        tiles = [replace(t, split='val' if t.scene.name in val else 'train') for t in plan.tiles]
+        with rasterio.Env():
+            counts = Counter(t.split for t, _ in cut_tiles(tiles, args.out, args.size, 'png'))
+    print(f'{counts["train"]} training and {counts["val"]} validation tiles in {args.out}')
+
+
+def choose_half(data_root: Path) -> None:
+    """Write the names, without suffix, of every second training tile."""
+    names = sorted(path.stem for path in (data_root / 'img_dir' / 'train').glob('*.png'))
+    if not names:
+        raise FileNotFoundError(f'no PNG tile in {data_root / "img_dir" / "train"}; cut them first')
+    path = data_root / 'train_half.txt'
+    path.write_text('\n'.join(names[::2]) + '\n')
+    print(f'{len(names[::2])} of {len(names)} training tiles: {path}')
+
+
+def main() -> None:
+    """Prepare."""
+    args = parse_args()
+    if args.command == 'half':
+        choose_half(args.data_root)
+    else:
+        tile(args)
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()
