@@ -55,7 +55,11 @@ def write_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarray, np
     if heights:
         count = TRAIN_PER_CLASS * len(SCENE_CLASSES)
         files = write_layout('hr_pairs', folder, scenes=count, size=SIZE, seed=seed, gsd=GSD)
-        pictures = [rasterio.open(path).read().transpose(1, 2, 0) for path in files if path.stem.endswith('_dom')]
+        pictures = []
+        for path in files:
+            if path.stem.endswith('_dom'):
+                with rasterio.open(path) as file:
+                    pictures.append(file.read().transpose(1, 2, 0))
         return np.stack(pictures), np.arange(count) % len(SCENE_CLASSES)  # classes take turns
     images, labels = make_split(TRAIN_PER_CLASS, SIZE, GSD, seed=seed)
     folder.mkdir(parents=True)

@@ -249,6 +249,19 @@ def test_tokens_tell_what_patches_show_more_than_where_they_are():
         assert of_patches > 7 * of_places, name
 
 
+def test_places_attend_to_themselves_first_and_layers_differ():
+    """nn.TransformerEncoder alone would repeat one layer's weights."""
+    model = build_mssdf(TWO)
+    for encoder in (model.fusion, *model.decoders.values()):
+        for layer in encoder.layers:
+            query, key, value = layer.self_attn.in_proj_weight.chunk(3)
+            assert torch.equal(query, key)
+            assert not torch.equal(query, value)
+        first, second = encoder.layers[:2]
+        assert not torch.equal(first.linear1.weight, second.linear1.weight)
+        assert not torch.equal(first.self_attn.in_proj_weight, second.self_attn.in_proj_weight)
+
+
 def test_a_pretrained_backbone_is_kept(tmp_path):
     source = build_mssdf(TWO, seed=1)
     source.backbone.pos_embed.data += 0.5
