@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mmrs_ssl.cli import clear_errors
-from mmrs_ssl.transfer.export import BRANCHES, FORMATS, export_backbone
+from mmrs_ssl.transfer.export import FORMATS, export_backbone
+from mmrs_ssl.transfer.project import BRANCHES
 from mmrs_ssl.transfer.targets import LIBRARIES, NAMES, target_of
 
 
@@ -35,7 +36,6 @@ def parse_args() -> argparse.Namespace:
         '--for',
         dest='library',
         choices=LIBRARIES,
-        default='mmpretrain',
         help='whose class is to take the file, of formats openmmlab and safetensors (default: mmpretrain)',
     )
     return parser.parse_args()
@@ -44,7 +44,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Export, and print what to paste into a downstream config."""
     args = parse_args()
-    meta = export_backbone(args.checkpoint, args.out, args.branch, args.modality, args.format, args.library)
+    if args.library and args.format in NAMES:
+        raise ValueError(f'--for {args.library} has no meaning with --format {args.format}: leave one out')
+    library = args.library or 'mmpretrain'
+    meta = export_backbone(args.checkpoint, args.out, args.branch, args.modality, args.format, library)
     print(f'{args.out}: {Path(args.out).stat().st_size / 1e6:.1f} MB, the {meta["branch"]}, {meta["bands"]} bands.')
     if args.format in NAMES:
         print(
@@ -55,7 +58,7 @@ def main() -> None:
             f'mean = {meta["mean"]}\nstd = {meta["std"]}'
         )
     else:
-        print(snippet(args.out, meta, args.library, args.format))
+        print(snippet(args.out, meta, library, args.format))
 
 
 def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> str:
@@ -73,14 +76,22 @@ def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> s
         lines.append(f'custom_imports = dict(imports={imports}, allow_failed_imports=False)')
     arguments = ''.join(f'    {key}={value!r},\n' for key, value in settings.items())
     why = f' ({target.note})' if target.note else ''
+    normalise = normalisation(meta['bands'], library)
+    changes = ['pretrained=None'] * (library in ('mmseg', 'opencd'))  # their bases name weights there
+    changes.append('backbone=dict(_delete_=True, **backbone)')
+    # mmpretrain's bases have it beside the model, with the number of classes
+    beside = library == 'mmpretrain' or normalise.startswith('#')
+    changes += ['data_preprocessor=data_preprocessor'] * (not beside)
     return '\n'.join(
         [
-            f"The class is type='{settings['type']}'{why}. For a downstream config:\n",
+            f"The class is type='{settings['type']}'{why}. Below the _base_ of a downstream config:\n",
             *lines,
             f'backbone = dict(\n{arguments})',
             '# pixels as in pre-training: bands in the order of the files, then (pixel - mean) / std',
             f'mean = {meta["mean"]}\nstd = {meta["std"]}',
-            normalisation(meta['bands'], library),
+            normalise,
+            "# in place of the base's own, and of its weights",
+            f'model = dict({", ".join(changes)})',
         ]
     )
 

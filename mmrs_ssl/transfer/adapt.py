@@ -46,11 +46,13 @@ def adapt_bands(weight: Tensor, count: int, bands: Bands = 'mean') -> Tensor:
         ValueError: if ``bands`` has not ``count`` entries, or names a band that the file does not have.
     """
     known = weight.shape[1]
-    chosen = [None] * count if bands == 'mean' else list(bands)
-    if len(chosen) != count or any(band is not None and not 0 <= band < known for band in chosen):
+    chosen: list[Any] = list(bands) if isinstance(bands, Sequence) else []
+    if bands == 'mean':
+        chosen = [None] * count
+    if len(chosen) != count or any(b is not None and not (isinstance(b, int) and 0 <= b < known) for b in chosen):
         raise ValueError(
             f'bands={bands!r}, expected one entry for each of the {count} bands of the model, each between 0 and '
-            f'{known - 1} (the file has {known} bands) or None'
+            f"{known - 1} (the file has {known} bands) or None; or 'mean'"
         )
     exact = weight.double()
     mean = exact.mean(1)
@@ -157,8 +159,9 @@ class Fitter:
             raise DoesNotFitError(f'{list(weight.shape)} in the file, {list(like.shape)} in the model')
         if known == count and self.bands == 'mean':
             return weight, ''
+        adapted = adapt_bands(weight, count, self.bands)
         rule = 'the mean kernel in each' if self.bands == 'mean' else f'kernels of bands {list(self.bands)}'
-        return adapt_bands(weight, count, self.bands), f'{known} -> {count} bands, {rule}'
+        return adapted, f'{known} -> {count} bands, {rule}'
 
     def fit_positions(self, name: str, weight: Tensor, like: Tensor) -> tuple[Tensor, str]:
         """Position embeddings."""

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mmrs_ssl.transfer import key_maps
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
-from mmrs_ssl.transfer.export import BRANCHES, read_model
 from mmrs_ssl.transfer.layouts import Layout
+from mmrs_ssl.transfer.project import BRANCHES, check_out, read_model
 from mmrs_ssl.transfer.sources import TEACHERS, BackboneWeights, meta_of, read_backbone, read_file, tensors_of
 from mmrs_ssl.transfer.targets import is_part, translate
 
@@ -93,13 +93,14 @@ def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conv
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is refused, is not of a program that can be converted to this one, or has a backbone that
-            the program does not have.
+            the program does not have; or if ``out`` is the checkpoint or a folder.
     """
     if to not in DESTINATIONS:
         raise ValueError(f'--to {to}: expected one of {", ".join(DESTINATIONS)}')
     path, out = Path(checkpoint), Path(out)
     if out.suffix == '.safetensors':
         raise ValueError(f'{out}: converted files are written as torch.save does, give it the ending .pth')
+    check_out(path, out)
     content = read_file(path)
     program = program_of(content, path)
     ours = method_of(content) is not None
@@ -108,7 +109,7 @@ def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conv
             f'{path} is {"a file of this project" if ours else "of another program"} already: to {to} means '
             f'{"from a published program to this project" if ours else "from this project to that program"}'
         )
-    found = {branch: read_backbone(path, UNKNOWN, branch) for branch in branches_of(content)}
+    found = {branch: read_backbone(path, UNKNOWN, branch) for branch in branches_of(content, path)}
     if to == 'mmrs':
         if program is None:
             raise ValueError(
@@ -214,7 +215,7 @@ def method_of(content: Any) -> str | None:
 def program_of(content: Any, path: Path) -> Program | None:
     """The published program whose layout a file has, or None.
 
-    A backbone alone is CMID's or MSSDF's if it has the names that their authors' files have.
+    A backbone alone is CMID's or MSSDF's if it has the names that their authors' files have, and no classifier.
     """
     if method_of(content) is not None:
         return None
@@ -224,7 +225,7 @@ def program_of(content: Any, path: Path) -> Program | None:
     if any(key.startswith(_CMID_PREFIXES) for key in weights):
         return _CMID
     alone = read_backbone(path, UNKNOWN)
-    if alone.prefix:
+    if alone.prefix or set(alone.weights) - set(backbone_of(alone)) - {'mask_token'}:
         return None
     if alone.layout is key_maps.VIT:
         return _MSSDF
@@ -238,14 +239,17 @@ def known_as(program: Program, content: Any) -> str:
     return f'{program.name}, by its names alone'
 
 
-def branches_of(content: Any) -> list[str]:
+def branches_of(content: Any, path: Path) -> list[str]:
     """The branches that a file has; one that says nothing of them has a student."""
     if isinstance(content, dict) and {'student', 'teacher'} & set(content):
-        return [branch for branch in ('student', 'teacher') if isinstance(content.get(branch), dict)]
+        found = [branch for branch in ('student', 'teacher') if isinstance(content.get(branch), dict)]
+        if not found:
+            raise ValueError(f'{path} holds no weights of a student or teacher, though it has entries of these names')
+        return found
     exported = meta_of(content).get('branch')
     if exported is not None:
         return [exported]
-    teacher = any(key.startswith(TEACHERS) for key in tensors_of(content, 'the file'))
+    teacher = any(key.startswith(TEACHERS) for key in tensors_of(content, str(path)))
     return ['student', 'teacher'] if teacher else ['student']
 
 

@@ -1,6 +1,5 @@
 """Write the backbone of a training checkpoint to a file of its own."""
 
-import ast
 import hashlib
 import json
 from pathlib import Path
@@ -10,13 +9,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mmrs_ssl.transfer.project import (
+    BRANCHES,
+    EVALUATED,
+    PREFIX,
+    check_out,
+    choose_modality,
+    patch_embedding_of,
+    read_model,
+)
+from mmrs_ssl.transfer.sources import meta_of, read_file, tensors_of
 from mmrs_ssl.transfer.targets import NAMES, layout_in, named_for, target_of, translate
 
 FORMATS = ('openmmlab', 'timm', 'torchvision', 'safetensors')
-PREFIX = 'backbone.'
-BRANCHES = dict(student=PREFIX, teacher=f'teacher.module.{PREFIX}')
-# Which branch each method's authors evaluate.
-EVALUATED = dict(CMID='student', DINOMC='teacher', MSSDF='student')
 
 
 def export_backbone(
@@ -45,14 +50,15 @@ def export_backbone(
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if it is refused, holds no backbone, no config, or not this branch or modality; or if the format
-            or library is unknown or has no such backbone.
+        ValueError: if it is refused, holds no backbone, no config, or not this branch or modality; if the format
+            or library is unknown or has no such backbone; or if ``out`` is the checkpoint or a folder.
     """
     if file_format not in FORMATS:
         raise ValueError(f'--format {file_format}: expected one of {", ".join(FORMATS)}')
     path, out = Path(checkpoint), Path(out)
     if (out.suffix == '.safetensors') != (file_format == 'safetensors'):
         raise ValueError(f'--format {file_format} and {out.name}: .safetensors is for that format, and no other')
+    check_out(path, out)
     backbone, meta = read_training(path, branch, modality)
     own = {key.removeprefix(PREFIX): value for key, value in backbone.items()}
     if file_format in NAMES:
@@ -74,8 +80,6 @@ def export_backbone(
 
 def read_training(path: Path, branch: str | None, modality: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The backbone of a training checkpoint, its keys beginning with ``backbone.``, and its meta data."""
-    from mmrs_ssl.transfer.sources import meta_of, read_file, tensors_of  # it imports this module
-
     content = read_file(path)
     weights = tensors_of(content, str(path))
     if not any(key.startswith(PREFIX) for key in weights):
@@ -90,11 +94,16 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
     method = model['type'].rsplit('.', 1)[-1]
     branch = branch or EVALUATED.get(method, 'student')
     backbone = branch_of(weights, branch, path)
-    statistics = model['data_preprocessor']
+    statistics = model['data_preprocessor'] or {}
     modalities = statistics.get('modalities')
     if modalities is not None or modality is not None:
         modality, statistics = choose_modality(modalities or {}, modality)
         backbone |= patch_embedding_of(weights, branch, modality)
+    if not {'mean', 'std'} <= set(statistics):
+        raise ValueError(
+            f'the config in {path} has data_preprocessor={model["data_preprocessor"]!r}, expected the mean and std of '
+            'each band: without them nobody can normalise pixels as in pre-training; load_backbone takes the checkpoint'
+        )
     meta = dict(
         method=model['type'],
         branch=branch,
@@ -112,6 +121,8 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
 
 def branch_of(weights: dict[str, Tensor], branch: str, path: Path) -> dict[str, Tensor]:
     """The student's or the teacher's backbone, its keys beginning with ``backbone.``."""
+    if branch not in BRANCHES:
+        raise ValueError(f'branch={branch!r}, expected {" or ".join(BRANCHES)}')
     head = BRANCHES[branch]
     found = {PREFIX + key.removeprefix(head): value.clone() for key, value in weights.items() if key.startswith(head)}
     if not found:
@@ -119,57 +130,3 @@ def branch_of(weights: dict[str, Tensor], branch: str, path: Path) -> dict[str, 
             f'{path} holds no {branch}, whose keys begin with {head!r}; export the other: --branch student'
         )
     return found
-
-
-def choose_modality(modalities: dict[str, dict], name: str | None) -> tuple[str, dict]:
-    """The modality of this name, by default the first, and its statistics."""
-    name = next(iter(modalities), '') if name is None else name
-    if name not in modalities:
-        raise ValueError(f'there is no modality {name!r}, the model has {", ".join(modalities) or "none of its own"}')
-    return name, modalities[name]
-
-
-def patch_embedding_of(weights: dict[str, Tensor], branch: str, modality: str) -> dict[str, Tensor]:
-    """The patch embedding of a modality in the backbone's names; nothing where it is the backbone's own."""
-    head = f'{BRANCHES[branch].removesuffix(PREFIX)}patch_embeds.{modality}.'
-    own = f'{PREFIX}patch_embed.'
-    return {own + key.removeprefix(head): value.clone() for key, value in weights.items() if key.startswith(head)}
-
-
-def read_model(text: str) -> dict[str, Any]:
-    """The model's settings in a config's text, read without running it.
-
-    Raises:
-        ValueError: if there are none.
-    """
-    model = read_setting(text, 'model')
-    if not isinstance(model, dict):
-        raise ValueError(f'the config in the checkpoint has model={model!r}, expected a dict')
-    return model
-
-
-def read_setting(text: str, name: str) -> Any:
-    """One variable of a config's text, read without running it: a checkpoint may come from anyone.
-
-    Raises:
-        ValueError: if it is not there, or made of anything but literals and ``dict(...)``.
-    """
-    try:
-        for statement in ast.parse(text).body:
-            if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == [name]:
-                return _literal(statement.value)
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f'the config in the checkpoint is not plain data and is not read: {error}') from error
-    raise ValueError(f'the config in the checkpoint has no {name!r}')
-
-
-def _literal(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.Dict):
-        return {
-            ast.literal_eval(key): _literal(value) for key, value in zip(node.keys, node.values, strict=True) if key
-        }
-    if isinstance(node, ast.List | ast.Tuple):
-        return [_literal(item) for item in node.elts]
-    return ast.literal_eval(node)

@@ -1,6 +1,5 @@
 """Say what a checkpoint is, without running anything in it."""
 
-import json
 import re
 import zipfile
 from collections import Counter
@@ -9,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
 from mmrs_ssl.transfer.convert import UNKNOWN, backbone_of, branches_of, known_as, method_of, program_of
-from mmrs_ssl.transfer.export import read_model
 from mmrs_ssl.transfer.layouts import DERIVED
+from mmrs_ssl.transfer.project import read_model
 from mmrs_ssl.transfer.sources import meta_of, read_backbone, read_file
 
 # Entries of a state dict that are no parameters: what BatchNorm counts.
@@ -67,9 +64,6 @@ def inspect_checkpoint(checkpoint: str | Path, branch: str | None = None) -> Ins
     path = Path(checkpoint)
     content = read_file(path)
     meta = meta_of(content)
-    if path.suffix == '.safetensors':
-        with safe_open(path, framework='pt') as file:
-            meta = described(file.metadata() or {})
     source = read_backbone(path, UNKNOWN, branch)
     own = backbone_of(source)
     ours = source.layout.to_ours(own)
@@ -77,8 +71,8 @@ def inspect_checkpoint(checkpoint: str | Path, branch: str | None = None) -> Ins
     return Inspection(
         file_format=packing(path),
         program=writer(content, meta, path),
-        branches=[meta['branch']] if 'branch' in meta else branches_of(content),
-        branch=source.branch or meta.get('branch'),
+        branches=branches_of(content, path),
+        branch=source.branch,
         layout=f'{source.layout.name} (family {source.layout.family or "unknown"})',
         prefix=source.prefix,
         tensors=len(own),
@@ -96,14 +90,9 @@ def packing(path: Path) -> str:
     return 'torch, zip archive' if zipfile.is_zipfile(path) else 'torch, as before 1.6'
 
 
-def described(metadata: dict[str, str]) -> dict[str, Any]:
-    """Meta data of a safetensors file; those of this project are JSON, others' stay text."""
-    return {key: json.loads(value) for key, value in metadata.items()} if 'config_sha256' in metadata else {**metadata}
-
-
 def writer(content: Any, meta: dict[str, Any], path: Path) -> str:
     """Which program wrote a file, as far as it shows."""
-    method = method_of(dict(meta=meta))
+    method = method_of(content)
     if method is not None:
         if 'program' in meta:
             return f'mmrs_ssl, converted from {meta["program"]} ({method})'

@@ -10,13 +10,15 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmrs_ssl.transfer.adapt import Bands, DoesNotFitError, Fitter
+from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS, Bands, DoesNotFitError, Fitter
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.layouts import DERIVED, Layout, find_backbones
 from mmrs_ssl.transfer.sources import BackboneWeights, read_backbone
 
 # Norms of outputs that pre-training does not have: it uses the last stage alone, and ViT's before pooling.
 FRESH = dict(swin=r'norm[0-2]\.', convnext=r'norm[0-2]\.', vit=r'ln2\.')
+# A block, after the stage that it is in.
+BLOCK = re.compile(r'(layers|layer\d|stages\.\d)\.(?:blocks\.)?\d+\.')
 # BatchNorm's count of batches, which published files leave out and which nothing needs.
 OPTIONAL = 'num_batches_tracked'
 
@@ -33,7 +35,8 @@ class LoadReport:
         ignored: weights of the file that the model has no place for: heads, mask tokens, other networks.
         fresh: output norms that pre-training does not have; they stay as they were initialised.
         missing: weights of the model that the file does not have.
-        unfit: weights whose shape cannot be brought to the model's, and why.
+        unfit: weights whose shape cannot be brought to the model's, and why; also those of the file's blocks that the
+            model has not, of stages that it has.
         homeless: those of ``ignored`` that belong to a part that the model has.
     """
 
@@ -88,10 +91,13 @@ def load_backbone(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: with the table, if a weight of the model would stay uninitialised or has another shape (the model
-            is then unchanged); or if the file is refused, has no such branch or modality, or ``bands`` does not fit.
+        ValueError: with the table, if a weight of the model would stay uninitialised or has another shape, or the
+            file's backbone is deeper; or if the file is refused, has no such branch or modality, or ``bands`` does not
+            fit. The model is then unchanged.
     """
     own = {key: value for key, value in module.state_dict().items() if key.rsplit('.', 1)[-1] not in DERIVED}
+    if not own:
+        raise ValueError(f'{type(module).__name__} has no weights to load; give the backbone, e.g. model.backbone')
     layout = layout_of(own)
     source = read_backbone(checkpoint, layout, branch, modality)
     kind = type(module)
@@ -103,8 +109,8 @@ def load_backbone(
     weights = compare(module, layout, own, source, bands, report)
     if report.missing or report.unfit:
         raise ValueError(
-            f'{len(report.missing) + len(report.unfit)} of {len(own)} weights of the model have none in the file that '
-            f'fits; nothing was loaded.\n{report.table()}\nGive the checkpoint of the same architecture (depth, '
+            f'{len(report.missing)} of {len(own)} weights of the model are not in the file, and {len(report.unfit)} do '
+            f'not fit; nothing was loaded.\n{report.table()}\nGive the checkpoint of the same architecture (depth, '
             'width, patch size), or build the model like the one in the file.'
         )
     with torch.no_grad():
@@ -139,6 +145,10 @@ def compare(
     wanted = layout.to_ours(own)
     names = {layout.our_name(key)[0]: key for key in own}
     given = source.layout.to_ours(source.weights)
+    if bands != 'mean' and not any(name in FIRST_CONVOLUTIONS for name in wanted):
+        raise ValueError(
+            f'bands={bands!r}: the first convolution of {type(module).__name__} is not known, leave it out'
+        )
     fit = Fitter(module, bands, ('cls_token' in given, 'cls_token' in wanted))
     fresh = re.compile(FRESH.get(layout.family, r'(?!)'))
     fitted: dict[str, Tensor] = {}
@@ -160,13 +170,24 @@ def compare(
             report.missing.append(key)
     file_names = {source.layout.our_name(key)[0]: key for key in source.weights}
     parts = {name.split('.')[0] for name in wanted}
-    for name in given:
-        if name not in wanted:
-            report.ignored.append(source.prefix + file_names[name])
-            if name.split('.')[0] in parts:
-                report.homeless.append(source.prefix + file_names[name])
+    cut = cut_off(given, wanted)
+    for name in [name for name in given if name not in wanted]:
+        key = source.prefix + file_names[name]
+        if name in cut:
+            report.unfit[key] = 'of a block that the model has not'
+            continue
+        report.ignored.append(key)
+        if name.split('.')[0] in parts:
+            report.homeless.append(key)
     report.ignored += source.others
     return layout.to_theirs(fitted)
+
+
+def cut_off(given: Iterable[str], wanted: Iterable[str]) -> set[str]:
+    """Weights of blocks that a model has not, in stages that it has: it is not as deep as the file's backbone."""
+    stages = {block[0]: block[1] for block in map(BLOCK.match, wanted) if block}
+    found = ((name, BLOCK.match(name)) for name in given)
+    return {name for name, block in found if block and block[0] not in stages and block[1] in stages.values()}
 
 
 def shorten(names: Iterable[str], count: int) -> list[str]:

@@ -1,18 +1,19 @@
 """Read a checkpoint of whatever program, and find the backbone in it."""
 
 import argparse
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor
 
-from mmrs_ssl.transfer.export import EVALUATED, PREFIX, choose_modality, patch_embedding_of, read_setting
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.layouts import Layout, find_backbones
+from mmrs_ssl.transfer.project import EVALUATED, PREFIX, choose_modality, patch_embedding_of, read_model
 
 # Where a teacher's weights are when they are in one dictionary with the student's: ours, the published CMID.
 TEACHERS = ('teacher.module.', 'branch_encoder.')
@@ -92,7 +93,7 @@ def read_file(path: Path) -> Any:
         raise FileNotFoundError(f'no checkpoint {str(path)!r}')
     try:
         if path.suffix == '.safetensors':
-            return load_file(path)
+            return read_safetensors(path)
         with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's and DINO-MC's options
             return torch.load(path, map_location='cpu', weights_only=True)
     except OSError:
@@ -100,6 +101,16 @@ def read_file(path: Path) -> Any:
     except Exception as error:  # what a damaged or crafted file raises depends on its bytes
         # torch's own message advises to read the file without the check: it is not passed on
         raise ValueError(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None
+
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """The weights; of an exported file of this project as its other format has them, with ``meta`` beside them."""
+    with safe_open(path, framework='pt') as file:
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it cannot be iterated over
+        metadata = file.metadata() or {}
+    if 'config_sha256' not in metadata:
+        return weights
+    return dict(state_dict=weights, meta={key: json.loads(value) for key, value in metadata.items()})
 
 
 def why_refused(error: Exception) -> str:
@@ -112,7 +123,10 @@ def why_refused(error: Exception) -> str:
         )
     if 'may be harmful' in text:
         return text
-    return f'it is damaged or no checkpoint ({type(error).__name__}); expected what torch.save or safetensors wrote'
+    return (
+        f'it is damaged or no checkpoint ({type(error).__name__}); expected what torch.save wrote, or safetensors '
+        'where the name ends with .safetensors'
+    )
 
 
 def branch_of(content: Any, path: Path, branch: str | None) -> tuple[dict[str, Tensor], str | None]:
@@ -144,7 +158,7 @@ def tensors_of(content: Any, name: str) -> dict[str, Tensor]:
         for part in ('state_dict', 'model'):
             if isinstance(content.get(part), dict):
                 content = content[part]
-        tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+        tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
         if tensors:
             return tensors
     held = ', '.join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
@@ -153,15 +167,15 @@ def tensors_of(content: Any, name: str) -> dict[str, Tensor]:
 
 def meta_of(content: Any) -> dict[str, Any]:
     """What a checkpoint says of itself."""
-    meta = content.get('meta')
+    meta = content.get('meta') if isinstance(content, dict) else None
     return meta if isinstance(meta, dict) else {}
 
 
 def evaluated_branch(content: Any) -> str:
     """The branch that the authors of a checkpoint's method evaluate."""
     text = meta_of(content).get('cfg')
-    method = read_setting(text, 'model')['type'] if isinstance(text, str) else ''
-    return EVALUATED.get(method.rsplit('.', 1)[-1], 'student')
+    method = read_model(text).get('type') if isinstance(text, str) else None
+    return EVALUATED.get(str(method).rsplit('.', 1)[-1], 'student')
 
 
 def modality_of(content: Any, path: Path, branch: str | None, modality: str) -> dict[str, Tensor]:
@@ -169,7 +183,7 @@ def modality_of(content: Any, path: Path, branch: str | None, modality: str) -> 
     meta = meta_of(content)
     text = meta.get('cfg')
     if isinstance(text, str):
-        choose_modality(read_setting(text, 'model')['data_preprocessor'].get('modalities') or {}, modality)
+        choose_modality((read_model(text).get('data_preprocessor') or {}).get('modalities') or {}, modality)
         return patch_embedding_of(tensors_of(content, str(path)), branch or 'student', modality)
     if meta.get('modality') != modality:
         raise ValueError(

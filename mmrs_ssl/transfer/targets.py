@@ -145,6 +145,10 @@ def without_counterpart(kind: str, given: Mapping[str, Any]) -> list[str]:
         sizes = sizes_of(VisionTransformer, given.get('arch', 'base'))
         if sizes['feedforward_channels'] % sizes['embed_dims']:
             lacking.append(f'feedforward_channels={sizes["feedforward_channels"]}')
+        if not given.get('qkv_bias', True):  # its attention would have no bias at all, behind it neither
+            lacking.append('qkv_bias=False')
+        if not isinstance(given.get('patch_size', 16), int):
+            lacking.append(f'patch_size={given["patch_size"]!r}')
         if set(given.get('patch_cfg', {})) - {'padding'}:
             lacking.append(f'patch_cfg={given["patch_cfg"]!r}')
         if given.get('out_type') == 'avg_featmap':

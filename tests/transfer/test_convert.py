@@ -5,7 +5,8 @@ import torch
 
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.convert import PROGRAMS, convert_checkpoint
-from mmrs_ssl.transfer.export import BRANCHES, export_backbone
+from mmrs_ssl.transfer.export import export_backbone
+from mmrs_ssl.transfer.project import BRANCHES
 from tests.conftest import build_mssdf, cmid_config, mssdf_config
 from tests.transfer.backbones import counterpart, ours, same, save, torchvisions, under, weights_of
 from tests.transfer.checkpoints import published_cmid, published_dino, published_mssdf, training
@@ -120,10 +121,13 @@ def test_mssdfs_first_modality(run_tool, tmp_path):
         assert name in printed
 
 
-def test_one_branch_alone(tmp_path):
+@pytest.mark.parametrize(
+    ('name', 'file_format'), [('teacher.pth', 'openmmlab'), ('teacher.safetensors', 'safetensors')]
+)
+def test_one_branch_alone(name, file_format, tmp_path):
     path, _, teacher = training(tmp_path / 'run.pth', method='DINOMC')
-    export_backbone(path, tmp_path / 'teacher.pth')
-    convert_checkpoint(tmp_path / 'teacher.pth', tmp_path / 'dino.pth', 'dino-mc')
+    export_backbone(path, tmp_path / name, file_format=file_format)
+    convert_checkpoint(tmp_path / name, tmp_path / 'dino.pth', 'dino-mc')
     assert read(tmp_path / 'dino.pth').keys() == {'teacher'}
     assert same(read(tmp_path / 'dino.pth')['teacher'], under('backbone.', dict(teacher.state_dict())))
     path, _, _ = training(tmp_path / 'run.pth', 'vit')
@@ -139,6 +143,9 @@ def test_what_is_not_converted(tmp_path):
     deep, _, _ = training(tmp_path / 'deep.pth', deep_stem=True)
     published_cmid(tmp_path / 'cmid.pth', 'resnet')
     torch.save(torchvisions('convnext').state_dict(), tmp_path / 'other.pth')
+    torch.save(torchvisions('resnet').state_dict(), tmp_path / 'imagenet.pth')  # CMID's names, but with a classifier
+    torch.save([torch.ones(1)], tmp_path / 'list.pth')
+    torch.save(dict(student=None, epoch=3), tmp_path / 'dino.pth')
     crafted = save(
         {'backbone.conv1.weight': torch.ones(1)}, tmp_path / 'crafted.pth', meta=dict(cfg='model = print(1)')
     )
@@ -149,12 +156,19 @@ def test_what_is_not_converted(tmp_path):
         (tmp_path / 'cmid.pth', 'dino-mc', 'is of another program already'),
         (tmp_path / 'other.pth', 'mmrs', rf'not of a program that is known here \({", ".join(PROGRAMS)}\)'),
         (run, 'moco', 'expected one of mmrs, cmid'),
+        (tmp_path / 'imagenet.pth', 'mmrs', 'not of a program that is known here'),
+        (tmp_path / 'list.pth', 'mmrs', 'holds no weights but list'),
+        (tmp_path / 'dino.pth', 'mmrs', r'dino\.pth holds no weights of a student or teacher'),
         (crafted, 'cmid', 'is not plain data and is not read'),
     ):
         with pytest.raises(ValueError, match=message):
             convert_checkpoint(path, out, to)
     with pytest.raises(ValueError, match=r'give it the ending \.pth'):
         convert_checkpoint(run, tmp_path / 'out.safetensors', 'cmid')
+    before = (tmp_path / 'cmid.pth').read_bytes()
+    with pytest.raises(ValueError, match=r'cmid\.pth is the checkpoint itself, give the new file another name'):
+        convert_checkpoint(tmp_path / 'cmid.pth', tmp_path / 'cmid.pth', 'mmrs')
+    assert (tmp_path / 'cmid.pth').read_bytes() == before
     assert not out.exists()
 
 

@@ -7,9 +7,11 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from mmrs_ssl.models.packed_vit import embed, packed_layers
-from mmrs_ssl.transfer.export import EVALUATED
+from mmrs_ssl.transfer.export import export_backbone
+from mmrs_ssl.transfer.project import EVALUATED
 from mmrs_ssl.transfer.safe_types import allow_checkpoint_types
 from tests.conftest import build_mssdf, cmid_config, dino_config, mssdf_config, train
+from tests.transfer.backbones import ours, save
 
 
 @pytest.fixture
@@ -134,4 +136,26 @@ def test_what_cannot_be_exported(run_tool, tmp_path):
         code, printed = run_tool('export_backbone.py', tmp_path / name, tmp_path / 'out.pth')
         assert code != 0
         assert message in printed.rstrip().splitlines()[-1]
+    assert not (tmp_path / 'out.pth').exists()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'out', 'options', 'message'),
+    [
+        (dict(data_preprocessor=dict(type='x')), 'out.pth', {}, "data_preprocessor={'type': 'x'}, expected the mean"),
+        (dict(data_preprocessor=None), 'out.pth', {}, 'data_preprocessor=None, expected the mean and std of each band'),
+        ({}, 'run.pth', {}, r'run\.pth is the checkpoint itself, give the new file another name'),
+        ({}, 'folder', {}, 'folder is a folder, expected the name of a file'),
+        ({}, 'out.pth', dict(branch='tutor'), "branch='tutor', expected student or teacher"),
+    ],
+)
+def test_what_export_refuses(changes, out, options, message, tmp_path):
+    (tmp_path / 'folder').mkdir()
+    weights = {f'backbone.{key}': value for key, value in ours('resnet').state_dict().items()}
+    config = f'model = {dict(cmid_config(), **changes)!r}'
+    path = save(weights, tmp_path / 'run.pth', meta=dict(cfg=config), optimizer=dict(state={}))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        export_backbone(path, tmp_path / out, **options)
+    assert path.read_bytes() == before
     assert not (tmp_path / 'out.pth').exists()

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmpretrain.models import ClsDataPreprocessor
 from mmseg.models import SegDataPreProcessor
 from safetensors import safe_open
@@ -111,6 +111,8 @@ def test_a_deep_stem(library, run_tool, tmp_path):
         ('resnet', dict(depth=50, expansion=2), 'expansion=2'),
         ('vit', dict(layer_scale_init_value=0.1), 'layer_scale_init_value=0.1'),
         ('vit', dict(out_type='avg_featmap'), "out_type='avg_featmap'"),
+        ('vit', dict(qkv_bias=False), 'qkv_bias=False'),  # there it also takes the bias behind attention away
+        ('vit', dict(patch_size=(16, 16)), r'patch_size=[16, 16]'),
         ('swin', dict(use_abs_pos_embed=True), 'use_abs_pos_embed=True'),
     ],
 )
@@ -161,6 +163,42 @@ def test_the_printed_lines_normalise_what_openmmlab_loads(library, preprocessor,
     torch.testing.assert_close(inputs[0], expected)
     backbone, _ = loaded_plainly(library, settings['backbone'])
     agree(backbone, student, expected[None])
+
+
+# Bases to inherit from: other classes, widths and normalisation than the exported backbone's.
+BASES = [
+    ('mmpretrain', 'vit', ['models/vit-base-p16.py', 'datasets/imagenet_bs64_swin_224.py']),
+    ('mmseg', 'resnet', ['models/upernet_r50.py']),
+    ('mmseg', 'swin', ['models/upernet_r50.py']),
+    ('mmseg', 'convnext', ['models/upernet_swin.py']),
+    ('mmdet', 'resnet', ['models/faster-rcnn_r50_fpn.py']),
+    ('mmdet', 'swin', ['models/faster-rcnn_r50_fpn.py']),
+]
+
+
+@pytest.mark.parametrize(('library', 'family', 'bases'), BASES)
+def test_the_printed_lines_change_the_model_of_a_base(library, family, bases, run_tool, tmp_path):
+    """Below a ``_base_``, whose own backbone, weights and normalisation they replace, and nothing else."""
+    path, student, _ = training(tmp_path / 'run.pth', family)
+    code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--for', library)
+    assert code == 0, printed
+    head = f'_base_ = {[f"{library}::_base_/{base}" for base in bases]}\n'
+    (tmp_path / 'base.py').write_text(head)
+    (tmp_path / 'config.py').write_text(head + printed.split('config:\n')[1])
+    models = []
+    for name in ('base.py', 'config.py'):
+        cfg = Config.fromfile(tmp_path / name)
+        cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))  # as the Runner does
+        models.append(cfg.model)
+    before, after = (model.pop('data_preprocessor') for model in models)
+    assert after.pop('mean') == [100.0, 101.0, 102.0]
+    assert after.pop('std') == [50.0, 51.0, 52.0]
+    assert all(before[key] == value for key, value in after.items())
+    assert set(before) - set(after) == {'mean', 'std'}
+    model = REGISTRIES[library].build({**models[1], 'type': f'{library}.{models[1].type}'})
+    model.backbone.init_weights()
+    model.eval()
+    agree(model.backbone, student, torch.randn(1, 3, 64, 64))
 
 
 def test_mmdetection_normalises_one_or_three_bands(run_tool, tmp_path):
@@ -247,3 +285,12 @@ def test_what_a_format_does_not_have(family, changes, options, message, tmp_path
 def test_a_library_that_is_not_known():
     with pytest.raises(ValueError, match=f'expected one of {", ".join(LIBRARIES)}'):
         target_of('yolo', dict(type='ResNet', depth=18), 3)
+
+
+def test_a_library_and_the_names_of_another(run_tool, tmp_path):
+    path, _, _ = training(tmp_path / 'run.pth')
+    options = ('--format', 'timm', '--for', 'mmseg')
+    code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', *options)
+    assert code != 0
+    assert '--for mmseg has no meaning with --format timm' in printed.rstrip().splitlines()[-1]
+    assert not (tmp_path / 'out.pth').exists()

@@ -9,7 +9,7 @@ from mmrs_ssl.transfer.convert import convert_checkpoint
 from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.inspect import count_by_prefix, inspect_checkpoint
 from tests.conftest import build_mssdf, mssdf_config
-from tests.transfer.backbones import ours, same, save, torchvisions, weights_of
+from tests.transfer.backbones import ours, same, save, torchvisions, under, weights_of
 from tests.transfer.checkpoints import published_cmid, published_dino, published_mssdf, training
 
 
@@ -94,6 +94,18 @@ def test_exported_files(file_format, tmp_path):
     assert (found.meta['mean'], found.meta['std']) == ([100.0, 101.0, 102.0, 103.0], [50.0, 51.0, 52.0, 53.0])
 
 
+@pytest.mark.parametrize(('text', 'message'), [('model = 3', 'has model=3'), ('model = dict(a=1)', None)])
+def test_a_config_that_names_no_method(text, message, tmp_path):
+    """It says nothing of which branch is evaluated."""
+    weights = under('backbone.', ours('resnet').state_dict()) | under('teacher.module.backbone.', {'a': torch.ones(1)})
+    path = save(weights, tmp_path / 'run.pth', meta=dict(cfg=text))
+    if message is None:
+        assert inspect_checkpoint(path).branch == 'student'
+        return
+    with pytest.raises(ValueError, match=message):
+        inspect_checkpoint(path)
+
+
 def test_modalities(tmp_path):
     model = build_mssdf()
     save(model.state_dict(), tmp_path / 'run.pth', meta=dict(cfg=f'model = {mssdf_config()!r}'))
@@ -112,6 +124,7 @@ def test_files_of_other_libraries(tmp_path):
     torch.save(network.state_dict(), tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     found = inspect_checkpoint(tmp_path / 'old.pth')
     assert (found.file_format, found.others) == ('torch, as before 1.6', ['fc.weight', 'fc.bias'])
+    assert found.program == 'unknown'  # CMID's files have no classifier
     save_file(weights_of(torchvisions('convnext')), tmp_path / 'timm.safetensors', {'format': 'pt'})
     found = inspect_checkpoint(tmp_path / 'timm.safetensors')
     assert (found.program, found.layout) == ('unknown', 'ConvNeXt of torchvision (family convnext)')
@@ -133,6 +146,10 @@ def test_files_of_other_libraries(tmp_path):
         ('plain.pth --branch teacher', 'holds no teacher'),
         ('crafted.pth', 'is not plain data and is not read'),
         ('number.pth', 'has model=3, expected a dict'),
+        ('list.pth', 'holds no weights but list; expected a state dict'),
+        ('numbers.pth', 'holds no weights but 0; expected a state dict'),
+        ('torch.safetensors', 'expected what torch.save wrote, or safetensors where the name ends with .safetensors'),
+        ('safetensors.pth', 'expected what torch.save wrote, or safetensors where the name ends with .safetensors'),
     ],
 )
 def test_what_cannot_be_inspected(name, message, run_tool, tmp_path):
@@ -141,6 +158,11 @@ def test_what_cannot_be_inspected(name, message, run_tool, tmp_path):
     torch.save(dict(epoch=3), tmp_path / 'empty.pth')
     save(ours('resnet').state_dict(), tmp_path / 'plain.pth')
     marker = tmp_path / 'marker'
+    torch.save([torch.ones(1)], tmp_path / 'list.pth')
+    torch.save({0: torch.ones(1)}, tmp_path / 'numbers.pth')
+    (tmp_path / 'torch.safetensors').write_bytes((tmp_path / 'plain.pth').read_bytes())
+    save_file({'weight': torch.ones(1)}, tmp_path / 'a.safetensors')
+    (tmp_path / 'a.safetensors').rename(tmp_path / 'safetensors.pth')
     for file, text in (('crafted.pth', f"model = open({str(marker)!r}, 'w')"), ('number.pth', 'model = 3')):
         save(ours('resnet').state_dict(), tmp_path / file, meta=dict(cfg=text))
     file, *options = name.split()

@@ -99,6 +99,14 @@ def test_openmmlabs_other_libraries(library, family, tmp_path):
     assert same(weights_of(back), weights_of(source))
 
 
+def test_a_norm_before_the_layers(tmp_path):
+    """mmseg's ViT has it too, under another name."""
+    source = ours('vit', pre_norm=True)
+    target = build('mmseg', backbones.COUNTERPARTS['vit'], seed=1, pre_norm=True, patch_bias=False)
+    load_backbone(target, save(source.state_dict(), tmp_path / 'ours.pth'))
+    agree(target, source, torch.randn(2, 3, 64, 64))
+
+
 def test_swin_from_mmseg_to_mmdet(tmp_path):
     """All four outputs, with the norms that mmseg trained."""
     source = build('mmseg', backbones.SWIN)

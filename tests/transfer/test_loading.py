@@ -9,6 +9,7 @@ from torch import nn
 
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.adapt import adapt_bands, resize_positions, resize_relative_positions
+from tests.conftest import BACKBONES
 from tests.transfer.backbones import COUNTERPARTS, SWIN, agree, build, ours, same, save, under, weights_of
 
 FIRST = dict(
@@ -18,6 +19,7 @@ FIRST = dict(
     vit='patch_embed.projection.weight',
     convnext='downsample_layers.0.0.weight',
 )
+ARCH = {family: settings[0].get('arch') for family, settings in BACKBONES.items()}
 
 
 @pytest.fixture
@@ -117,6 +119,42 @@ def test_other_shapes_raise_and_change_nothing(tmp_path):
     with pytest.raises(ValueError, match=r'unfit +\d+  .*\[16, 3, 7, 7\] in the file, \[8, 3, 7, 7\] in the model'):
         load_backbone(target, save(weights_of(ours('resnet', stem_channels=16)), tmp_path / 'wide.pth'))
     assert unchanged(target, before)
+
+
+@pytest.mark.parametrize(
+    ('family', 'deeper', 'place'),
+    [
+        ('resnet', dict(depth=34), 'layer1.2.conv1.weight'),
+        ('vit', dict(arch=dict(ARCH['vit'], num_layers=3)), 'layers.2.ln1.weight'),
+        ('swin', dict(arch=dict(ARCH['swin'], depths=[1, 1, 4, 1])), 'stages.2.blocks.2.norm1.weight'),
+        ('convnext', dict(arch=dict(ARCH['convnext'], depths=[1, 1, 2, 1])), 'stages.2.1.gamma'),
+    ],
+)
+def test_a_deeper_backbone_is_not_cut_short(family, deeper, place, tmp_path):
+    """All weights of the model are in the file, but not all blocks of its stages are in the model."""
+    source, target = ours(family, **deeper), ours(family, seed=1)
+    before = weights_of(target)
+    extra = len(weights_of(source)) - len(before)
+    path = save(under('backbone.', source.state_dict()), tmp_path / 'deeper.pth')
+    with pytest.raises(ValueError, match=rf'unfit +{extra}  backbone\.{place} \(of a block that the model has not\)'):
+        load_backbone(target, path)
+    assert unchanged(target, before)
+
+
+def test_a_stage_less(tmp_path):
+    """Taken on purpose, e.g. by detectors that use the third stage of a ResNet."""
+    source = ours('resnet')
+    stages = dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,))
+    target = ours('resnet', seed=1, **stages)
+    report = load_backbone(target, save(source.state_dict(), tmp_path / 'ours.pth'))
+    assert {key.split('.')[0] for key in report.ignored} == {'layer4'}
+    assert same(weights_of(target), {k: w for k, w in weights_of(source).items() if not k.startswith('layer4')})
+
+
+def test_a_module_without_weights(tmp_path):
+    path = save(ours('resnet').state_dict(), tmp_path / 'ours.pth')
+    with pytest.raises(ValueError, match='ReLU has no weights to load; give the backbone'):
+        load_backbone(nn.ReLU(), path)
 
 
 def test_another_family_raises(tmp_path):
@@ -295,10 +333,20 @@ def test_another_order_of_as_many_bands(tmp_path):
     torch.testing.assert_close(found(image.double().flip(1))[-1], expected(image.double())[-1], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('bands', [(0, 1), (0, 1, 2, 3), (0, 1, -1, 2)])
+@pytest.mark.parametrize('bands', [(0, 1), (0, 1, 2, 3), (0, 1, -1, 2), 'grey', [0.0, 1.0, 2.0, None], 4])
 def test_bands_that_are_not_there(bands, tmp_path):
     target = ours('resnet', seed=1, in_channels=4)
     before = weights_of(target)
     with pytest.raises(ValueError, match=r'expected one entry for each of the 4 bands.*between 0 and 2'):
         load_backbone(target, save(weights_of(ours('resnet')), tmp_path / 'rgb.pth'), bands=bands)
     assert unchanged(target, before)
+
+
+def test_bands_that_nothing_would_take(tmp_path):
+    """Where the first convolution is not known, an order of bands is not passed over in silence."""
+    networks = [nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)) for _ in range(2)]
+    path = save(networks[0].state_dict(), tmp_path / 'net.pth')
+    before = weights_of(networks[1])
+    with pytest.raises(ValueError, match=r'bands=\(2, 1, 0\): the first convolution of Sequential is not known'):
+        load_backbone(networks[1], path, bands=(2, 1, 0))
+    assert unchanged(networks[1], before)

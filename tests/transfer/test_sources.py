@@ -159,6 +159,24 @@ def test_safetensors(tmp_path):
     assert same(*(loaded(path, ours('convnext', seed=1)) for path in paths))
 
 
+def test_safetensors_say_what_they_hold(tmp_path):
+    """The branch and the modality of an exported file, as the other format does."""
+    model = build_mssdf()
+    path = training(model, mssdf_config(), tmp_path / 'run.pth')
+    for name, file_format in (('dsm.pth', 'openmmlab'), ('dsm.safetensors', 'safetensors')):
+        out = tmp_path / name
+        export_backbone(path, out, branch='teacher', modality='dsm', file_format=file_format)
+        expected = weights_of(model.teacher.module['backbone'])
+        expected |= under('patch_embed.', weights_of(model.teacher.module['patch_embeds']['dsm']))
+        options = dict(branch='teacher', modality='dsm')
+        assert same(loaded(out, ours('vit', seed=1, in_channels=1), **options), expected)
+        assert '(teacher, ViT of mmpretrain' in load_backbone(ours('vit', in_channels=1), out).source
+        with pytest.raises(ValueError, match='holds the teacher alone, not the student'):
+            load_backbone(ours('vit', in_channels=1), out, branch='student')
+        with pytest.raises(ValueError, match=r"modality 'rgb' \(but 'dsm'\)"):
+            load_backbone(ours('vit', in_channels=1), out, modality='rgb')
+
+
 def test_openmmlab_checkpoints_prefer_the_backbone(tmp_path):
     """A momentum encoder of another method is not mistaken for it; two equals are refused."""
     source = ours('resnet')

@@ -1,0 +1,78 @@
+"""How this project's own checkpoints are laid out: branches, modalities, and the config in them."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+PREFIX = 'backbone.'
+BRANCHES = dict(student=PREFIX, teacher=f'teacher.module.{PREFIX}')
+# Which branch each method's authors evaluate.
+EVALUATED = dict(CMID='student', DINOMC='teacher', MSSDF='student')
+
+
+def check_out(checkpoint: Path, out: Path) -> None:
+    """Refuse to write over the checkpoint that is read, whose optimizer and heads would be lost.
+
+    Raises:
+        ValueError: if they are the same file, or ``out`` is a folder.
+    """
+    if out.is_dir():
+        raise ValueError(f'{out} is a folder, expected the name of a file to write')
+    if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
+        raise ValueError(f'{out} is the checkpoint itself, give the new file another name')
+
+
+def choose_modality(modalities: dict[str, dict], name: str | None) -> tuple[str, dict]:
+    """The modality of this name, by default the first, and its statistics."""
+    name = next(iter(modalities), '') if name is None else name
+    if name not in modalities:
+        raise ValueError(f'there is no modality {name!r}, the model has {", ".join(modalities) or "none of its own"}')
+    return name, modalities[name]
+
+
+def patch_embedding_of(weights: dict[str, Tensor], branch: str, modality: str) -> dict[str, Tensor]:
+    """The patch embedding of a modality in the backbone's names; nothing where it is the backbone's own."""
+    head = f'{BRANCHES[branch].removesuffix(PREFIX)}patch_embeds.{modality}.'
+    own = f'{PREFIX}patch_embed.'
+    return {own + key.removeprefix(head): value.clone() for key, value in weights.items() if key.startswith(head)}
+
+
+def read_model(text: str) -> dict[str, Any]:
+    """The model's settings in a config's text, read without running it.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    model = read_setting(text, 'model')
+    if not isinstance(model, dict):
+        raise ValueError(f'the config in the checkpoint has model={model!r}, expected a dict')
+    return model
+
+
+def read_setting(text: str, name: str) -> Any:
+    """One variable of a config's text, read without running it: a checkpoint may come from anyone.
+
+    Raises:
+        ValueError: if it is not there, or made of anything but literals and ``dict(...)``.
+    """
+    try:
+        for statement in ast.parse(text).body:
+            if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == [name]:
+                return _literal(statement.value)
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f'the config in the checkpoint is not plain data and is not read: {error}') from error
+    raise ValueError(f'the config in the checkpoint has no {name!r}')
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict' and not node.args:
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict):
+        return {
+            ast.literal_eval(key): _literal(value) for key, value in zip(node.keys, node.values, strict=True) if key
+        }
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_literal(item) for item in node.elts]
+    return ast.literal_eval(node)
