@@ -5,7 +5,7 @@
 Writes OUT/images/*.png, OUT/train.json and OUT/val.json. --train and --val are lists with a patch's name in the first
 column; without them a share of the patches, chosen by --seed, is for validation. --part 0.1 keeps the first tenth of
 the shuffled training patches. Reflectances 0 to --white become 0 to 255. Patches without any of the 19 classes are left
-out.
+out. The published lists also leave out patches under snow and clouds; the random choice does not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from mmrs_ssl.cli import clear_errors
 from mmrs_ssl.datasets.raster import open_raster
 from mmrs_ssl.datasets.tiling import Array
 
-# The 19 classes and the CORINE classes each of them joins; the other CORINE classes are left out, as published.
+# The 19 classes and the CORINE classes each of them joins (Sumbul et al., https://arxiv.org/abs/2105.07921), in the
+# order of the authors' label_indices.json; and the CORINE classes that have no place among them.
 CLASSES = {
     'Urban fabric': ('Continuous urban fabric', 'Discontinuous urban fabric'),
     'Industrial or commercial units': ('Industrial or commercial units',),
@@ -49,6 +50,11 @@ CLASSES = {
     'Coastal wetlands': ('Salt marshes', 'Salines'),
     'Inland waters': ('Water courses', 'Water bodies'),
     'Marine waters': ('Coastal lagoons', 'Estuaries', 'Sea and ocean'),
+}  # fmt: skip
+LEFT_OUT = {
+    'Road and rail networks and associated land', 'Port areas', 'Airports', 'Mineral extraction sites', 'Dump sites',
+    'Construction sites', 'Green urban areas', 'Sport and leisure facilities', 'Bare rock', 'Burnt areas',
+    'Intertidal flats',
 }  # fmt: skip
 NUMBERS = {corine: number for number, names in enumerate(CLASSES.values()) for corine in names}
 
@@ -77,7 +83,8 @@ def choose(args: argparse.Namespace) -> dict[str, list[str]]:
     """Names of the training and validation patches.
 
     Raises:
-        ValueError: if only one list is given, a share makes no sense or there are too few patches.
+        ValueError: if only one list is given or the two share patches, a share makes no sense or there are too few
+            patches.
     """
     if (args.train is None) != (args.val is None):
         raise ValueError('only one of --train and --val is given; give both or none')
@@ -86,6 +93,8 @@ def choose(args: argparse.Namespace) -> dict[str, list[str]]:
     rng = np.random.default_rng(args.seed)
     if args.train is not None:
         train, val = read_list(args.train), read_list(args.val)
+        if both := sorted(set(train) & set(val)):
+            raise ValueError(f'{len(both)} patches are in both lists, e.g. {both[0]}')
     else:
         names = sorted(path.name for path in args.source.iterdir() if path.is_dir())
         if len(names) < 2:
@@ -98,8 +107,18 @@ def choose(args: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def read_labels(folder: Path) -> list[int]:
-    """Class numbers of a patch; none if all its CORINE classes are left out."""
-    record = json.loads((folder / f'{folder.name}_labels_metadata.json').read_text())
+    """Class numbers of a patch; none if all its CORINE classes are left out.
+
+    Raises:
+        FileNotFoundError: if the patch or its record is missing.
+        ValueError: if it has a class that is none of CORINE's.
+    """
+    path = folder / f'{folder.name}_labels_metadata.json'
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is missing; expected a folder of BigEarthNet-S2 v1.0 for every patch')
+    record = json.loads(path.read_text())
+    if unknown := sorted(set(record['labels']) - NUMBERS.keys() - LEFT_OUT):
+        raise ValueError(f'{path} has {unknown[0]!r}, which is none of the 43 classes')
     return sorted({NUMBERS[label] for label in record['labels'] if label in NUMBERS})
 
 

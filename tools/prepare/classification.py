@@ -1,10 +1,11 @@
 """List the scenes of UCM, AID, NWPU-RESISC45, EuroSAT or any folder of classes for training and validation.
 
-    python tools/prepare/classification.py data/ucm/Images --out data/ucm/meta --train-share 0.8
-    python tools/prepare/classification.py data/aid --train-share 0.5
+    python tools/prepare/classification.py data/ucm/Images --out data/ucm/meta --train-share 0.8 --classes 21
+    python tools/prepare/classification.py data/aid --train-share 0.5 --classes 30
 
 Writes train.txt and val.txt ("CLASS/FILE NUMBER" a line) and classes.txt to OUT (default: meta in the folder). Of every
-class the same share is for training, chosen by --seed: the same files give the same lists.
+class the same share is for training, chosen by --seed: the same files give the same lists. --classes says how many
+there must be (RESISC45 has 45, EuroSAT 10): a class that is missing would change the numbers of those after it.
 """
 
 from __future__ import annotations
@@ -25,24 +26,33 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('images', type=Path, help='folder with a folder per class')
     parser.add_argument('--out', type=Path, help='folder to write to (default: meta in the folder of images)')
     parser.add_argument('--train-share', type=float, default=0.8, metavar='SHARE', help='default: 0.8')
+    parser.add_argument('--classes', type=int, help='how many there must be (default: any number)')
     parser.add_argument('--seed', type=int, default=0, help='another seed, another split (default: 0)')
     return parser.parse_args()
 
 
-def find_classes(images: Path) -> dict[str, list[str]]:
-    """The sorted file names of every class, by class."""
+def find_classes(images: Path, out: Path, count: int | None) -> dict[str, list[str]]:
+    """The sorted file names of every class, by class.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if a class has no image, or there are not as many as there must be.
+    """
     if not images.is_dir():
         raise FileNotFoundError(f'{images} is no folder; expected one with a folder per class')
     found = {
-        folder.name: sorted(path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-        for folder in sorted(images.iterdir())
-        if folder.is_dir()
+        folder.name: sorted(path.name for path in folder.glob('[!.]*') if path.suffix.lower() in SUFFIXES)
+        for folder in sorted(images.glob('[!.]*'))
+        if folder.is_dir() and folder.resolve() != out.resolve()
     }
     classes = {name: files for name, files in found.items() if files}
-    if len(classes) < 2:
+    if len(classes) < 2 or len(classes) != (count or len(classes)):
         raise ValueError(
             f'{images} has {len(classes)} folders with images ({", ".join(SUFFIXES)}), expected one per class'
+            + (f', {count} of them' if count else '')
         )
+    if empty := found.keys() - classes.keys():
+        raise ValueError(f'{images}: no image in {", ".join(sorted(empty))}; is the archive fully unpacked?')
     return classes
 
 
@@ -58,8 +68,8 @@ def main() -> None:
     args = parse_args()
     if not 0 < args.train_share < 1:
         raise ValueError(f'--train-share is {args.train_share}, expected a share in (0, 1)')
-    classes = find_classes(args.images)
     out = args.out or args.images / 'meta'
+    classes = find_classes(args.images, out, args.classes)
     lines: dict[str, list[str]] = {'train': [], 'val': []}
     for number, (name, files) in enumerate(classes.items()):
         for split, chosen in zip(lines, split_class(files, args.train_share, [args.seed, number]), strict=True):

@@ -21,6 +21,7 @@ import rasterio
 from rasterio.windows import Window
 
 from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.datasets.preparing import require_partners
 from mmrs_ssl.datasets.raster import open_raster
 from mmrs_ssl.datasets.tiling import Array, starts
 
@@ -79,15 +80,17 @@ def cut(folder: Path, out: Path, size: int, stride: int, keep: float) -> dict[st
     paths = sorted((folder / 'images').glob('*.png'))
     if not paths:
         raise FileNotFoundError(f'no PNG in {folder / "images"}; expected the unpacked images of DOTA')
+    require_partners((path.stem for path in (folder / 'labelTxt').glob('*.txt')), {'images': [p.stem for p in paths]})
     out.mkdir(parents=True, exist_ok=True)
     for path in paths:
         boxes, classes, difficult = read_labels(folder / 'labelTxt' / f'{path.stem}.txt')
         with open_raster(path) as raster:
             rows, columns = raster.shape
+            bands = [1, 2, 3] if raster.count >= 3 else [1, 1, 1]  # some pictures are panchromatic
             for top, left in product(*(starts(max(n, size), size, stride) for n in raster.shape)):
                 high, wide = min(size, rows - top), min(size, columns - left)
                 name, number = f'{path.stem}_{top:05d}_{left:05d}.png', len(record['images'])
-                values = raster.read([1, 2, 3], window=Window(left, top, wide, high))
+                values = raster.read(bands, window=Window(left, top, wide, high))
                 write_png(out / name, values)
                 record['images'].append(dict(id=number, file_name=name, width=wide, height=high))
                 for index, box in zip(*boxes_of_tile(boxes, left, top, size, keep), strict=True):

@@ -22,6 +22,7 @@ import numpy as np
 import rasterio
 
 from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.datasets.preparing import require_new, require_partners
 from mmrs_ssl.datasets.raster import open_raster
 from mmrs_ssl.datasets.raster_windows import find_all
 from mmrs_ssl.datasets.tiling import Array, starts
@@ -49,12 +50,16 @@ def by_name(source: str, prefix: str, suffix: str) -> dict[str, Path]:
 
     Raises:
         FileNotFoundError: if no file has the prefix and the suffix.
+        ValueError: if two files have the same name.
     """
-    found = {}
+    found: dict[str, Path] = {}
     for path in find_all([source]):
         if path.stem.startswith(prefix) and path.stem.endswith(suffix):
             parts = path.stem.removeprefix(prefix).removesuffix(suffix).split('_')
-            found['_'.join(part.lstrip('0') or '0' for part in parts)] = path
+            name = '_'.join(part.lstrip('0') or '0' for part in parts)
+            if name in found:
+                raise ValueError(f'{found[name]} and {path} are both named {name!r}; give a folder with one of them')
+            found[name] = path
     if not found:
         raise FileNotFoundError(f'no file in {source} is named {prefix}NAME{suffix}.*')
     return found
@@ -102,7 +107,10 @@ def main() -> None:
     args = parse_args()
     images = by_name(args.images, args.image_prefix, args.image_suffix)
     heights = by_name(args.heights, args.height_prefix, args.height_suffix)
-    names = sorted(images.keys() & heights.keys())
+    require_new(args.out / 'img_dir', args.out / 'height_dir')
+    require_partners(images, {args.heights: heights})
+    require_partners(heights, {args.images: images})
+    names = sorted(images)
     places = {name: '_'.join(name.split('_')[: args.place_parts]) for name in names}
     val = choose_val(sorted(set(places.values())), args.val_share, args.seed)
     counts = dict(train=0, val=0)
@@ -121,10 +129,7 @@ def main() -> None:
             write(args.out / 'img_dir' / split / file, colours[window])
             write(args.out / 'height_dir' / split / file, metres[window])
             counts[split] += 1
-    alone = len(images) + len(heights) - 2 * len(names)
     print(f'{counts["train"]} training and {counts["val"]} validation pairs in {args.out}')
-    if alone:
-        print(f'passed over {alone} files without a partner')
 
 
 if __name__ == '__main__':

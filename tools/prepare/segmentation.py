@@ -1,12 +1,15 @@
 """Bring ISPRS Potsdam and Vaihingen into mmsegmentation's layout, and choose half of a training set.
 
-    python tools/prepare/segmentation.py potsdam --images 2_Ortho_RGB --labels 5_Labels_all --out data/potsdam
+    python tools/prepare/segmentation.py potsdam --images 2_Ortho_RGB --labels 5_Labels_all_noBoundary
+        --out data/potsdam
     python tools/prepare/segmentation.py vaihingen --images top --labels gts_eroded --out data/vaihingen
     python tools/prepare/segmentation.py half data/potsdam
 
 The first two cut the scenes of the unpacked archives into tiles, turn the labels' colours into class numbers (0 is
 ignored) and split by scene as mmsegmentation does. The last writes train_half.txt: every second training tile in the
-order of names, the same ones every time. LoveDA needs mmsegmentation's own tools/dataset_converters/loveda.py.
+order of names, the same ones every time. Tiles that overlap (the default stride) show nearly all pixels even so: for
+half of the labelled pixels, cut with --stride 512. LoveDA needs mmsegmentation's own
+tools/dataset_converters/loveda.py.
 """
 
 from __future__ import annotations
@@ -22,16 +25,23 @@ import numpy as np
 import rasterio
 
 from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.datasets.preparing import require_new, require_partners
 from mmrs_ssl.datasets.raster import open_raster
 from mmrs_ssl.datasets.raster_windows import find_all
 from mmrs_ssl.datasets.tiling import Array, cut_tiles, find_scenes, plan_tiles
 
-# RGB of class numbers 1 to 6; every other colour (the eroded boundaries) is 0.
+# RGB of class numbers 1 to 6; black (the eroded boundaries) is 0, and so is a small share of pixels of other colours.
 COLOURS = ((255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0))
-# How file names go on before and after the scene's name, and which scenes mmsegmentation evaluates on.
+MAX_UNKNOWN = 0.01
+# How file names go on before and after the scene's name; mmsegmentation's scenes for training and evaluation.
 NAMES = {
     'potsdam': ('top_potsdam_', ('_RGB', '_IRRG', '_label_noBoundary', '_label')),
     'vaihingen': ('top_mosaic_09cm_', ('_noBoundary',)),
+}
+TRAIN = {
+    'potsdam': [f'{row}_{i}' for row in (2, 3, 4, 5, 6, 7) for i in (10, 11, 12)]
+    + [f'{row}_{i}' for row in (6, 7) for i in (7, 8, 9)],
+    'vaihingen': [f'area{i}' for i in (1, 3, 5, 7, 11, 13, 15, 17, 21, 23, 26, 28, 30, 32, 34, 37)],
 }
 VAL = {
     'potsdam': [f'{row}_{i}' for row in (2, 3, 4, 5, 6) for i in (13, 14)] + ['4_15', '5_15', '6_15', '7_13'],
@@ -67,11 +77,32 @@ def scene_name(stem: str, dataset: str) -> str:
     name = stem.removeprefix(prefix)
     for suffix in suffixes:
         name = name.removesuffix(suffix)
+    if name not in TRAIN[dataset] + VAL[dataset]:
+        raise ValueError(f'{stem}: {name!r} is no scene that mmsegmentation trains or evaluates on')
     return name
 
 
+def by_scene(folder: str, dataset: str) -> dict[str, Path]:
+    """The file of every scene.
+
+    Raises:
+        ValueError: if two files are of one scene.
+    """
+    found: dict[str, Path] = {}
+    for path in find_all([folder]):
+        name = scene_name(path.stem, dataset)
+        if name in found:
+            raise ValueError(f'{found[name]} and {path} are both of scene {name!r}; give a folder with one of them')
+        found[name] = path
+    return found
+
+
 def read_classes(path: Path) -> Array:
-    """Class numbers of a coloured label, uint8 (H, W)."""
+    """Class numbers of a coloured label, uint8 (H, W).
+
+    Raises:
+        ValueError: if it has not three bands, or more than a few pixels of colours that no label has.
+    """
     with open_raster(path) as raster:
         if raster.count != 3:
             raise ValueError(f'{path} has {raster.count} bands, expected the three of a coloured label')
@@ -79,25 +110,29 @@ def read_classes(path: Path) -> Array:
     classes = np.zeros(colours.shape[1:], np.uint8)
     for number, colour in enumerate(COLOURS, 1):
         classes[(colours == np.array(colour)[:, None, None]).all(0)] = number
+    unknown = float(((classes == 0) & colours.any(0)).mean())
+    if unknown > MAX_UNKNOWN:
+        raise ValueError(f'{path}: {unknown:.0%} of the pixels have colours that are no class; is this a label?')
     return classes
 
 
 def tile(args: argparse.Namespace) -> None:
     """Cut the scenes and their labels."""
+    require_new(args.out / 'img_dir', args.out / 'ann_dir')
+    label_files, image_files = by_scene(args.labels, args.command), by_scene(args.images, args.command)
+    require_partners(label_files, {args.images: image_files})
     with TemporaryDirectory() as folder:
         images, labels = Path(folder, 'images'), Path(folder, 'labels')
         images.mkdir()
         labels.mkdir()
-        for path in find_all([args.labels]):
-            name = scene_name(path.stem, args.command)
+        for name, path in label_files.items():
             if not cv2.imwrite(str(labels / f'{name}.png'), read_classes(path)):
                 raise OSError(f'cannot write {labels / name}.png; is the disk full?')
-        known = {path.stem for path in labels.iterdir()}
-        for path in find_all([args.images]):
-            name = scene_name(path.stem, args.command)
-            if name in known:  # some scenes of the archives have no label
-                (images / f'{name}{path.suffix}').symlink_to(path.resolve())
+            image = image_files[name]  # there are more: some scenes of the archives have no label
+            (images / f'{name}{image.suffix}').symlink_to(image.resolve())
         plan = plan_tiles(find_scenes([images], [labels]), args.size, args.stride)
+        if plan.small:
+            raise ValueError(f'scene {plan.small[0].name} is smaller than {args.size} pixels; choose a smaller --size')
         val = VAL[args.command]
         tiles = [replace(t, split='val' if t.scene.name in val else 'train') for t in plan.tiles]
         with rasterio.Env():

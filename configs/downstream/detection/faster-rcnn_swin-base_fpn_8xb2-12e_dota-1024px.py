@@ -5,4 +5,5 @@ _base_ = [
     'mmdet::_base_/default_runtime.py',
 ]
 
-model = dict(roi_head=dict(bbox_head=dict(num_classes=15)))
+# a tile of DOTA may hold hundreds of objects
+model = dict(roi_head=dict(bbox_head=dict(num_classes=15)), test_cfg=dict(rcnn=dict(max_per_img=1000)))

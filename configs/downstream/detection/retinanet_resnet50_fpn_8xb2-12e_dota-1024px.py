@@ -5,5 +5,6 @@ _base_ = [
     'mmdet::_base_/default_runtime.py',
 ]
 
-model = dict(bbox_head=dict(num_classes=15))
+# a tile of DOTA may hold hundreds of objects
+model = dict(bbox_head=dict(num_classes=15), test_cfg=dict(max_per_img=1000))
 optim_wrapper = dict(optimizer=dict(lr=0.01))  # as in mmdetection's own RetinaNet configs

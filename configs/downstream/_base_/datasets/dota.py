@@ -1,7 +1,7 @@
 _base_ = 'mmdet::_base_/datasets/coco_detection.py'
 
 # Tiles of 1024 pixels with horizontal boxes, written by tools/prepare/dota.py; the labels of DOTA's test set are not
-# public: evaluation is on val
+# public: evaluation is on val. Pictures smaller than a tile keep their scale
 data_root = 'data/dota'
 metainfo = dict(
     classes=(
@@ -13,13 +13,13 @@ metainfo = dict(
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=(1024, 1024), keep_ratio=True),
+    dict(type='Resize', scale_factor=1.0, keep_ratio=True),
     dict(type='RandomFlip', prob=0.75, direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(1024, 1024), keep_ratio=True),
+    dict(type='Resize', scale_factor=1.0, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',

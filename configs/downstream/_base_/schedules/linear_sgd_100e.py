@@ -7,4 +7,5 @@ train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=64)
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=1, save_best='auto'))
+# the last checkpoint counts: most of these data sets have no images for choosing another but the ones for testing
+default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=1))
