@@ -159,16 +159,16 @@ def test_second_wants_four_equal_folders(part, tmp_path, run_tool):
     write_layout('second', tmp_path / 'second', scenes=6, size=32)
     missing = next((tmp_path / 'second/train' / part).iterdir())
     missing.unlink()
-    code, text = run_tool('prepare/change_detection.py', 'second', tmp_path / 'second', '--out', tmp_path / 'out')
+    code, text = run_tool('prepare/second.py', tmp_path / 'second', '--out', tmp_path / 'out')
     assert code == 1
     assert re.search(rf'error: .*{missing.name}.*missing', text)
 
 
 def test_second_does_not_mix_two_archives(tmp_path, run_tool):
     write_layout('second', tmp_path / 'second', scenes=6, size=32)
-    options = ['second', tmp_path / 'second', '--out', tmp_path / 'out']
-    assert run_tool('prepare/change_detection.py', *options)[0] == 0
-    code, text = run_tool('prepare/change_detection.py', *options)
+    options = [tmp_path / 'second', '--out', tmp_path / 'out']
+    assert run_tool('prepare/second.py', *options)[0] == 0
+    code, text = run_tool('prepare/second.py', *options)
     assert code == 1
     assert 'is there already' in text
 
@@ -176,26 +176,9 @@ def test_second_does_not_mix_two_archives(tmp_path, run_tool):
 def test_second_as_unpacked(tmp_path, run_tool):
     write_layout('second', tmp_path / 'second', scenes=6, size=32)
     (tmp_path / 'second/train').rename(tmp_path / 'second/SECOND_train_set')
-    code, text = run_tool('prepare/change_detection.py', 'second', tmp_path / 'second', '--out', tmp_path / 'out')
+    code, text = run_tool('prepare/second.py', tmp_path / 'second', '--out', tmp_path / 'out')
     assert code == 0, text
     assert {path.name for path in (tmp_path / 'out/train').iterdir()} == {'im1', 'im2', 'label', 'label1', 'label2'}
-
-
-def test_oscd_wants_labels_of_the_pictures_size(tmp_path, run_tool):
-    write_layout('oscd', tmp_path / 'oscd', scenes=4, size=32)
-    options = ['oscd', tmp_path / 'oscd', '--out', tmp_path / 'out']
-    path = next((tmp_path / 'oscd').glob('*Images/train.txt'))
-    path.write_text(path.read_text().replace(',', ', '))
-    label = next((tmp_path / 'oscd').glob('*Test Labels/*/cm/cm.png'))
-    picture = label.read_bytes()
-    assert cv2.imwrite(str(label), np.zeros((32, 31), np.uint8))
-    code, text = run_tool('prepare/change_detection.py', *options)
-    assert code == 1
-    assert '31 x 32' in text
-    label.write_bytes(picture)
-    options[-1] = tmp_path / 'other'
-    code, text = run_tool('prepare/change_detection.py', *options)
-    assert code == 0, text
 
 
 def test_bigearthnet_wants_known_classes(tmp_path, run_tool):

@@ -1,6 +1,6 @@
 _base_ = 'change_pairs.py'
 
-# Binary change: changed is where the two labels differ (folder label, by tools/prepare/change_detection.py)
+# Binary change: changed is where the two labels differ (folder label, by tools/prepare/second.py)
 data_root = 'data/SECOND'
 train_prefix = dict(img_path_from='train/im1', img_path_to='train/im2', seg_map_path='train/label')
 test_prefix = dict(img_path_from='test/im1', img_path_to='test/im2', seg_map_path='test/label')

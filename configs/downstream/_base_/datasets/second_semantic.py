@@ -1,7 +1,7 @@
 _base_ = 'second_binary.py'
 
 # Semantic change: label1 and label2 hold the class numbers of open-cd's SECOND_Dataset, by
-# tools/prepare/change_detection.py
+# tools/prepare/second.py
 data_root = 'data/SECOND'
 load = [dict(type='MultiImgLoadImageFromFile'), dict(type='MultiImgMultiAnnLoadAnnotations')]
 train_dataloader = dict(

@@ -1,14 +1,10 @@
-"""Bring SECOND and OSCD into the layout that open-cd reads.
+"""Bring SECOND into the layout that open-cd reads.
 
-    python tools/prepare/change_detection.py second SECOND --out data/SECOND
-    python tools/prepare/change_detection.py oscd OSCD --out data/OSCD
+    python tools/prepare/second.py SECOND --out data/SECOND
 
-LEVIR-CD and SVCD (CDD) are read as downloaded.
-
-second: reads SECOND_train_set (or train) and test of the unpacked archives, links the pictures {train,test}/{im1,im2},
-turns the colours of label1 and label2 into class numbers (0 is unchanged) and writes label, 255 where a date has a
-class: the archive colours what changed, also within a class.
-oscd: writes {train,test}/{A,B,label} with RGB pictures of 8 bits: the reflectances 0 to --white are 0 to 255.
+Reads SECOND_train_set (or train) and test of the unpacked archives, links the pictures {train,test}/{im1,im2}, turns
+the colours of label1 and label2 into class numbers (0 is unchanged) and writes label, 255 where a date has a class: the
+archive colours what changed, also within a class.
 """
 
 from __future__ import annotations
@@ -21,31 +17,25 @@ import numpy as np
 
 from mmrs_ssl.cli import clear_errors
 from mmrs_ssl.datasets.preparing import require_new, require_partners
-from mmrs_ssl.datasets.raster import open_raster
 from mmrs_ssl.datasets.tiling import Array
 
 # RGB of the class numbers of open-cd's SECOND_Dataset, 0 to 6.
 SECOND = ((255, 255, 255), (0, 0, 255), (128, 128, 128), (0, 128, 0), (0, 255, 0), (128, 0, 0), (255, 0, 0))
 SECOND_FOLDERS = {'train': ('train', 'SECOND_train_set'), 'test': ('test', 'SECOND_total_test/test')}
-OSCD = 'Onera Satellite Change Detection dataset - '
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest='command', required=True)
-    for name in ('second', 'oscd'):
-        command = commands.add_parser(name)
-        command.add_argument('source', type=Path, help='folder of the unpacked archive')
-        command.add_argument('--out', type=Path, required=True, help='folder to write to, another one')
-    command.add_argument('--white', type=float, default=0.3, help='reflectance that becomes 255 (default: 0.3)')
+    parser.add_argument('source', type=Path, help='folder of the unpacked archives')
+    parser.add_argument('--out', type=Path, required=True, help='folder to write to, another one')
     return parser.parse_args()
 
 
 def write(path: Path, values: Array) -> None:
-    """Write uint8 (H, W) or RGB (H, W, 3) as PNG."""
+    """Write uint8 (H, W) as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), values[..., ::-1] if values.ndim == 3 else values):
+    if not cv2.imwrite(str(path), values):
         raise OSError(f'cannot write {path}; is the disk full?')
 
 
@@ -103,46 +93,13 @@ def prepare_second(source: Path, out: Path) -> None:
         print(f'{split}: {len(names)} pairs in {out / split}')
 
 
-def read_rgb(folder: Path, white: float) -> Array:
-    """Sentinel-2's bands 4, 3 and 2 as RGB of 8 bits; the files hold reflectance times 10000."""
-    bands = []
-    for band in ('B04', 'B03', 'B02'):
-        with open_raster(folder / f'{band}.tif') as raster:
-            bands.append(raster.read(1))
-    return np.clip(np.stack(bands, -1) / (10000 * white) * 255, 0, 255).round().astype(np.uint8)
-
-
-def prepare_oscd(source: Path, out: Path, white: float) -> None:
-    """Pictures and labels of both splits."""
-    for split in ('train', 'test'):
-        listed = (source / f'{OSCD}Images' / f'{split}.txt').read_text().split(',')
-        cities = [city.strip() for city in listed]
-        for city in cities:
-            images = source / f'{OSCD}Images' / city
-            label_path = source / f'{OSCD}{split.title()} Labels' / city / 'cm' / 'cm.png'
-            label = cv2.imread(str(label_path), cv2.IMREAD_GRAYSCALE)
-            if label is None:
-                raise FileNotFoundError(f'{label_path} is missing or no readable picture')
-            for folder, date in (('A', 1), ('B', 2)):
-                picture = read_rgb(images / f'imgs_{date}_rect', white)
-                if picture.shape[:2] != label.shape:
-                    sizes = ['{1} x {0}'.format(*array.shape) for array in (label, picture)]
-                    raise ValueError(f'{label_path} has {sizes[0]} pixels, {images} at date {date} has {sizes[1]}')
-                write(out / split / folder / f'{city}.png', picture)
-            write(out / split / 'label' / f'{city}.png', (label > 0).astype(np.uint8) * 255)
-        print(f'{split}: {len(cities)} pairs in {out / split}')
-
-
 def main() -> None:
     """Prepare."""
     args = parse_args()
     if args.out.resolve() == args.source.resolve():
         raise ValueError(f'--out is {args.out}, the archive itself; choose another folder')
     require_new(args.out / 'train', args.out / 'test')
-    if args.command == 'second':
-        prepare_second(args.source, args.out)
-    else:
-        prepare_oscd(args.source, args.out, args.white)
+    prepare_second(args.source, args.out)
 
 
 if __name__ == '__main__':
