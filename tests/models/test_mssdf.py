@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmrs_ssl.datasets.synthetic import make_split
-from mmrs_ssl.models.algorithms.mssdf import reconstruction, visible_places
+from mmrs_ssl.models.algorithms.mssdf import reconstruction, visible_places, whitened
 from mmrs_ssl.models.losses.alignment import linear_hsic, symmetric_info_nce
 from tests.conftest import build, build_mssdf, make_modalities, mssdf_config
 
@@ -28,7 +28,7 @@ def test_terms_are_the_golden_ones(mssdf_golden):
     for found, key in (
         (symmetric_info_nce(first, second, 0.07), 'align/loss_t0.07'),
         (linear_hsic(first, second), 'hsic/loss'),
-        (reconstruction({'a': first[None]}, {'a': second[None]}, {'a': torch.ones(1, 12)}), 'latent/loss'),
+        (reconstruction({'a': first[None]}, {'a': second[None]}, {'a': torch.ones(1, 12)}, {'a': 1.0}), 'latent/loss'),
     ):
         np.testing.assert_allclose(found.item(), mssdf_golden[key], rtol=1e-5)
 
@@ -55,16 +55,16 @@ def test_independence_by_formula():
         linear_hsic(first[:1], second[:1])
 
 
-def test_reconstruction_counts_masked_places_alone():
+def test_reconstruction_counts_masked_places_of_weighted_modalities():
     predictions, targets = ({name: torch.randn(2, 6, 3) for name in 'ab'} for _ in range(2))
     masks = dict(a=torch.tensor([[1, 1, 0, 0, 0, 0]] * 2).bool(), b=torch.tensor([[0, 1, 1, 1, 0, 0]] * 2).bool())
-    expected = 0.0
+    expected, weights = 0.0, dict(a=0.2, b=1.0)
     for name, mask in masks.items():
         errors = [
             float(((predictions[name][i, j] - targets[name][i, j]) ** 2).mean()) for i, j in mask.nonzero().tolist()
         ]
-        expected += np.mean(errors)
-    assert reconstruction(predictions, targets, masks).item() == pytest.approx(expected, rel=1e-5)
+        expected += weights[name] * np.mean(errors)
+    assert reconstruction(predictions, targets, masks, weights).item() == pytest.approx(expected, rel=1e-5)
 
 
 # The whole against one sample after another
@@ -317,6 +317,23 @@ def test_targets_can_be_normalised(normalise, over):
     plain = build_mssdf(TWO).train().teacher_tokens(batch_of(model, TWO))['dsm']
     expected = (plain - plain.mean(over, keepdim=True)) / plain.std(over, keepdim=True, correction=0)
     torch.testing.assert_close(tokens, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_targets_can_be_whitened():
+    """Nothing is correlated, and along the principal axes the variance is what shrinkage leaves of 1."""
+    model = build_mssdf(TWO, normalise_targets='whiten').train()
+    inputs = batch_of(model, TWO, count=16)
+    white = model.teacher_tokens(inputs)['dsm']
+    plain = build_mssdf(TWO).train().teacher_tokens(inputs)['dsm']
+    rows, given = (tokens.flatten(0, 1).double().numpy() for tokens in (white, plain))
+    np.testing.assert_allclose(rows.mean(0), 0, atol=1e-5)
+    variances = np.linalg.eigvalsh(np.cov(given.T, bias=True))
+    left = variances / (variances + 0.02 * variances.mean())
+    assert left.max() > 0.9
+    np.testing.assert_allclose(np.linalg.eigvalsh(np.cov(rows.T, bias=True)), left, atol=1e-3)
+    with torch.autocast('cpu', torch.bfloat16):
+        torch.testing.assert_close(whitened(plain), white, atol=1e-4, rtol=1e-4)
+    assert whitened(torch.zeros(2, 4, 8)).abs().max() == 0  # of a teacher that has collapsed
 
 
 def test_backbone_has_exactly_mmpretrains_names():

@@ -45,10 +45,12 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         share_patch_embed: one patch embedding for all modalities, which then need equal numbers of bands.
         normalise_targets: bring to zero mean and unit variance each of the teacher's ``'tokens'``, or each of their
             ``'dimensions'`` over the batch, so that what differs from place to place counts and not what all tokens
-            have in common; by default they are as they are.
+            have in common; ``'whiten'`` also removes the correlation of dimensions, so that what is large in all of
+            them (brightness, the place in the image) does not outweigh the rest. By default they are as they are.
         independence: what should differ between modalities: their ``'class_tokens'``, or their ``'predictions'`` as in
             the public program.
         alignment_samples, alignment_temperature: of the alignment term.
+        reconstruction_weights: factors of the modalities in the reconstruction; 1 by default.
         loss_weights: factors of the terms ``reconstruction``, ``alignment``, ``independence`` and ``modality``; a term
             of weight 0 is not computed. Default: 1, 0.5, 0.2, 0.1. A single modality has the first alone.
         teacher_momentum: weight of the teacher's old value; a ``ScheduleHook`` on ``teacher.momentum`` raises it to 1.
@@ -77,6 +79,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         independence: str = 'class_tokens',
         alignment_samples: int = 512,
         alignment_temperature: float = 0.07,
+        reconstruction_weights: dict[str, float] | None = None,
         loss_weights: dict[str, float] | None = None,
         teacher_momentum: float = 0.996,
         init_cfg: dict | None = None,
@@ -99,7 +102,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
                 self.patch_embeds[name] = with_input_bands(self.backbone.patch_embed, bands[name])
         self.check_choice('independence', independence, ('class_tokens', 'predictions'))
         self.check_choice('gives_way', gives_way, (None, *names))
-        self.check_choice('normalise_targets', normalise_targets, (None, 'tokens', 'dimensions'))
+        self.check_choice('normalise_targets', normalise_targets, (None, 'tokens', 'dimensions', 'whiten'))
         self.mask_ratio = mask_ratio
         self.information_aware = information_aware
         self.substitution = substitution
@@ -108,6 +111,10 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         self.independence = independence
         self.alignment_samples = alignment_samples
         self.alignment_temperature = alignment_temperature
+        self.reconstruction_weights = dict.fromkeys(names, 1.0)
+        for name in reconstruction_weights or {}:
+            self.check_choice('a modality of reconstruction_weights', name, names)
+        self.reconstruction_weights.update(reconstruction_weights or {})
         self.loss_weights = dict(reconstruction=1.0, alignment=0.5, independence=0.2, modality=0.1)
         for name in loss_weights or {}:
             self.check_choice('a term of loss_weights', name, tuple(self.loss_weights))
@@ -117,6 +124,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
 
         width = self.backbone.embed_dims
         self.to_decoder = nn.Linear(width, decoder_channels)
+        nn.init.xavier_uniform_(self.to_decoder.weight)  # as large as the positions that are added
         self.fusion_query = nn.Parameter(torch.zeros(decoder_channels))
         self.fusion = transformer(decoder_channels, decoder_heads, fusion_layers)
         self.mask_tokens = nn.ParameterDict({name: torch.zeros(decoder_channels) for name in names})
@@ -188,7 +196,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         predictions = self.decode(fused, fused_places, padding, positions)
 
         terms: dict[str, Callable[[], Tensor]] = dict(
-            reconstruction=lambda: reconstruction(predictions, targets, masks),
+            reconstruction=lambda: reconstruction(predictions, targets, masks, self.reconstruction_weights),
             alignment=lambda: self.alignment(predictions),
             independence=lambda: self.independence_of(classes, predictions),
             modality=lambda: self.classification(classes),
@@ -242,6 +250,8 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
             tokens = [F.layer_norm(each, each.shape[-1:]) for each in tokens]
         if self.normalise_targets == 'dimensions':
             tokens = [F.batch_norm(each.mT, None, None, training=True).mT for each in tokens]
+        if self.normalise_targets == 'whiten':
+            tokens = [whitened(each) for each in tokens]
         return dict(zip(inputs, tokens, strict=True))
 
     def visible_tokens(self, inputs: Modalities, masks: Modalities) -> tuple[Modalities, Modalities, Modalities]:
@@ -323,18 +333,34 @@ def with_input_bands(patch_embed: nn.Module, bands: int) -> nn.Module:
     return other
 
 
-def reconstruction(predictions: Modalities, targets: Modalities, masks: Modalities) -> Tensor:
-    """Mean squared error of predicted tokens (B, L, D) where masked (B, L), added over the modalities."""
+def reconstruction(
+    predictions: Modalities, targets: Modalities, masks: Modalities, weights: dict[str, float]
+) -> Tensor:
+    """Mean squared error of predicted tokens (B, L, D) where masked (B, L), added over the modalities, weighted."""
     losses = []
     for name, mask in masks.items():
         error = F.mse_loss(predictions[name].float(), targets[name], reduction='none').mean(dim=-1)
-        losses.append((error * mask).sum() / mask.sum())
+        losses.append(weights[name] * (error * mask).sum() / mask.sum())
     return torch.stack(losses).sum()
 
 
 def mean_over_pairs(rows: Modalities, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """A loss of two modalities' rows, averaged over all pairs of modalities."""
     return torch.stack([loss(first, second) for first, second in combinations(rows.values(), 2)]).mean()
+
+
+def whitened(tokens: Tensor, shrinkage: float = 0.02) -> Tensor:
+    """Tokens (B, L, D) with zero mean, unit variance and no correlation over the batch: (B, L, D).
+
+    By the Cholesky factor of the covariance (W-MSE, arXiv 2007.06346), to which ``shrinkage`` times the mean variance
+    is added: dimensions with next to none would be noise made large.
+    """
+    rows = tokens.flatten(0, 1).double()  # which autocast leaves alone
+    rows = rows - rows.mean(dim=0)
+    covariance = rows.T @ rows / len(rows)
+    covariance.diagonal().add_(shrinkage * covariance.diagonal().mean() + 1e-12)
+    white = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), rows.T, upper=False)
+    return white.T.to(tokens.dtype).view_as(tokens)
 
 
 def visible_places(mask: Tensor, count: int | None = None) -> Tensor:
@@ -371,6 +397,8 @@ def transformer(width: int, heads: int, layers: int) -> nn.TransformerEncoder:
         for parameter in layer.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
-        query, key, _ = layer.self_attn.in_proj_weight.data.chunk(3)
+        query, key, value = layer.self_attn.in_proj_weight.data.chunk(3)
+        for matrix in (query, value):  # which are matrices of their own
+            nn.init.xavier_uniform_(matrix)
         key.copy_(query)
     return encoder

@@ -1,0 +1,58 @@
+# The demo: generated scenes of 96 x 96 pixels with surface heights, minutes on two processor cores. Everything is sized
+# to 800 steps on 800 small images: a narrow network and short decoders, a teacher that follows within the training,
+# and whitened targets: a small teacher that has learned nothing yet differs in brightness and place more than in all
+# else. Half of the patches are masked, and most heights must be told from colours, which alone are compared at the end.
+_base_ = [
+    '../_base_/models/mssdf_vit-small.py',
+    '../_base_/datasets/hr_pairs.py',
+    '../_base_/schedules/mssdf_adamw_500e.py',
+    '../_base_/default_runtime.py',
+]
+
+data_root = 'work_dirs/demo/scenes'
+model = dict(
+    backbone=dict(
+        arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
+        img_size=96,
+    ),
+    decoder_channels=48,
+    decoder_heads=2,
+    fusion_layers=1,
+    decoder_layers=1,
+    mask_ratio=0.5,
+    substitution=0.8,
+    gives_way='dsm',
+    normalise_targets='whiten',
+    loss_weights=dict(alignment=0.05),
+)
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=1,
+    pin_memory=False,
+    dataset=dict(
+        data_root=data_root,
+        window=96,
+        pipeline=[
+            *_base_.train_dataloader.dataset.pipeline[:2],
+            dict(type='mmrs_ssl.RandomCropResize', size=96, scale=(0.8, 1.0), prob=0.5, flip_prob=0),
+            *_base_.train_dataloader.dataset.pipeline[3:],
+        ],
+    ),
+)
+
+optim_wrapper = dict(optimizer=dict(lr=8e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=4, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=4, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=32)
+custom_hooks = [
+    *[
+        h
+        for h in _base_.custom_hooks
+        if h.get('path') not in ('teacher.momentum', 'substitution') and h['type'] != 'mmrs_ssl.PictureHook'
+    ],
+    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.99, end=1.0),
+    dict(type='mmrs_ssl.PictureHook', interval=200),
+]
+default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=16))
