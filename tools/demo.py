@@ -1,6 +1,6 @@
 """The demo: generate scenes, pre-train on them without labels, compare with random weights.
 
-python tools/demo.py [dino_mc/NAME] [--work-dir work_dirs/demo] [--seed 0]
+python tools/demo.py [dino_mc/NAME] [--work-dir work_dirs/demo] [--seed 0] [--cfg-options KEY=VALUE ...]
 
 With several modalities (mssdf/NAME) pre-training sees pictures and surface heights; the comparison has pictures alone.
 """
@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 import rasterio
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mmrs_ssl import get_config
-from mmrs_ssl.cli import clear_errors, keep_freed_memory
+from mmrs_ssl.cli import clear_errors, keep_freed_memory, override
 from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_split
 from mmrs_ssl.datasets.synthetic_layouts import write_layout
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
@@ -42,6 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', default='work_dirs/demo')
     parser.add_argument('--seed', type=int, default=0, help='of the scenes, the weights and the training')
     parser.add_argument('--epochs', type=int, help="instead of the config's")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override settings')
     return parser.parse_args()
 
 
@@ -104,6 +105,7 @@ def main() -> dict[str, float]:
     start = time.time()
     keep_freed_memory()
     cfg = get_config(args.config)
+    override(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir
     cfg.randomness = dict(seed=args.seed)
     if args.epochs:

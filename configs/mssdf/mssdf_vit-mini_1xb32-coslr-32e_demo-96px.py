@@ -12,7 +12,7 @@ _base_ = [
 data_root = 'work_dirs/demo/scenes'
 model = dict(
     backbone=dict(
-        arch=dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
+        arch=dict(_delete_=True, embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
         img_size=96,
     ),
     decoder_channels=48,
@@ -23,6 +23,7 @@ model = dict(
     substitution=0.8,
     gives_way='dsm',
     normalise_targets='whiten',
+    reconstruction_weights=dict(rgb=0.2),
     loss_weights=dict(alignment=0.05),
 )
 train_dataloader = dict(

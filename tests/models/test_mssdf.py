@@ -101,19 +101,25 @@ def one_sample(model, images, masks):
         sequence.append(model.to_decoder(tokens[1:] + tokens[0]) + positions[places])
     seen = [place for place in range(len(positions)) if any(not mask[place] for mask in masks.values())]
     queries = model.fusion_query + positions[seen]
+    if model.shortcuts:
+        rows = {name: iter(part) for name, part in zip(images, sequence, strict=True)}
+        own = [[next(rows[name]) for name, mask in masks.items() if not mask[place]] for place in seen]
+        queries = queries + torch.stack([torch.stack(tokens).mean(0) for tokens in own])
     fused = layers_alone(model.fusion, torch.cat((*sequence, queries)))[-len(seen) :]
     made = {}
     for name in images:
         asked = model.mask_tokens[name] + positions
+        if model.shortcuts:
+            asked[seen] += fused
         decoded = layers_alone(model.decoders[name], torch.cat((fused + positions[seen], asked)))
         made[name] = model.predictors[name](decoded[len(seen) :])
     return made
 
 
-@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize(('training', 'shortcuts'), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize('modalities', [TWO, THREE])
-def test_batched_predictions_are_those_of_single_samples(modalities, training):
-    model = build_mssdf(modalities).train(training)
+def test_batched_predictions_are_those_of_single_samples(modalities, training, shortcuts):
+    model = build_mssdf(modalities, shortcuts=shortcuts).train(training)
     with torch.no_grad():  # norms and biases that matter
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -42,6 +42,8 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         substitution: share p of the visible patches of one modality that are masked too; a ``ScheduleHook`` on
             ``substitution`` raises it. 0 switches cross-modal masking off.
         gives_way: the modality that they are taken from; by default drawn for each batch.
+        shortcuts: also add a place's visible tokens to its fusion query, and its fused token to its mask tokens: a
+            short training does not teach attention what belongs to a place (not of the paper).
         share_patch_embed: one patch embedding for all modalities, which then need equal numbers of bands.
         normalise_targets: bring to zero mean and unit variance each of the teacher's ``'tokens'``, or each of their
             ``'dimensions'`` over the batch, so that what differs from place to place counts and not what all tokens
@@ -74,6 +76,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         information_aware: bool = True,
         substitution: float = 0.1,
         gives_way: str | None = None,
+        shortcuts: bool = False,
         share_patch_embed: bool = False,
         normalise_targets: str | None = None,
         independence: str = 'class_tokens',
@@ -107,6 +110,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         self.information_aware = information_aware
         self.substitution = substitution
         self.gives_way = gives_way
+        self.shortcuts = shortcuts
         self.normalise_targets = normalise_targets
         self.independence = independence
         self.alignment_samples = alignment_samples
@@ -282,7 +286,12 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         count = int(seen.sum(dim=1).max())
         fused_places = visible_places(~seen, count)
         padding = ~seen.gather(1, fused_places)
-        parts.append(self.fusion_query + positions[fused_places])
+        queries = self.fusion_query + positions[fused_places]
+        if self.shortcuts:
+            shown = torch.stack([~mask for mask in masks.values()]).sum(dim=0).clamp(min=1)
+            own = [spread(part, places[name], shown.shape[1]) for name, part in zip(tokens, parts, strict=True)]
+            queries = queries + take(sum(own) / shown[..., None], fused_places)
+        parts.append(queries)
         sequence = torch.cat(parts, dim=1)
         ignored = F.pad(padding, (sequence.shape[1] - count, 0))  # only queries can be padding
         return self.fusion(sequence, src_key_padding_mask=ignored)[:, -count:], fused_places, padding
@@ -294,6 +303,8 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         made = {}
         for name in self.modalities:
             asked = (self.mask_tokens[name] + positions).expand(len(fused), -1, -1)
+            if self.shortcuts:
+                asked = asked + spread(fused * ~padding[..., None], places, len(positions))
             decoded = self.decoders[name](torch.cat((known, asked), dim=1), src_key_padding_mask=ignored)
             made[name] = self.predictors[name](decoded[:, -len(positions) :])
         return made
@@ -375,6 +386,12 @@ def visible_places(mask: Tensor, count: int | None = None) -> Tensor:
 def take(tokens: Tensor, places: Tensor) -> Tensor:
     """The tokens (B, L, D) at some places (B, V): (B, V, D)."""
     return tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))
+
+
+def spread(tokens: Tensor, places: Tensor, count: int) -> Tensor:
+    """Tokens (B, V, D) at their places (B, V), zeros at the others: (B, count, D)."""
+    empty = tokens.new_zeros(len(tokens), count, tokens.shape[-1])
+    return empty.scatter_add(1, places[..., None].expand_as(tokens), tokens)
 
 
 @lru_cache(maxsize=8)
