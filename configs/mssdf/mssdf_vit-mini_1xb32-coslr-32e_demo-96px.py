@@ -24,7 +24,8 @@ model = dict(
     gives_way='dsm',
     normalise_targets='whiten',
     reconstruction_weights=dict(rgb=0.2),
-    loss_weights=dict(alignment=0.05),
+    loss_weights=dict(alignment=0, independence=0, modality=0),
+    shortcuts=True,
 )
 train_dataloader = dict(
     batch_size=32,
@@ -53,7 +54,7 @@ custom_hooks = [
         for h in _base_.custom_hooks
         if h.get('path') not in ('teacher.momentum', 'substitution') and h['type'] != 'mmrs_ssl.PictureHook'
     ],
-    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.99, end=1.0),
+    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.996, end=1.0),
     dict(type='mmrs_ssl.PictureHook', interval=200),
 ]
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=16))
