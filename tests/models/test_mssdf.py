@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmrs_ssl.datasets.synthetic import make_split
-from mmrs_ssl.models.algorithms.mssdf import reconstruction, visible_places, whitened
+from mmrs_ssl.models.algorithms.mssdf import reconstruction
 from mmrs_ssl.models.losses.alignment import linear_hsic, symmetric_info_nce
+from mmrs_ssl.models.tokens import visible_places, whitened
 from tests.conftest import build, build_mssdf, make_modalities, mssdf_config
 
 TWO, THREE = dict(rgb=3, dsm=1), dict(rgb=3, dsm=1, irc=3)

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -18,6 +17,7 @@ from mmrs_ssl.models.losses.alignment import linear_hsic, symmetric_info_nce
 from mmrs_ssl.models.masking import draw_mask, masking_probability, patch_information, substitute
 from mmrs_ssl.models.packed_vit import embed, packed_layers, refuse_other_layers
 from mmrs_ssl.models.student_teacher import StudentTeacher
+from mmrs_ssl.models.tokens import sincos_positions, spread, take, visible_places, whitened
 from mmrs_ssl.registry import MODELS
 
 Modalities = dict[str, Tensor]
@@ -358,46 +358,6 @@ def reconstruction(
 def mean_over_pairs(rows: Modalities, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """A loss of two modalities' rows, averaged over all pairs of modalities."""
     return torch.stack([loss(first, second) for first, second in combinations(rows.values(), 2)]).mean()
-
-
-def whitened(tokens: Tensor, shrinkage: float = 0.02) -> Tensor:
-    """Tokens (B, L, D) with zero mean, unit variance and no correlation over the batch: (B, L, D).
-
-    By the Cholesky factor of the covariance (W-MSE, arXiv 2007.06346), to which ``shrinkage`` times the mean variance
-    is added: dimensions with next to none would be noise made large.
-    """
-    rows = tokens.flatten(0, 1).double()  # which autocast leaves alone
-    rows = rows - rows.mean(dim=0)
-    covariance = rows.T @ rows / len(rows)
-    covariance.diagonal().add_(shrinkage * covariance.diagonal().mean() + 1e-12)
-    white = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), rows.T, upper=False)
-    return white.T.to(tokens.dtype).view_as(tokens)
-
-
-def visible_places(mask: Tensor, count: int | None = None) -> Tensor:
-    """Where a mask (B, L) is False: (B, V) indices in rising order, V by default the number in the first image.
-
-    With a larger ``count`` than an image has, masked places follow.
-    """
-    count = int((~mask[0]).sum()) if count is None else count
-    return mask.byte().argsort(dim=1, stable=True)[:, :count]
-
-
-def take(tokens: Tensor, places: Tensor) -> Tensor:
-    """The tokens (B, L, D) at some places (B, V): (B, V, D)."""
-    return tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))
-
-
-def spread(tokens: Tensor, places: Tensor, count: int) -> Tensor:
-    """Tokens (B, V, D) at their places (B, V), zeros at the others: (B, count, D)."""
-    empty = tokens.new_zeros(len(tokens), count, tokens.shape[-1])
-    return empty.scatter_add(1, places[..., None].expand_as(tokens), tokens)
-
-
-@lru_cache(maxsize=8)
-def sincos_positions(grid: tuple[int, int], width: int) -> Tensor:
-    """Fixed two-dimensional sine-cosine positions of a grid's cells, row by row: (L, width)."""
-    return build_2d_sincos_position_embedding(grid, width)[0]
 
 
 def transformer(width: int, heads: int, layers: int) -> nn.TransformerEncoder:
