@@ -397,6 +397,7 @@ def test_impossible_options():
         (dict(independence='tokens'), "independence='tokens' is not one of"),
         (dict(gives_way='nir'), "gives_way='nir' is not one of"),
         (dict(normalise_targets='patches'), "normalise_targets='patches' is not one of"),
+        (dict(reconstruction_weights=dict(nir=1.0)), "a modality of reconstruction_weights='nir' is not one of"),
         (dict(loss_weights=dict(contrast=1)), "'contrast'"),
     ):
         with pytest.raises(ValueError, match=message):
