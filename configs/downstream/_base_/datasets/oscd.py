@@ -13,14 +13,7 @@ train_dataset = dict(
     bands=('B02', 'B03', 'B04'),
     pipeline=[load, *_base_.train_pipeline[1:]],
 )
-test_dataset = dict(
-    _delete_=True,
-    type='mmrs_ssl.OSCDDataset',
-    data_root=data_root,
-    split='test',
-    bands=('B02', 'B03', 'B04'),
-    pipeline=[load, *_base_.test_pipeline[1:]],
-)
+test_dataset = {**train_dataset, 'split': 'test', 'pipeline': [load, *_base_.test_pipeline[1:]]}
 train_dataloader = dict(dataset=train_dataset)
 val_dataloader = dict(dataset=test_dataset)
 test_dataloader = dict(dataset=test_dataset)
