@@ -61,8 +61,9 @@ def dino_batch(step: int) -> dict:
 
 
 def mssdf_model() -> torch.nn.Module:
-    """MSSDF without the terms that compare the samples of a process's batch with each other."""
-    return build_mssdf(MODALITIES, substitution=0.0, loss_weights=dict(alignment=0.0, independence=0.0))
+    """MSSDF without the terms that compare the samples of a process's batch, its teacher close behind the student."""
+    weights = dict(alignment=0.0, independence=0.0)
+    return build_mssdf(MODALITIES, substitution=0.0, loss_weights=weights, teacher_momentum=0.9)
 
 
 def mssdf_batch(step: int) -> dict:
