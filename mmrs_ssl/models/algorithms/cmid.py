@@ -15,6 +15,8 @@ from mmrs_ssl.models.matching import boxes_overlap, cell_centres, gather_cells, 
 from mmrs_ssl.models.student_teacher import StudentTeacher
 from mmrs_ssl.registry import MODELS
 
+TERMS = ('loss_spatial', 'loss_spectral', 'loss_global', 'loss_local')
+
 
 @MODELS.register_module()
 class CMID(StudentTeacher, BaseSelfSupervisor):
@@ -82,8 +84,24 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         self.student_temperature = student_temperature
         self.teacher_temperature = teacher_temperature
         self.loss_weights = loss_weights or {}
+        self.check_options()
         self.make_teacher(('backbone', 'neck', 'local_head'), teacher_momentum)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+
+    def check_options(self) -> None:
+        """Refuse values that leave nothing to learn from, and weights of terms that do not exist.
+
+        Raises:
+            ValueError: saying what is expected.
+        """
+        if self.num_matches < 1 or min(self.student_temperature, self.teacher_temperature) <= 0:
+            raise ValueError(
+                f'num_matches={self.num_matches} is at least 1, student_temperature={self.student_temperature} and '
+                f'teacher_temperature={self.teacher_temperature} are above 0'
+            )
+        unknown = sorted(set(self.loss_weights) - set(TERMS))
+        if unknown:
+            raise ValueError(f'loss_weights of {unknown}: the terms are {TERMS}')
 
     def loss(self, inputs: list[Tensor], data_samples: list[DataSample]) -> dict[str, Tensor]:
         """The three objectives of one batch.

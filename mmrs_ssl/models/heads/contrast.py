@@ -21,6 +21,9 @@ class QueueContrastHead(BaseModule):
         queue_length: keys K to keep; starts as random unit vectors. Any batch size fits: the queue wraps around.
         temperature: divides the cosines.
 
+    Raises:
+        ValueError: for a queue without keys, or a temperature that is not above 0.
+
     Source: MoCo (arXiv 1911.05722); CMID, section III-D. Differs from the official code: the first keys are
     normalised one by one (not along the queue), and the batch need not divide the queue's length.
     """
@@ -30,6 +33,8 @@ class QueueContrastHead(BaseModule):
 
     def __init__(self, channels: int = 256, queue_length: int = 65536, temperature: float = 0.2) -> None:
         super().__init__()
+        if queue_length < 1 or temperature <= 0:
+            raise ValueError(f'queue_length={queue_length} is at least 1, temperature={temperature} is above 0')
         self.temperature = temperature
         self.register_buffer('queue', F.normalize(torch.randn(queue_length, channels), dim=1))
         self.register_buffer('queue_position', torch.zeros((), dtype=torch.long))
