@@ -1,10 +1,12 @@
 """Bring views of any number of bands to the device and normalise them there."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
+from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmrs_ssl.registry import MODELS
@@ -72,6 +74,9 @@ class BandPreprocessor(BaseDataPreprocessor):
 class ModalityPreprocessor(BaseDataPreprocessor):
     """Normalise every modality by statistics of its own; refuse samples that say nothing.
 
+    The two are steps of their own: :meth:`check` reads the values of a batch, where it lies; :meth:`normalise` reads
+    none, so that a device is never waited for.
+
     Args:
         modalities: name -> ``dict(mean=[...], std=[...])``, a value per band in the units of the raster.
         non_blocking: copy to the device without waiting.
@@ -86,8 +91,9 @@ class ModalityPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         if not modalities:
             raise ValueError('modalities is empty, expected a name with mean and std for each')
-        self.parts = nn.ModuleDict({name: BandPreprocessor(**values) for name, values in modalities.items()})
-        self.eight_bits: dict[str, bool] = {}
+        self.parts = nn.ModuleDict(
+            {name: BandPreprocessor(**values, non_blocking=non_blocking) for name, values in modalities.items()}
+        )
 
     @property
     def bands(self) -> dict[str, int]:
@@ -95,7 +101,7 @@ class ModalityPreprocessor(BaseDataPreprocessor):
         return {name: part.bands for name, part in self.parts.items()}
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a collated batch.
+        """Check and normalise a collated batch.
 
         Args:
             data: ``inputs``, a dict name -> (B, C, H, W) of any real type, all of one height and width; and
@@ -103,13 +109,35 @@ class ModalityPreprocessor(BaseDataPreprocessor):
             training: unused, part of mmengine's interface.
 
         Returns:
-            The same with float32 ``inputs`` on the device, in the order of the configured modalities.
+            The same with float32 ``inputs`` on the device, in the order of the configured modalities, and
+            ``data_samples`` (made here if there are none) whose ``eight_bits`` names the modalities that were uint8.
+
+        Raises:
+            ValueError: as :meth:`check` does.
+        """
+        inputs, samples = data['inputs'], data.get('data_samples')
+        self.check(inputs, samples)
+        samples = samples or [DataSample() for _ in next(iter(inputs.values()))]
+        eight_bits = tuple(name for name in self.parts if inputs[name].dtype == torch.uint8)
+        for sample in samples:
+            sample.set_metainfo(dict(eight_bits=eight_bits))
+        return dict(inputs=self.normalise(inputs), data_samples=samples)
+
+    def normalise(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Modalities (B, C, H, W) of any real type -> float32 on the device, zero mean and unit variance per band."""
+        return {name: part.to(self.device).normalise(inputs[name]) for name, part in self.parts.items()}
+
+    def check(self, inputs: dict[str, Tensor], samples: Any) -> None:
+        """Refuse a batch that lacks something, naming a sample.
+
+        Args:
+            inputs: as :meth:`forward` is given them; values are read, so they had better lie on the CPU.
+            samples: the data samples, or None.
 
         Raises:
             ValueError: if a modality is missing or of another size; for a sample with values that are no numbers, or
                 with the same value everywhere in a modality of one band (a surface model without heights).
         """
-        inputs, samples = data['inputs'], data.get('data_samples')
         missing = [name for name in self.parts if name not in inputs]
         if missing:
             raise ValueError(
@@ -122,34 +150,49 @@ class ModalityPreprocessor(BaseDataPreprocessor):
                 f'{named(samples)} has modalities of different sizes, {sizes}: put them on one grid, as '
                 'mmrs_ssl.SceneDataset with LoadModalities does'
             )
-        self.eight_bits = {name: inputs[name].dtype == torch.uint8 for name in self.parts}
-        normalised = {name: part.to(self.device).normalise(inputs[name]) for name, part in self.parts.items()}
-        self.refuse_empty(normalised, samples)
-        return dict(inputs=normalised, data_samples=samples)
-
-    def refuse_empty(self, normalised: dict[str, Tensor], samples: Any) -> None:
-        """Raise for values that are no numbers and surface models of constants, naming the sample."""
-        for name, image in normalised.items():
-            low, high = image.flatten(1).aminmax(dim=1)
+        for name in self.parts:
+            single = inputs[name].shape[1] == 1
+            if not single and not inputs[name].is_floating_point():
+                continue  # integers are numbers
+            low, high = inputs[name].flatten(1).float().aminmax(dim=1)
             broken = ~(low.isfinite() & high.isfinite())
-            flat = (low == high) if image.shape[1] == 1 else torch.zeros_like(broken)
-            if bool((broken | flat).any()):
-                index = int((broken | flat).nonzero()[0])
+            refused = broken | (low == high) if single else broken
+            if refused.any():
+                index = int(refused.nonzero()[0])
                 found = 'values that are no numbers' if broken[index] else 'the same value everywhere'
                 raise ValueError(
                     f'{named(samples, index)} has {found} in {name!r}: declare its nodata value (LoadModalities with '
                     'nodata=...), or leave the sample out'
                 )
 
-    def byte_scale(self, name: str, normalised: Tensor) -> Tensor:
+    def byte_scale(self, name: str, normalised: Tensor, eight_bits: bool) -> Tensor:
         """A normalised modality on the scale 0-255, as patches are compared on.
 
-        8-bit bands as they were (uint8); others from [mean - 2 std, mean + 2 std], clipped.
+        Args:
+            name: of the modality.
+            normalised: (B, C, H, W).
+            eight_bits: whether the raster was uint8, see :func:`eight_bit_modalities`; its values are then as they were
+                (uint8), those of others are mapped from [mean - 2 std, mean + 2 std] and clipped.
         """
-        if self.eight_bits.get(name):
+        if eight_bits:
             part = self.parts[name]
             return (normalised * part.std + part.mean).round().clamp(0, 255).to(torch.uint8)
         return ((normalised + 2) * (255 / 4)).clamp(0, 255)
+
+
+def eight_bit_modalities(samples: Sequence[DataSample] | None) -> tuple[str, ...]:
+    """The modalities of a batch that were uint8, which :class:`ModalityPreprocessor` writes into its data samples.
+
+    Raises:
+        ValueError: if they don't say, or not the same.
+    """
+    found = {sample.get('eight_bits') for sample in samples or ()}
+    if len(found) != 1 or None in found:
+        raise ValueError(
+            f'data samples with eight_bits={sorted(map(str, found))}, expected one value, the names of the modalities '
+            'that had 8 bits: give the model both inputs and data_samples as ModalityPreprocessor returns them'
+        )
+    return found.pop()
 
 
 def named(samples: Any, index: int | None = None) -> str:
@@ -170,3 +213,11 @@ def with_bands(config: dict, key: str, bands: int) -> dict:
             f'leave {key} out, or give statistics of {config[key]} bands'
         )
     return {**config, key: bands}
+
+
+def with_input_bands(patch_embed: nn.Module, bands: int) -> nn.Module:
+    """A patch embedding of its own like the given one, for another number of bands."""
+    other: Any = copy.deepcopy(patch_embed)
+    old = other.projection
+    other.projection = nn.Conv2d(bands, old.out_channels, old.kernel_size, old.stride, bias=old.bias is not None)
+    return other

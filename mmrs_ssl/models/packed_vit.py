@@ -24,7 +24,7 @@ class Crops(NamedTuple):
         """Of the views' tokens, (B, L, D) each."""
         sizes = [(len(view), view.shape[1]) for view in tokens]
         lengths = [length for count, length in sizes for _ in range(count)]
-        return cls(sizes, torch.tensor(lengths, device=tokens[0].device), sum(lengths))
+        return cls(sizes, torch.tensor(lengths).to(tokens[0].device, non_blocking=True), sum(lengths))
 
     def split(self, rows: Tensor) -> list[Tensor]:
         """(N, ...) -> one (B, L, ...) per view, without copies."""

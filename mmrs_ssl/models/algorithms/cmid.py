@@ -114,8 +114,9 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
             ``loss_spatial``, ``loss_spectral``, ``loss_global`` and ``loss_local``, weighted scalars.
         """
         self.require_teacher_updates()
-        boxes = torch.stack([sample.boxes for sample in data_samples], dim=1).to(inputs[0].device)  # (2, B, 4)
-        flips = torch.stack([sample.flips for sample in data_samples], dim=1).to(inputs[0].device)  # (2, B)
+        boxes = torch.stack([sample.boxes for sample in data_samples], dim=1)  # (2, B, 4)
+        flips = torch.stack([sample.flips for sample in data_samples], dim=1)  # (2, B)
+        boxes, flips = (each.to(inputs[0].device, non_blocking=True) for each in (boxes, flips))
 
         grid = block_grid(inputs[0].shape[2], inputs[0].shape[3], self.mask_block)
         masks = [block_mask(len(view), grid, self.mask_ratio, view.device) for view in inputs]
