@@ -2,7 +2,7 @@ default_scope = 'mmpretrain'
 custom_imports = dict(imports=['mmrs_ssl'], allow_failed_imports=False)
 
 default_hooks = dict(
-    runtime_info=dict(type='RuntimeInfoHook'),
+    runtime_info=dict(type='mmrs_ssl.DeferredLogHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),

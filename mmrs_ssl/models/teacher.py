@@ -2,7 +2,7 @@
 
 import torch
 from mmengine.model import BaseAveragedModel
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -32,10 +32,6 @@ class MomentumTeacher(BaseAveragedModel):
     def copy_from(self, student: nn.Module) -> None:
         """Make the teacher equal to the student, buffers included (after the student's ``init_weights``)."""
         self.module.load_state_dict(student.state_dict())
-
-    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
-        """One parameter's average, in place."""
-        averaged_param.lerp_(source_param, 1 - self.momentum)
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:

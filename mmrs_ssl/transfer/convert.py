@@ -11,7 +11,7 @@ from torch import Tensor
 from mmrs_ssl.transfer import key_maps
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
 from mmrs_ssl.transfer.layouts import Layout
-from mmrs_ssl.transfer.project import BRANCHES, check_out, read_model
+from mmrs_ssl.transfer.project import BRANCHES, check_out, evaluated_by, read_model
 from mmrs_ssl.transfer.sources import TEACHERS, BackboneWeights, meta_of, read_backbone, read_file, tensors_of
 from mmrs_ssl.transfer.targets import is_part, translate
 
@@ -143,7 +143,8 @@ def to_ours(
         program=known_as(program, content),
         source=path.name,
         bands=next((first[key].shape[1] for key in FIRST_CONVOLUTIONS if key in first), None),
-        # from it other tools see which branch the authors evaluate, and that the rest is not known
+        evaluated=evaluated_by(program.method),
+        # other tools see from it that the bands' statistics are not known
         cfg=f'model = dict(type={program.method!r}, data_preprocessor=dict())\n',
     )
     if isinstance(content.get('epoch'), int):
@@ -224,6 +225,8 @@ def program_of(content: Any, path: Path) -> Program | None:
     weights = tensors_of(content, str(path))
     if any(key.startswith(_CMID_PREFIXES) for key in weights):
         return _CMID
+    if any(key.startswith(TEACHERS) for key in weights):
+        return None
     alone = read_backbone(path, UNKNOWN)
     if alone.prefix or set(alone.weights) - set(backbone_of(alone)) - {'mask_token'}:
         return None

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from mmrs_ssl.transfer.project import (
     BRANCHES,
-    EVALUATED,
     PREFIX,
+    UnsaidBranchError,
     check_out,
     choose_modality,
+    evaluated_branch,
     patch_embedding_of,
     read_model,
 )
@@ -62,7 +63,7 @@ def export_backbone(
     backbone, meta = read_training(path, branch, modality)
     own = {key.removeprefix(PREFIX): value for key, value in backbone.items()}
     if file_format in NAMES:
-        content: dict[str, Any] = named_for(own, file_format)
+        content: dict[str, Any] = named_for(own, file_format, meta['backbone'])
     else:
         target = target_of(library, meta['backbone'], meta['bands'])
         layout = layout_in(own)
@@ -91,8 +92,7 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
             f'{path} holds no config (meta.cfg) of a model, expected a checkpoint that tools/train.py wrote; weights '
             'of other programs go into a model with mmrs_ssl.transfer.load_backbone'
         )
-    method = model['type'].rsplit('.', 1)[-1]
-    branch = branch or EVALUATED.get(method, 'student')
+    branch = branch or evaluated_branch(meta_of(content)) or only_branch(weights, path)
     backbone = branch_of(weights, branch, path)
     statistics = model['data_preprocessor'] or {}
     modalities = statistics.get('modalities')
@@ -117,6 +117,13 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
     )
     json.dumps(meta)  # plain values only: the file must load with weights_only and without this package
     return backbone, meta
+
+
+def only_branch(weights: dict[str, Tensor], path: Path) -> str:
+    """The student, of a file without a teacher."""
+    if any(key.startswith(BRANCHES['teacher']) for key in weights):
+        raise UnsaidBranchError(path)
+    return 'student'
 
 
 def branch_of(weights: dict[str, Tensor], branch: str, path: Path) -> dict[str, Tensor]:

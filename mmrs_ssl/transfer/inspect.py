@@ -11,7 +11,7 @@ from typing import Any
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
 from mmrs_ssl.transfer.convert import UNKNOWN, backbone_of, branches_of, known_as, method_of, program_of
 from mmrs_ssl.transfer.layouts import DERIVED
-from mmrs_ssl.transfer.project import read_model
+from mmrs_ssl.transfer.project import UnsaidBranchError, read_model
 from mmrs_ssl.transfer.sources import meta_of, read_backbone, read_file
 
 # Entries of a state dict that are no parameters: what BatchNorm counts.
@@ -54,7 +54,8 @@ def inspect_checkpoint(checkpoint: str | Path, branch: str | None = None) -> Ins
 
     Args:
         checkpoint: a ``.pth`` or ``.safetensors`` file.
-        branch: ``'student'`` or ``'teacher'``; by default the one that the method's authors evaluate.
+        branch: ``'student'`` or ``'teacher'``; by default the one that the method's authors evaluate, or the student
+            where nothing says which that is.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -64,7 +65,11 @@ def inspect_checkpoint(checkpoint: str | Path, branch: str | None = None) -> Ins
     path = Path(checkpoint)
     content = read_file(path)
     meta = meta_of(content)
-    source = read_backbone(path, UNKNOWN, branch)
+    try:
+        source = read_backbone(path, UNKNOWN, branch)
+    except UnsaidBranchError:
+        source = read_backbone(path, UNKNOWN, 'student')
+        meta = {**meta, 'evaluated': 'not said: to load or export it choose a branch'}
     own = backbone_of(source)
     ours = source.layout.to_ours(own)
     parameters = [value for key, value in own.items() if key.rsplit('.', 1)[-1] not in (*_STATISTICS, *DERIVED)]
@@ -106,7 +111,7 @@ def writer(content: Any, meta: dict[str, Any], path: Path) -> str:
 def facts(content: Any, meta: dict[str, Any]) -> dict[str, Any]:
     """What a file says of its method, progress and data."""
     known: dict[str, Any] = {
-        key: meta[key] for key in ('method', 'modality', 'epoch', 'iter', 'mean', 'std') if key in meta
+        key: meta[key] for key in ('method', 'evaluated', 'modality', 'epoch', 'iter', 'mean', 'std') if key in meta
     }
     if isinstance(content.get('epoch'), int):  # of DINO and CMID
         known['epoch'] = content['epoch']

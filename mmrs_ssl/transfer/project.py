@@ -6,10 +6,46 @@ from typing import Any
 
 from torch import Tensor
 
+from mmrs_ssl.registry import MODELS, SCOPE
+
 PREFIX = 'backbone.'
 BRANCHES = dict(student=PREFIX, teacher=f'teacher.module.{PREFIX}')
-# Which branch each method's authors evaluate.
-EVALUATED = dict(CMID='student', DINOMC='teacher', MSSDF='student')
+
+
+class UnsaidBranchError(ValueError):
+    """A file has a student and a teacher, and nothing says which of them is meant."""
+
+    def __init__(self, name: Path | str) -> None:
+        super().__init__(
+            f'{name} holds a student and a teacher and does not say which of them its authors evaluate: choose one, '
+            '--branch student or --branch teacher (in Python and in configs branch=...)'
+        )
+
+
+def evaluated_branch(meta: dict[str, Any]) -> str | None:
+    """Which branch the authors of a checkpoint's method evaluate, ``'student'`` or ``'teacher'``; None if unknown.
+
+    The file says it (``meta.evaluated``, which ``TeacherUpdateHook`` writes); of one that does not, which is older, the
+    class of its method.
+    """
+    if (said := meta.get('evaluated')) is not None:
+        if said not in tuple(BRANCHES):
+            raise ValueError(f'the checkpoint has meta.evaluated={said!r}, expected {" or ".join(BRANCHES)}')
+        return said
+    method = meta.get('method')
+    if method is None and isinstance(meta.get('cfg'), str):
+        method = read_model(meta['cfg']).get('type')
+    return evaluated_by(str(method))
+
+
+def evaluated_by(method: str) -> str | None:
+    """The same of a method's registered name; None for one that is not registered here.
+
+    The registry's own ``get`` would import whatever module a file names.
+    """
+    scope, _, name = method.rpartition('.')
+    known = MODELS.module_dict.get(name) if scope in ('', SCOPE) or scope.startswith(f'{SCOPE}.') else None
+    return getattr(known, 'evaluated', None)
 
 
 def check_out(checkpoint: Path, out: Path) -> None:

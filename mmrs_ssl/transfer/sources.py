@@ -13,10 +13,19 @@ from torch import Tensor
 
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.layouts import Layout, find_backbones
-from mmrs_ssl.transfer.project import EVALUATED, PREFIX, choose_modality, patch_embedding_of, read_model
+from mmrs_ssl.transfer.project import (
+    PREFIX,
+    UnsaidBranchError,
+    choose_modality,
+    evaluated_branch,
+    evaluated_by,
+    patch_embedding_of,
+    read_model,
+)
 
 # Where a teacher's weights are when they are in one dictionary with the student's: ours, the published CMID.
-TEACHERS = ('teacher.module.', 'branch_encoder.')
+CMID_TEACHER = 'branch_encoder.'
+TEACHERS = ('teacher.module.', CMID_TEACHER)
 # Which backbone is meant where a file has several: OpenMMLab's and ours, DINO's, the published CMID's, a bare one.
 PREFIXES = (PREFIX, f'module.{PREFIX}', 'online_encoder.model.', '', 'module.')
 
@@ -132,7 +141,7 @@ def why_refused(error: Exception) -> str:
 def branch_of(content: Any, path: Path, branch: str | None) -> tuple[dict[str, Tensor], str | None]:
     """The weights of one branch, without what marks the branch in their names, and which it is."""
     if isinstance(content, dict) and {'student', 'teacher'} & set(content):  # DINO, DINO-MC
-        branch = branch or EVALUATED['DINOMC']
+        branch = branch or evaluated_by('mmrs_ssl.DINOMC')
         return tensors_of(content.get(branch), f'{path} ({branch})'), branch
     weights = tensors_of(content, str(path))
     if (exported := meta_of(content).get('branch')) is not None:
@@ -146,7 +155,9 @@ def branch_of(content: Any, path: Path, branch: str | None) -> tuple[dict[str, T
                 f'{path} holds no teacher, whose names begin with {" or ".join(TEACHERS)}: leave branch out'
             )
         return weights, branch
-    branch = branch or evaluated_branch(content)
+    branch = branch or (evaluated_by('mmrs_ssl.CMID') if head == CMID_TEACHER else evaluated_branch(meta_of(content)))
+    if branch is None:
+        raise UnsaidBranchError(path)
     if branch == 'student':
         return {key: value for key, value in weights.items() if not key.startswith(head)}, branch
     return {key.removeprefix(head): value for key, value in weights.items() if key.startswith(head)}, branch
@@ -169,13 +180,6 @@ def meta_of(content: Any) -> dict[str, Any]:
     """What a checkpoint says of itself."""
     meta = content.get('meta') if isinstance(content, dict) else None
     return meta if isinstance(meta, dict) else {}
-
-
-def evaluated_branch(content: Any) -> str:
-    """The branch that the authors of a checkpoint's method evaluate."""
-    text = meta_of(content).get('cfg')
-    method = read_model(text).get('type') if isinstance(text, str) else None
-    return EVALUATED.get(str(method).rsplit('.', 1)[-1], 'student')
 
 
 def modality_of(content: Any, path: Path, branch: str | None, modality: str) -> dict[str, Tensor]:

@@ -79,7 +79,10 @@ def test_published_files(tmp_path):
     convert_checkpoint(tmp_path / 'dino.pth', tmp_path / 'ours.pth', 'mmrs')
     found = inspect_checkpoint(tmp_path / 'ours.pth')
     assert found.program == 'mmrs_ssl, converted from DINO-MC or DINO-TP (mmrs_ssl.DINOMC)'
-    assert (found.branch, found.meta) == ('teacher', dict(method='mmrs_ssl.DINOMC', epoch=300))
+    assert (found.branch, found.meta) == (
+        'teacher',
+        dict(method='mmrs_ssl.DINOMC', evaluated='teacher', epoch=300),
+    )
 
 
 @pytest.mark.parametrize('file_format', ['openmmlab', 'safetensors'])
@@ -100,7 +103,8 @@ def test_a_config_that_names_no_method(text, message, tmp_path):
     weights = under('backbone.', ours('resnet').state_dict()) | under('teacher.module.backbone.', {'a': torch.ones(1)})
     path = save(weights, tmp_path / 'run.pth', meta=dict(cfg=text))
     if message is None:
-        assert inspect_checkpoint(path).branch == 'student'
+        found = inspect_checkpoint(path)
+        assert (found.branch, found.meta['evaluated'][:8]) == ('student', 'not said')
         return
     with pytest.raises(ValueError, match=message):
         inspect_checkpoint(path)

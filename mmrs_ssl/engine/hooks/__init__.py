@@ -1,6 +1,7 @@
-"""Hooks: pre-trained backbones, schedules, teacher updates, gradients, seeds, monitors and pictures."""
+"""Hooks: pre-trained backbones, schedules, teacher updates, gradients, seeds, logs, monitors and pictures."""
 
 from mmrs_ssl.engine.hooks.collapse_monitor import CollapseMonitorHook
+from mmrs_ssl.engine.hooks.deferred_log import DeferredLogHook
 from mmrs_ssl.engine.hooks.finite_loss import FiniteLossHook
 from mmrs_ssl.engine.hooks.gradients import ClipEachGradientHook, FreezeHook
 from mmrs_ssl.engine.hooks.pictures import PictureHook
@@ -12,6 +13,7 @@ from mmrs_ssl.engine.hooks.teacher import TeacherUpdateHook
 __all__ = [
     'ClipEachGradientHook',
     'CollapseMonitorHook',
+    'DeferredLogHook',
     'EpochSeedHook',
     'FiniteLossHook',
     'FreezeHook',

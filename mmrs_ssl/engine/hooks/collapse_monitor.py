@@ -7,6 +7,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from mmrs_ssl.engine.hooks.deferred_log import is_due
 from mmrs_ssl.engine.hooks.unwrap import bare_model
 from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalised_std
 from mmrs_ssl.registry import HOOKS
@@ -25,13 +26,13 @@ MIN_INFORMATION = 0.01
 class CollapseMonitorHook(Hook):
     """Watch the spread of the pooled backbone features of student and teacher.
 
-    Every ``interval`` iterations it logs ``student_std``, ``student_rank``, ``teacher_std`` and ``teacher_rank`` of the
+    When the logger writes a line it logs ``student_std``, ``student_rank``, ``teacher_std`` and ``teacher_rank`` of the
     last ``window`` samples (see :mod:`mmrs_ssl.evaluation.collapse`), read from ``model.features``; where the teacher
     chooses prototypes also ``teacher_information``, of the last batch. It warns once when one of them is below its
     limit after ``warmup`` iterations.
 
     Args:
-        interval: iterations between two measurements.
+        interval: iterations between two measurements, which make the host wait for the device; by default the logger's.
         window: samples measured together; a single batch may be too small to tell a rank.
         warmup: iterations before the first warning.
         min_std: limit of the relative standard deviation, between 0 and 1.
@@ -41,7 +42,7 @@ class CollapseMonitorHook(Hook):
 
     def __init__(
         self,
-        interval: int = 10,
+        interval: int | None = None,
         window: int = 256,
         warmup: int = 100,
         min_std: float = MIN_STD,
@@ -62,7 +63,8 @@ class CollapseMonitorHook(Hook):
             # As many batches as fill the window; the last one is whole, so a large batch is not thinned out.
             batches = self._seen.setdefault(branch, deque(maxlen=max(1, self.window // len(features))))
             batches.append(features)
-        if not self.every_n_train_iters(runner, self.interval):
+        every = self.interval
+        if not (self.every_n_train_iters(runner, every) if every else is_due(self, runner, batch_idx)):
             return
         measured = {}
         for branch, batches in self._seen.items():

@@ -1,37 +1,55 @@
 """Stop at a loss that is not a number, and say where to go on from."""
 
-import math
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from torch import Tensor
 
+from mmrs_ssl.engine.hooks.deferred_log import is_due
 from mmrs_ssl.registry import HOOKS
 
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """End the run at the first loss that is NaN or infinite, before anything is saved.
+    """End the run if a loss was NaN or infinite, before anything is saved.
+
+    Losses stay on the device; they are looked at together when the logger writes a line and before a checkpoint.
 
     Raises:
-        FloatingPointError: naming the iteration, the value of every term and the newest checkpoint whose weights are
-            all finite.
+        FloatingPointError: naming the first such iteration, the value of every term and the newest checkpoint whose
+            weights are all finite.
     """
 
     priority = 'VERY_HIGH'  # before the checkpoint hook, which would save the spoilt weights
 
+    def __init__(self) -> None:
+        self._unseen: list[tuple[int, int, dict[str, Tensor]]] = []  # epoch, iteration and terms of a step
+
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Look at the total loss."""
-        values = {name: float(value.detach()) for name, value in outputs.items()}
-        if math.isfinite(values['loss']):
+        """Keep the loss of this step; look at all that was kept where that is due."""
+        terms = {name: value.detach() for name, value in outputs.items()}
+        self._unseen.append((runner.epoch, runner.iter, terms))
+        if is_due(self, runner, batch_idx):
+            self._look(runner)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Look before spoilt weights are saved."""
+        self._look(runner)
+
+    def _look(self, runner: Any) -> None:
+        steps, self._unseen = self._unseen, []
+        finite = torch.stack([terms['loss'] for _, _, terms in steps]).isfinite().tolist() if steps else []
+        if all(finite):
             return
-        terms = ', '.join(f'{name}={value:.4g}' for name, value in values.items())
+        epoch, iteration, values = steps[finite.index(False)]
+        terms = ', '.join(f'{name}={float(value):.4g}' for name, value in values.items())
         good = newest_finite_checkpoint(Path(runner.work_dir))
         advice = f'--resume {good}' if good else 'there is no earlier checkpoint: start again'
         raise FloatingPointError(
-            f'the loss is not finite at epoch {runner.epoch + 1}, iteration {runner.iter + 1} ({terms}). Last good '
+            f'the loss is not finite at epoch {epoch + 1}, iteration {iteration + 1} ({terms}). Last good '
             f'checkpoint: {good or "none"}. Lower optim_wrapper.optimizer.lr, clip gradients '
             f'(optim_wrapper.clip_grad.max_norm, or that of ClipEachGradientHook) or use bfloat16 instead of float16, '
             f'and look for nodata values in float rasters; then: {advice}'

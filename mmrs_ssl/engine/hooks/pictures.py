@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 
 from mmrs_ssl.engine.hooks.unwrap import bare_model
 from mmrs_ssl.registry import HOOKS
+from mmrs_ssl.visualization.crops import dino_panel
 from mmrs_ssl.visualization.modalities import mssdf_panel
 from mmrs_ssl.visualization.panels import cmid_panel
 
@@ -18,8 +19,8 @@ from mmrs_ssl.visualization.panels import cmid_panel
 class PictureHook(Hook):
     """Write a panel per sample every ``interval`` iterations.
 
-    Of CMID it shows views, masked views, reconstructions and matched cells; of MSSDF modalities, their information and
-    masks, and the teacher's and the predicted tokens.
+    Of CMID it shows views, masked views, reconstructions and matched cells; of DINO-MC all crops and what the teacher
+    chose for its own; of MSSDF modalities, their information and masks, and the teacher's and the predicted tokens.
 
     Panels go to ``<work dir of this run>/pictures/`` and to the visualiser's backends (TensorBoard and others). They
     show the training step itself; nothing is computed twice.
@@ -48,6 +49,11 @@ class PictureHook(Hook):
         if not model.recording:
             return
         recorded, model.recorded, model.recording = model.recorded, {}, False
+        if 'views' not in recorded:
+            raise ValueError(
+                f'PictureHook: {type(model).__name__} kept nothing to draw in model.recorded, as CMID, DINOMC and '
+                'MSSDF do while model.recording is set: leave the hook out'
+            )
         folder = Path(runner.log_dir) / 'pictures'
         folder.mkdir(parents=True, exist_ok=True)
         views = recorded['views']
@@ -63,4 +69,6 @@ class PictureHook(Hook):
         """The panel of one sample, (H, W, 3) uint8 RGB."""
         if isinstance(recorded['views'], dict):
             return mssdf_panel(recorded, sample, preprocessor)
+        if 'choices' in recorded:
+            return dino_panel(recorded, sample, preprocessor.mean, preprocessor.std, self.bands)
         return cmid_panel(recorded, sample, preprocessor.mean, preprocessor.std, self.bands)

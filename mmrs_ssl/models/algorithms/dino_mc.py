@@ -133,6 +133,8 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
             student, teacher, self.centre.value, self.student_temperature, self.teacher_temperature
         )
         self.teacher_scores = teacher, self.centre.value.clone()
+        if self.recording:
+            self.recorded = dict(views=inputs, choices=self.teacher_choices().unflatten(0, (-1, batch)))
         if self.training:
             self.centre.update(teacher)
         self.features = dict(

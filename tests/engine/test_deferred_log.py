@@ -1,0 +1,105 @@
+"""Logged values stay on the device: the log and checkpoints are those of mmengine's own hook."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from tests.conftest import TestProbe, cmid_config, dino_config, log_of, train
+from tests.engine.test_hooks import option, without
+
+
+def small(make_config, kind, interval, model=None, **clipping):
+    """A run of two epochs of four iterations with a hook that logs at once, or later."""
+    cfg = without(make_config(model=model, name=kind.split('.')[-1]), 'PictureHook', 'CollapseMonitorHook')
+    cfg.default_hooks.runtime_info.type = kind
+    cfg.default_hooks.logger.interval = interval
+    cfg.optim_wrapper.update(clipping)
+    cfg.work_dir += kind
+    return cfg
+
+
+def lines(runner):
+    text = Path(f'{runner.log_dir}/vis_data/scalars.json').read_text()
+    times = ('time', 'data_time', 'memory')
+    return [{k: v for k, v in json.loads(line).items() if k not in times} for line in text.splitlines()]
+
+
+@pytest.mark.parametrize('interval', [1, 3, 50])
+@pytest.mark.parametrize(
+    ('model', 'clipping'),
+    [
+        (cmid_config(), dict(clip_grad=dict(max_norm=0.5))),
+        (dino_config(), dict(accumulative_counts=2)),  # clipped by its hook, every second iteration
+    ],
+)
+def test_log_and_checkpoint_are_the_same(interval, model, clipping, make_config):
+    runs, saved = [], []
+    for kind in ('RuntimeInfoHook', 'mmrs_ssl.DeferredLogHook'):
+        cfg = small(make_config, kind, interval, model, **clipping)
+        cfg.default_hooks.checkpoint.update(interval=3, by_epoch=False)
+        runs.append(lines(train(cfg)))
+        files = sorted(Path(cfg.work_dir).glob('*.pth'))
+        saved.append([torch.load(file, weights_only=True)['message_hub']['log_scalars'] for file in files])
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == {1: 8, 3: 2, 50: 2}[interval]
+    for names in zip(*saved, strict=True):  # after iterations 3, 6 and 8
+        assert names[0].keys() == names[1].keys() >= {'train/loss', 'train/grad_norm', 'train/lr'}
+        for key in names[0].keys() - {'train/time', 'train/data_time'}:
+            values = [part[key].data[0].tolist() for part in names]
+            assert values[0] == values[1], key
+    counts = [len(names['train/loss'].data[0]) for names in saved[1]]
+    assert counts == [3, 6, 8]
+
+
+def test_clipping_is_given_back(make_config):
+    cfg = small(make_config, 'mmrs_ssl.DeferredLogHook', 50, clip_grad=dict(max_norm=0.5))
+    runner = Runner.from_cfg(cfg)
+    runner.build_train_loop(runner._train_loop)
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.optim_wrapper, clip = wrapper, wrapper.clip_func
+    seen = []
+    runner.register_hook(dict(type='TestProbe'))
+    TestProbe.calls = dict(after_train_iter=lambda runner: seen.append(runner.optim_wrapper.clip_func))
+    runner.train()
+    assert all(each is seen[0] for each in seen)
+    assert seen[0] is not clip
+    assert wrapper.clip_func is clip
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_nan_between_two_lines_of_the_log(by_epoch, make_config):
+    """It is noticed before anything is saved or removed, and the first bad iteration is named."""
+    cfg = without(make_config(), 'PictureHook')
+    cfg.default_hooks.logger.interval = 50
+    cfg.default_hooks.checkpoint.update(interval=1 if by_epoch else 3, by_epoch=by_epoch, max_keep_ckpts=1)
+
+    def spoil(runner):
+        if runner.iter == 4:
+            next(runner.model.backbone.parameters()).data[0] = math.nan
+
+    good = Path(cfg.work_dir) / ('epoch_1.pth' if by_epoch else 'iter_3.pth')
+    with pytest.raises(FloatingPointError) as caught:
+        train(cfg, after_train_iter=spoil)
+    assert 'not finite at epoch 2, iteration 6' in str(caught.value)
+    assert f'Last good checkpoint: {good}.' in str(caught.value)
+    assert list(Path(cfg.work_dir).glob('*.pth')) == [good]
+
+
+def test_monitor_measures_when_the_log_is_written(make_config):
+    cfg = without(make_config(), 'PictureHook')
+    cfg.default_hooks.logger.interval = 3
+    option(cfg, 'CollapseMonitorHook', warmup=0, min_rank=1e6)
+    counts = []
+
+    def look(runner):
+        buffer = runner.message_hub.log_scalars.get('train/student_rank')
+        counts.append(0 if buffer is None else len(buffer.data[0]))
+
+    runner = train(cfg, after_train_iter=look)
+    assert counts == [0, 0, 1, 2, 2, 2, 3, 4]  # after 3 iterations of an epoch and at its end
+    assert all('teacher_std' in line for line in lines(runner))
+    assert 'at iteration 3 ' in log_of(cfg.work_dir)
