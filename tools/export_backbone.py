@@ -12,7 +12,7 @@ from typing import Any
 from mmrs_ssl.cli import clear_errors
 from mmrs_ssl.transfer.export import FORMATS, export_backbone
 from mmrs_ssl.transfer.project import BRANCHES
-from mmrs_ssl.transfer.targets import LIBRARIES, NAMES, target_of
+from mmrs_ssl.transfer.targets import LIBRARIES, NAMES, remarks, target_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,6 +59,8 @@ def main() -> None:
         )
     else:
         print(snippet(args.out, meta, library, args.format))
+    for remark in remarks(meta['backbone'], args.format if args.format in NAMES else library):
+        print(f'# Note: {remark}.')
 
 
 def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> str:

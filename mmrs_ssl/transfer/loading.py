@@ -10,6 +10,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmrs_ssl.transfer import key_maps
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS, Bands, DoesNotFitError, Fitter
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.layouts import DERIVED, Layout, find_backbones
@@ -19,6 +20,10 @@ from mmrs_ssl.transfer.sources import BackboneWeights, read_backbone
 FRESH = dict(swin=r'norm[0-2]\.', convnext=r'norm[0-2]\.', vit=r'ln2\.')
 # A block, after the stage that it is in.
 BLOCK = re.compile(r'(layers|layer\d|stages\.\d)\.(?:blocks\.)?\d+\.')
+# What stands in no part of a model and yet takes part in what its blocks compute.
+INSIDE = re.compile(r'(cls|reg|dist)_token|(absolute_)?pos_embed|pre_norm\..*')
+# The eps of LayerNorms wherever weights come from, but for mmseg's ViT, which is trained with several.
+EPS = dict(swin=1e-5, vit=1e-6, convnext=1e-6)
 # BatchNorm's count of batches, which published files leave out and which nothing needs.
 OPTIONAL = 'num_batches_tracked'
 
@@ -37,7 +42,8 @@ class LoadReport:
         missing: weights of the model that the file does not have.
         unfit: weights whose shape cannot be brought to the model's, and why; also those of the file's blocks that the
             model has not, of stages that it has.
-        homeless: those of ``ignored`` that belong to a part that the model has.
+        homeless: those of ``ignored`` that belong to a part that the model has, or change what its parts compute.
+        notes: what the model's class computes otherwise than the file's program does.
     """
 
     source: str
@@ -49,6 +55,7 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unfit: dict[str, str] = field(default_factory=dict)
     homeless: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def table(self) -> str:
         """A line for each kind of weight: how many, and the first names."""
@@ -62,6 +69,7 @@ class LoadReport:
         )
         counts = {name: len(getattr(self, name)) for name in rows}
         lines = [f'  {name:8} {counts[name]:5}  {", ".join(names)}'.rstrip() for name, names in rows.items()]
+        lines += [f'  note: {note}' for note in self.notes]
         return '\n'.join([f'{self.source} -> {self.target}', *lines])
 
 
@@ -105,6 +113,7 @@ def load_backbone(
     report = LoadReport(
         source=f'{checkpoint} ({of_branch}{source.layout.name}, names after {source.prefix!r})',
         target=f'{kind.__name__} of {kind.__module__.split(".")[0]}',
+        notes=differences(module, source.layout),
     )
     weights = compare(module, layout, own, source, bands, report)
     if report.missing or report.unfit:
@@ -131,6 +140,25 @@ def layout_of(own: dict[str, Tensor]) -> Layout:
     """Whose names a model's weights have; names that no map knows count as they are."""
     known = find_backbones(own, LAYOUTS).get('')
     return known or Layout('names of no known library', '', (next(iter(own)),))
+
+
+def differences(module: nn.Module, layout: Layout) -> list[str]:
+    """What a model computes otherwise than the program whose names a file has, though all weights fit."""
+    notes = []
+    found = {norm.eps for norm in module.modules() if isinstance(norm, nn.LayerNorm)}
+    if layout.family in EPS and layout is not key_maps.VIT_MMSEG and found - {EPS[layout.family]}:
+        notes.append(
+            f"the LayerNorms' eps: {', '.join(map(str, found))}; of {layout.name} it is {EPS[layout.family]} by default"
+        )
+    if layout in (key_maps.SWIN_PUBLISHED, key_maps.SWIN_TIMM, key_maps.SWIN_TORCHVISION):
+        # an option of mmpretrain's attention, the only way of mmsegmentation's and mmdetection's
+        shifts = [getattr(part, 'pad_small_map', True) for part in module.modules() if hasattr(part, 'w_msa')]
+        if any(shifts):
+            notes.append(
+                f'on maps no larger than a window {layout.name} attends to the whole map, this model to shifted windows'
+                ' of it: there the features are others'
+            )
+    return notes
 
 
 def compare(
@@ -177,7 +205,7 @@ def compare(
             report.unfit[key] = 'of a block that the model has not'
             continue
         report.ignored.append(key)
-        if name.split('.')[0] in parts:
+        if name.split('.')[0] in parts or INSIDE.fullmatch(name):
             report.homeless.append(key)
     report.ignored += source.others
     return layout.to_theirs(fitted)

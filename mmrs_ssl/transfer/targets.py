@@ -75,6 +75,13 @@ _KEPT = {
     key_maps.SWIN_TIMM.name: r'patch_embed\.norm\..*',
     key_maps.VIT_TIMM.name: r'cls_token|pos_embed',
 }
+# mmpretrain's names of weights that every network of the library has.
+_ALWAYS = {
+    key_maps.VIT_TORCHVISION.name: ('cls_token', 'patch_embed.projection.bias', 'layers.0.attn.qkv.bias', 'ln1.weight'),
+    key_maps.CONVNEXT_TORCHVISION.name: ('stages.0.0.gamma',),
+}
+# Settings of ResNet that its weights do not show; torchvision and timm have nothing like other values.
+_FIXED: dict[str, Any] = dict(style='pytorch', strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1))
 _INDEX = 'relative_position_index'
 
 
@@ -120,7 +127,7 @@ def target_of(library: str, backbone: Mapping[str, Any], bands: int) -> Target:
         raise ValueError(f'--for {library}: expected one of {", ".join(LIBRARIES)}')
     kind = backbone['type'].rsplit('.', 1)[-1]
     channels = {} if bands == 3 else dict(in_channels=bands)
-    given = {key: value for key, value in backbone.items() if key not in ('type', 'init_cfg', 'in_channels')}
+    given = backbone_arguments(backbone)
     if library == 'mmpretrain':
         return Target(dict(type=f'mmpretrain.{kind}', **given, **channels), 'backbone.', {})
     owner = _OWNER[library]
@@ -141,6 +148,8 @@ def without_counterpart(kind: str, given: Mapping[str, Any]) -> list[str]:
     """Arguments of mmpretrain's class that mmsegmentation's and mmdetection's own have nothing like."""
     known = {*_SAME[kind], *_TRANSLATED[kind], 'out_indices'}
     lacking = [f'{key}={value!r}' for key, value in given.items() if key not in known]
+    if kind == 'ResNet' and given.get('avg_down', False):  # theirs pools in stages of stride 1 too, so names shift
+        lacking.append("mmpretrain's avg_down=True")
     if kind == 'VisionTransformer':
         sizes = sizes_of(VisionTransformer, given.get('arch', 'base'))
         if sizes['feedforward_channels'] % sizes['embed_dims']:
@@ -181,31 +190,76 @@ def layout_in(weights: Mapping[str, Tensor]) -> Layout | None:
     return find_backbones(weights, key_maps.LAYOUTS).get('')
 
 
-def named_for(weights: Mapping[str, Tensor], library: str) -> dict[str, Tensor]:
+def named_for(weights: Mapping[str, Tensor], library: str, settings: Mapping[str, Any]) -> dict[str, Tensor]:
     """A backbone's weights of mmpretrain's names under timm's or torchvision's.
 
     Args:
         weights: of mmpretrain's backbone, without a prefix.
         library: ``'timm'`` or ``'torchvision'``.
+        settings: the backbone's config.
 
     Raises:
-        ValueError: if the library has no such backbone, or no such weight.
+        ValueError: if the library has no such backbone, or no such weight, or weights that this one has not.
     """
+    advice = 'use --format openmmlab or safetensors'
     ours = layout_in(weights)
     target = NAMES[library].get(ours.name) if ours else None
     if ours is None or target is None:
         raise ValueError(
             f'--format {library}: there is no map from {ours.name if ours else "this backbone"} to {library}, only '
-            f'from {", ".join(NAMES[library])}; use --format openmmlab or safetensors'
+            f'from {", ".join(NAMES[library])}; {advice}'
         )
     kept = _KEPT.get(target.name, r'(?!)')
     for key in weights:
         renamed = any(rule.ours.match(key) is not None for rule in target.rules)
         if not (renamed or key.endswith(_INDEX) or re.fullmatch(kept, key)):
-            raise ValueError(
-                f'--format {library}: {target.name} has no weight like {key}; use --format openmmlab or safetensors'
-            )
+            raise ValueError(f'--format {library}: {target.name} has no weight like {key}; {advice}')
+    lacking = not_in(target, weights, settings)
+    if lacking:
+        raise ValueError(f'--format {library}: {target.name} {lacking}; {advice}')
     return translate(weights, ours, target)
+
+
+def not_in(target: Layout, weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> str:
+    """Why a backbone is none of a library's, though it can name all its weights; ``''`` if it is one."""
+    lacking = [key for key in _ALWAYS.get(target.name, ()) if key not in weights]
+    if lacking:
+        return f'always has weights like {", ".join(lacking)}, this backbone has not'
+    if target is key_maps.VIT_TIMM and {'ln1.weight', 'ln2.weight'} <= set(weights):
+        return 'has its last norm before or after it averages, this backbone in both places (ln1, ln2)'
+    if target is key_maps.RESNET:
+        for key, fixed in _FIXED.items():
+            value = settings.get(key, fixed)
+            same = value == fixed if isinstance(value, str) else tuple(value) == fixed[: len(value)]
+            if not same and not (key == 'style' and settings.get('depth') in (18, 34)):  # no bottlenecks there
+                return f'of timm and torchvision has nothing like {key}={value!r}'
+    return ''
+
+
+def remarks(backbone: Mapping[str, Any], library: str) -> list[str]:
+    """What a library's class computes otherwise than the pre-trained backbone, though it has all its weights.
+
+    Args:
+        backbone: config of mmpretrain's backbone.
+        library: one of ``LIBRARIES``, ``'timm'`` or ``'torchvision'``.
+    """
+    kind = backbone['type'].rsplit('.', 1)[-1]
+    shifts = bool(backbone.get('pad_small_map', False))
+    own = kind in _OWN.get(_OWNER.get(library, ''), ()) and not without_counterpart(kind, backbone_arguments(backbone))
+    ways = ('the whole map', 'shifted windows of it')
+    if kind == 'SwinTransformer' and (shifts if library in NAMES else own and not shifts):
+        return [
+            f'on maps no larger than a window {library} attends to {ways[library not in NAMES]}, pre-training did to '
+            f'{ways[library in NAMES]}: there the features are others'
+        ]
+    if kind == 'ConvNeXt' and library in NAMES and not backbone.get('gap_before_final_norm', True):
+        return [f"{library}'s last norm comes after it averages the map, in pre-training it came before"]
+    return []
+
+
+def backbone_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's arguments of the class."""
+    return {key: value for key, value in backbone.items() if key not in ('type', 'init_cfg', 'in_channels')}
 
 
 def translate(weights: Mapping[str, Tensor], source: Layout, target: Layout) -> dict[str, Tensor]:
