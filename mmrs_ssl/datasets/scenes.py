@@ -254,9 +254,10 @@ class SceneDataset(BaseDataset):
         return Window(*(self.extents[scene, :2] + offset).tolist(), *self.sides[scene].tolist())
 
     def cell_of(self, scene: int, window: Window) -> int:
-        """The number of the grid window that a window begins in."""
-        offsets = np.array(window[:2]) - self.extents[scene, :2]
-        row, column = np.minimum(offsets // self.steps[scene], self.counts[scene] - 1)
+        """The number of the grid window that a window is, or begins in."""
+        offsets, last = np.array(window[:2]) - self.extents[scene, :2], self.counts[scene] - 1
+        moved = offsets == self.extents[scene, 2:] - self.sides[scene]  # the last of a row or column, moved inwards
+        row, column = np.where(moved, last, np.minimum(offsets // self.steps[scene], last))
         return self.cells(scene)[0] + int(row * self.counts[scene, 1] + column)
 
     def sample_info(self, idx: int, number: int, window: Window, rng: np.random.Generator) -> dict:

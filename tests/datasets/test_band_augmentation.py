@@ -178,6 +178,16 @@ def test_one_band_always_stays(bands):
         assert {int(bands_kept[0]) for bands_kept in acted} == set(range(bands))
 
 
+def test_the_band_that_stays_is_the_nearest_to_being_kept():
+    """As the probability rises it would be the last to go."""
+    image = image_of('uint16', 5, 6, 6)
+    for seed in range(20):
+        last = np.argmin(dropped_of(run([BandDropout(1.0, prob=1)], image, seed)['img'], image))
+        for prob in (0.2, 0.5, 0.8):
+            dropped = dropped_of(run([BandDropout(prob, prob=1)], image, seed)['img'], image)
+            assert not dropped[last]
+
+
 def test_dropout_differs_from_a_three_band_image_only_when_it_loses_all():
     many = image_of('uint16', 13, 6, 6)
     few, step, exceptions = many[..., :3], BandDropout(0.5, prob=1), 0

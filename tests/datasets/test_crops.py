@@ -150,6 +150,18 @@ def test_shrinking_smooths_as_pillow_does(before, after, mode):
     assert np.array_equal(enlarged, resize(noise, (1000, 1000), INTERPOLATION[mode]))
 
 
+@pytest.mark.parametrize('turned', [False, True])
+def test_only_the_side_that_shrinks_is_smoothed(turned):
+    """Lines across it become grey, lines along it stay as they are."""
+    across, along = np.zeros((2, 400, 100, 3), np.uint8)
+    across[::2], along[:, ::2] = 255, 255
+    if turned:
+        across, along = (np.ascontiguousarray(image.swapaxes(0, 1)) for image in (across, along))
+    shrunk = [resize(image, (100, 100), INTERPOLATION['bilinear'], antialias=True) for image in (across, along)]
+    assert np.ptp(shrunk[0]) < 20
+    assert np.array_equal(shrunk[1], along[:100, :100])
+
+
 def test_views_are_the_papers_chains():
     """Each step and strength, in this order, on one random stream."""
     crops = [RandomCropResize(24, (0.32, 1.0), interpolation='bicubic', antialias=True)] * 2

@@ -93,6 +93,26 @@ def test_resampling_to_a_size_uses_overviews(tmp_path):
     assert load(path, Window(0, 0, 32, 32), size=48).shape == (48, 48, 2)
 
 
+@pytest.mark.parametrize('order', [('nearest', 'bilinear'), ('bilinear', 'nearest')])
+def test_every_loader_resamples_as_it_was_asked_to(tmp_path, order):
+    """To another size and onto another grid, one after the other from the same open file."""
+    write_raster(tmp_path / 'a_x.tif', noise(1, 40, 40))
+    classes = np.where(noise(1, 40, 40) > 100, 10, 200).astype(np.uint16)
+    path = write_raster(tmp_path / 'a_y.tif', classes, shift=(0.4, 0.4))
+    for name in order:
+        load_y = dict(bands=1, resampling=name)
+        step = dict(type='mmrs_ssl.LoadModalities', modalities=dict(x=dict(bands=1), y=load_y))
+        scenes = SceneDataset(str(tmp_path), [step], files=dict(x='{scene}_x', y='{scene}_y'), window=16)
+        for image in (scenes[0]['img']['y'], load(path, size=56, resampling=name)):
+            assert (set(np.unique(image)) == {10, 200}) == (name == 'nearest')
+
+
+def test_a_file_that_changed_is_not_read_from_the_open_one(tmp_path):
+    for seed in range(2):
+        path = write_raster(tmp_path / 'a.tif', noise(1, 16, 16, seed=seed))
+        assert np.array_equal(load(path)[..., 0], noise(1, 16, 16, seed=seed)[0])
+
+
 def test_scale_and_offset(tmp_path):
     path = write_raster(tmp_path / 'a.tif', noise(2, 8, 8, 'int16'))
     with rasterio.open(path, 'r+') as file:
@@ -101,6 +121,7 @@ def test_scale_and_offset(tmp_path):
     assert image.dtype == np.float32
     expected = noise(2, 8, 8).transpose(1, 2, 0) * np.array([0.01, 2.0]) + np.array([-1.0, 5.0])
     assert np.allclose(image, expected, rtol=1e-6)
+    assert np.allclose(load(path, bands=[1, 0], unscale=True), expected[..., ::-1], rtol=1e-6)
     assert load(path).dtype == np.int16
 
 
@@ -144,6 +165,15 @@ def test_an_image_or_band_without_data_is_refused(tmp_path):
     path = write_raster(tmp_path / 'b.tif', np.full((1, 8, 8), np.nan, np.float32))
     with pytest.raises(NoDataError, match=r'b\.tif: band 0'):
         load(path)
+
+
+def test_a_pixel_is_empty_if_all_its_bands_are(tmp_path):
+    pixels = noise(2, 20, 20, 'float32')
+    pixels[0, :, :12], pixels[1, :, 10:] = np.nan, np.nan  # both in two of twenty columns
+    results = dict(img_path=str(write_raster(tmp_path / 'a.tif', pixels)))
+    assert LoadRaster(bands=2).transform(dict(results, max_nodata=0.11))['img'].shape == (20, 20, 2)
+    with pytest.raises(NoDataError, match='10% of the pixels hold no data, more than max_nodata=0.09'):
+        LoadRaster(bands=2).transform(dict(results, max_nodata=0.09))
 
 
 def test_height_above_the_minimum_and_in_colours(tmp_path):

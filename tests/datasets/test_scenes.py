@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from rasterio.warp import transform as convert
 from torch.utils.data import DataLoader
 
@@ -47,6 +48,27 @@ def test_metres(tmp_path):
 def test_feet_are_no_metres(tmp_path):
     write_raster(tmp_path / 'a.tif', noise(1, 100, 100), crs='EPSG:2225')  # US survey feet
     assert boxes(dataset(tmp_path, window=20, unit='metres'))[0][3:] == (66, 66)
+
+
+@pytest.mark.parametrize('turned', [False, True])
+def test_metres_of_pixels_that_are_no_squares(tmp_path, turned):
+    """A pixel is 0.5 m wide and 2 m high on the raster, whichever way that lies on the ground."""
+    across, down = ((0, -0.5), (2, 0)) if turned else ((0.5, 0), (0, -2))
+    transform = Affine(across[0], down[0], ORIGIN[0], across[1], down[1], ORIGIN[1])
+    write_raster(tmp_path / 'a.tif', noise(1, 30, 100), transform=transform)
+    data = dataset(tmp_path, window=20, unit='metres')
+    assert {box[3:] for box in boxes(data)} == {(10, 40)}
+    assert len(data) == 3 * 3
+
+
+def test_windows_are_counted_row_by_row_and_scene_by_scene(tmp_path):
+    """The number that an unreadable window is remembered by is the one it has in the grid."""
+    write_raster(tmp_path / 'a.tif', noise(1, 30, 70))
+    write_raster(tmp_path / 'b.tif', noise(1, 90, 40))
+    data = dataset(tmp_path)
+    found = boxes(data)
+    assert len(found) == 2 * 5 + 6 * 3
+    assert [data.cell_of('ab'.index(name), Window(*window)) for name, *window in found] == list(range(len(found)))
 
 
 def test_random_windows_visit_scenes_by_area_and_stay_inside(tmp_path):
@@ -162,7 +184,7 @@ def test_dates_of_one_place_are_drawn_co_registered(tmp_path):
         assert len(sample['img']) == 3
         assert max(np.abs(image - truth).max() for image in sample['img']) < 0.5
     assert {date for dates in drawn for date in dates} == {'2009', '2012', '2017', '2020'}
-    assert any(len(set(dates)) < 3 for dates in drawn)  # with replacement
+    assert {len(set(dates)) for dates in drawn} >= {2, 3}  # each by itself, with replacement
     single = dataset(tmp_path, files='{scene}/{date}')
     assert {single[SampleIndex(0, epoch, 0)]['dates'][0] for epoch in range(20)} == {'2009', '2012', '2017', '2020'}
 
@@ -252,6 +274,19 @@ def test_scene_without_data_gives_its_place_to_others(tmp_path, caplog):
     for refused in (dataset(tmp_path, max_bad=0), dataset(tmp_path / 'empty.tif')):
         with pytest.raises(UnreadableImageError, match=r'1 of \d scenes are unread.*none of its win.*empty\.tif'):
             [refused[i] for i in range(len(refused))]
+
+
+def test_what_takes_an_empty_scenes_place_does_not_depend_on_what_was_read_before(tmp_path):
+    """The first time all of the scene is gone through, later it is known to be empty."""
+    write_raster(tmp_path / 'a.tif', np.zeros((1, 32, 32), np.uint8), nodata=0)
+    for name in 'bcde':
+        write_raster(tmp_path / f'{name}.tif', noise(1, 32, 32, 'uint8'), nodata=0)
+    known = dataset(tmp_path, sampling='random')
+    assert known[SampleIndex(0, 9, 9)]['scene'] != 'a'
+    for epoch in range(3):
+        new, old = (each[SampleIndex(0, epoch, 0)] for each in (dataset(tmp_path, sampling='random'), known))
+        assert (new['scene'], new['window']) == (old['scene'], old['window'])
+        assert new['rng'].random() == old['rng'].random()
 
 
 def test_a_scene_with_a_single_usable_window_is_used(tmp_path):
