@@ -21,7 +21,8 @@ class BandPreprocessor(BaseDataPreprocessor):
 
     Args:
         mean, std: one value per band, in the units of the raster (0-255 for 8-bit images).
-        non_blocking: copy to the device without waiting.
+        non_blocking: copy to the device without waiting for it; saves time where the loader pins its memory, and is safe
+            where it does not.
 
     Raises:
         ValueError: if ``mean`` and ``std`` differ in length or a deviation is not positive.
@@ -30,7 +31,7 @@ class BandPreprocessor(BaseDataPreprocessor):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], non_blocking: bool = False) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], non_blocking: bool = True) -> None:
         super().__init__(non_blocking)
         if len(mean) != len(std) or not mean or min(std) <= 0:
             raise ValueError(f'mean and std need one value per band, std above 0; got mean={mean}, std={std}')
@@ -79,7 +80,8 @@ class ModalityPreprocessor(BaseDataPreprocessor):
 
     Args:
         modalities: name -> ``dict(mean=[...], std=[...])``, a value per band in the units of the raster.
-        non_blocking: copy to the device without waiting.
+        non_blocking: copy to the device without waiting for it; saves time where the loader pins its memory, and is safe
+            where it does not.
 
     Raises:
         ValueError: without a modality, or for statistics that are none.
@@ -87,7 +89,7 @@ class ModalityPreprocessor(BaseDataPreprocessor):
 
     parts: Any  # nn.ModuleDict of BandPreprocessor
 
-    def __init__(self, modalities: dict[str, dict], non_blocking: bool = False) -> None:
+    def __init__(self, modalities: dict[str, dict], non_blocking: bool = True) -> None:
         super().__init__(non_blocking)
         if not modalities:
             raise ValueError('modalities is empty, expected a name with mean and std for each')
