@@ -172,7 +172,7 @@ def test_a_pixel_is_empty_if_all_its_bands_are(tmp_path):
     pixels[0, :, :12], pixels[1, :, 10:] = np.nan, np.nan  # both in two of twenty columns
     results = dict(img_path=str(write_raster(tmp_path / 'a.tif', pixels)))
     assert LoadRaster(bands=2).transform(dict(results, max_nodata=0.11))['img'].shape == (20, 20, 2)
-    with pytest.raises(NoDataError, match='10% of the pixels hold no data, more than max_nodata=0.09'):
+    with pytest.raises(NoDataError, match=r'10% of the pixels hold no data, more than max_nodata=0\.09'):
         LoadRaster(bands=2).transform(dict(results, max_nodata=0.09))
 
 

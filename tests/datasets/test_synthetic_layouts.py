@@ -224,6 +224,17 @@ def test_second_colours(written: dict[str, Path]) -> None:
         assert not (one[~white[0]] == two[~white[0]]).all(-1).any()
 
 
+def test_labels_of_second_are_of_their_own_date(written: dict[str, Path]) -> None:
+    classes, built = ('residential', 'industrial', 'forest', 'water'), LAND_COVER.index('building')
+    for path in written['second'].glob('*/label1/*.png'):
+        index = int(path.stem) - 1
+        for date in (0, 1):
+            scene = make_scene(classes[index], index, 64, LAYOUTS['second'].gsd, date)
+            label = read(path.parents[1] / f'label{date + 1}' / path.name)[..., ::-1]
+            changed, maroon = (label != 255).any(-1), (label == (128, 0, 0)).all(-1)
+            np.testing.assert_array_equal(maroon, changed & (scene.land_cover == built))
+
+
 def test_heights_are_above_ground_and_aligned(written: dict[str, Path]) -> None:
     root = written['us3d'] / 'Track1-Truth'
     for path in sorted(root.glob('*_AGL.tif')):
