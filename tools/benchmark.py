@@ -3,6 +3,7 @@
     python tools/benchmark.py CONFIG                   # the whole step against the bare compute, in one run
     python tools/benchmark.py CONFIG --amp             # and bfloat16 autocast against float32
     python tools/benchmark.py CONFIG --operators       # operator calls and memory of a step, for three batch sizes
+    python tools/benchmark.py CONFIG --syncs           # where a training, hooks included, waits for the GPU
     python tools/benchmark.py CONFIG --data            # images per second and core of the input pipeline; for windows
                                                        # of rasters also against bare rasterio, and their memory
 
@@ -18,7 +19,8 @@ import mmrs_ssl  # noqa: F401  (registers its modules)
 from mmrs_ssl.benchmarks.operators import count_operators
 from mmrs_ssl.benchmarks.pipelines import time_data
 from mmrs_ssl.benchmarks.steps import time_model
-from mmrs_ssl.cli import add_config_arguments, clear_errors, keep_freed_memory, read_config
+from mmrs_ssl.benchmarks.syncs import count_syncs
+from mmrs_ssl.cli import add_config_arguments, clear_errors, keep_freed_memory, read_config, set_precision
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='also time mixed precision')
     parser.add_argument('--data', action='store_true', help='time the input pipeline instead of the model')
     parser.add_argument('--operators', action='store_true', help='count operators and memory instead of timing')
+    parser.add_argument('--syncs', action='store_true', help='train --steps iterations, count what waits for the GPU')
     parser.add_argument('--images', help='what to read (default: generated 400 x 400 JPEGs, or one large GeoTIFF)')
     parser.add_argument('--side', type=int, default=30_000, help='pixels a side of the generated GeoTIFF')
     return parser.parse_args()
@@ -40,6 +43,10 @@ def main() -> None:
     args = parse_args()
     cfg = read_config(args)
     keep_freed_memory()
+    if args.syncs:
+        set_precision(cfg, args.amp)
+        count_syncs(cfg, args)
+        return
     measure = time_data if args.data else count_operators if args.operators else time_model
     measure(cfg, args)
 

@@ -44,14 +44,19 @@ def write_images(cfg: Config, dataset: dict[str, Any], folder: Path, count: int)
     write_layout(layout, folder, scenes=scenes, size=size, bands=len(cfg.model.data_preprocessor.mean))
 
 
-def make_loader(cfg: Config, args: Namespace, folder: Path) -> Any:
-    """The config's loader in this process, over the given or generated images, repeated for ever."""
+def loader_settings(cfg: Config, args: Namespace, folder: Path) -> dict[str, Any]:
+    """The config's loader for this process, over the given images, or over generated ones written to ``folder``."""
     dataset = {**cfg.train_dataloader.dataset, 'data_root': args.images or str(folder)}
     if not args.images:
         write_images(cfg, dataset, folder, args.batch_size)
     settings = {**cfg.train_dataloader, 'batch_size': args.batch_size, 'num_workers': 0, 'pin_memory': False}
     settings.pop('persistent_workers', None)
     settings['dataset'] = dataset
-    loader = Runner.build_dataloader(settings, seed=0)
+    return settings
+
+
+def make_loader(cfg: Config, args: Namespace, folder: Path) -> Any:
+    """The loader of these settings, repeated for ever."""
+    loader = Runner.build_dataloader(loader_settings(cfg, args, folder), seed=0)
     while True:
         yield from loader
