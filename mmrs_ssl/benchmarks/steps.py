@@ -53,10 +53,15 @@ class Step:
         self.optim.step()
         self.optim.zero_grad()
 
-    def passes(self, views: Any) -> tuple[Passes, Passes]:
-        """The bare passes of the student, forward and backward, and of the teacher, forward only."""
+    def passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:
+        """The bare passes of the student, forward and backward, and of the teacher, forward only.
+
+        Args:
+            data: a batch as the data preprocessor returns it.
+        """
         if isinstance(self.model, MSSDF):
-            return token_passes(self.model, views)
+            return token_passes(self.model, data)
+        views = data['inputs']
         student, teacher = views, views
         if isinstance(self.model, DINOMC):
             student, teacher = by_size(views), by_size(views[: self.model.num_global])
@@ -76,14 +81,15 @@ class Step:
         self.optim.zero_grad()
 
 
-def token_passes(model: MSSDF, images: dict[str, Tensor]) -> tuple[Passes, Passes]:
+def token_passes(model: MSSDF, data: dict[str, Any]) -> tuple[Passes, Passes]:
     """MSSDF's bare passes: encoder, fusion and decoders on random tokens, as many as these images have.
 
-    All that the masks show of one modality is a batch; the teacher sees all modalities in one.
+    All that the masks show of one modality is a batch; the teacher sees all modalities in one. Fused are the places
+    that the image with most of them has, no padding beyond.
     """
-    masks = model.draw_masks(images)[1]
+    _, masks, places = model.draw_masks(**data)
     batch, patches = next(iter(masks.values())).shape
-    visible = [int((~mask[0]).sum()) for mask in masks.values()]
+    visible = [each.shape[1] for each in places.values()]
     fused = int(torch.stack([~mask for mask in masks.values()]).any(dim=0).sum(dim=1).max())
     width = model.fusion_query.shape[0]
 
@@ -107,8 +113,8 @@ def time_model(cfg: Config, args: Namespace) -> None:
         loader = iter(make_loader(cfg, args, Path(folder)))
         step = Step(cfg)
         batch = next(loader)
-        views = step.model.data_preprocessor(batch, True)['inputs']
-        passes = step.passes(views)
+        data = step.model.data_preprocessor(batch, True)
+        views, passes = data['inputs'], step.passes(data)
         modes = [False, True] if args.amp else [False]
         timings: dict[tuple[bool, str], list[float]] = {}
 

@@ -21,8 +21,8 @@ class BandPreprocessor(BaseDataPreprocessor):
 
     Args:
         mean, std: one value per band, in the units of the raster (0-255 for 8-bit images).
-        non_blocking: copy to the device without waiting for it; saves time where the loader pins its memory, and is safe
-            where it does not.
+        non_blocking: copy to the device without waiting for it; saves time where the loader pins its memory, and does
+            no harm where it does not.
 
     Raises:
         ValueError: if ``mean`` and ``std`` differ in length or a deviation is not positive.
@@ -80,8 +80,8 @@ class ModalityPreprocessor(BaseDataPreprocessor):
 
     Args:
         modalities: name -> ``dict(mean=[...], std=[...])``, a value per band in the units of the raster.
-        non_blocking: copy to the device without waiting for it; saves time where the loader pins its memory, and is safe
-            where it does not.
+        non_blocking: copy to the device without waiting for it; saves time where the loader pins its memory, and does
+            no harm where it does not.
 
     Raises:
         ValueError: without a modality, or for statistics that are none.

@@ -95,13 +95,14 @@ def patch_information(image: Tensor, patch: int) -> Tensor:
     pixels = pixels.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (B, L, C, p, p)
     grey = pixels.mean(dim=2)
     if image.shape[1] == 3:
-        grey = torch.einsum('blcij,c->blij', pixels, pixels.new_tensor(GREY))
+        grey = sum(weight * band for weight, band in zip(GREY, pixels.unbind(2), strict=True))
         if image.dtype == torch.uint8:  # thousandths, exact in float32: ties round up, as they do in integers
             grey = ((1000 * grey).round() + 500).div(1000, rounding_mode='floor')
-    sobel = pixels.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
-    padded = torch.nn.functional.pad(grey.flatten(0, 1)[:, None], (1, 1, 1, 1), mode='reflect')
-    across, down = torch.nn.functional.conv2d(padded, torch.stack((sobel, sobel.T))[:, None]).unbind(1)
-    gradient = (across**2 + down**2).sqrt().mean(dim=(1, 2)).view(grey.shape[:2])
+    padded = torch.nn.functional.pad(grey, (1, 1, 1, 1), mode='reflect')
+    across, down = padded[..., 2:] - padded[..., :-2], padded[..., 2:, :] - padded[..., :-2, :]
+    across = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
+    down = down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]
+    gradient = (across**2 + down**2).sqrt().mean(dim=(2, 3))
     return gradient + pixels.var(dim=(2, 3, 4), correction=0)
 
 
@@ -113,12 +114,34 @@ def masking_probability(information: Tensor) -> Tensor:
 
     Source: MSSDF (arXiv 2506.09327), information-aware masking.
     """
-    limits = information.new_tensor([0.2, 0.8])
-    low, high = information.quantile(limits, dim=1, keepdim=True)
+    ranked = information.sort(dim=1).values
+    low, high = percentile(ranked, 0.2), percentile(ranked, 0.8)
     weight = torch.full_like(information, 0.5)
-    weight[information < low] = 0.8
-    weight[information > high] = 0.3
+    weight = torch.where(information < low, 0.8, weight)
+    weight = torch.where(information > high, 0.3, weight)
     return weight / weight.sum(dim=1, keepdim=True)
+
+
+def percentile(ranked: Tensor, share: float) -> Tensor:
+    """The value (B, 1) below which a share of rising values (B, L) lies, interpolated between two of them."""
+    rank = share * (ranked.shape[1] - 1)
+    below, above = ranked[:, math.floor(rank), None], ranked[:, math.ceil(rank), None]
+    return below.lerp(above, rank - math.floor(rank))
+
+
+def masked_patches(patches: int, ratio: float) -> int:
+    """How many patches of an image are masked: ``round(ratio * patches)``.
+
+    Raises:
+        ValueError: if that is none or all.
+    """
+    masked = round(ratio * patches)
+    if not 0 < masked < patches:
+        raise ValueError(
+            f'mask_ratio={ratio} masks {masked} of {patches} patches; at least one must be masked and one visible: use '
+            'another mask_ratio, a larger window or smaller patches'
+        )
+    return masked
 
 
 def draw_mask(probability: Tensor, ratio: float) -> Tensor:
@@ -136,46 +159,43 @@ def draw_mask(probability: Tensor, ratio: float) -> Tensor:
 
     Source: Gumbel top-k (arXiv 1903.06059), which draws as successive drawing does, for all images at once.
     """
-    patches = probability.shape[1]
-    masked = round(ratio * patches)
-    if not 0 < masked < patches:
-        raise ValueError(
-            f'mask_ratio={ratio} masks {masked} of {patches} patches; at least one must be masked and one visible: use '
-            'another mask_ratio, a larger window or smaller patches'
-        )
+    masked = masked_patches(probability.shape[1], ratio)
     noise = -torch.empty_like(probability).exponential_().log()  # Gumbel
     chosen = (probability.log() + noise).topk(masked, dim=1).indices
     return torch.zeros_like(probability, dtype=torch.bool).scatter_(1, chosen, True)
 
 
-def substitute(visible: Tensor, others: Tensor, share: float) -> Tensor:
+def substituted_patches(visible: int, share: float) -> int:
+    """How many of a modality's visible patches are masked as well: ``round(share * visible)``.
+
+    Raises:
+        ValueError: if none would remain visible.
+    """
+    hidden = round(share * visible)
+    if hidden >= visible and share > 0:
+        raise ValueError(
+            f'substitution of {share} hides all {visible} visible patches of a modality; lower it below '
+            f'{(visible - 0.5) / visible:.2f}, or lower mask_ratio'
+        )
+    return hidden
+
+
+def substitute(visible: Tensor, others: Tensor, hidden: int) -> Tensor:
     """Mask some of the visible patches of one modality as well, so that others must tell what is there.
 
     Args:
-        visible: boolean (B, L), the visible patches of the modality that gives way; the same number V in every image.
+        visible: boolean (B, L), the visible patches of the modality that gives way; the same number in every image,
+            more than ``hidden``.
         others: boolean (B, L), the patches visible in another modality.
-        share: p in [0, 1].
+        hidden: how many of every image, see :func:`substituted_patches`.
 
     Returns:
-        Boolean (B, L): ``visible`` without round(p * V) patches of each image, drawn at random, those first that
+        Boolean (B, L): ``visible`` without ``hidden`` patches of each image, drawn at random, those first that
         ``others`` show too.
-
-    Raises:
-        ValueError: if nothing would remain visible, or images differ in how much is visible.
 
     Source: MSSDF (arXiv 2506.09327), cross-modal masking. Differs from the official code: the number is fixed, so that
     all images of a batch keep sequences of one length.
     """
-    counts = visible.sum(dim=1)
-    count = int(counts[0])
-    if not bool((counts == count).all()):
-        raise ValueError(f'images have {sorted(set(counts.tolist()))} visible patches, expected one number for all')
-    hidden = round(share * count)
-    if hidden >= count and share > 0:
-        raise ValueError(
-            f'substitution of {share} hides all {count} visible patches of a modality; lower it below '
-            f'{(count - 0.5) / count:.2f}, or lower mask_ratio'
-        )
     order = torch.rand(visible.shape, device=visible.device) + (visible & others).float() + 2 * visible.float()
     chosen = order.topk(hidden, dim=1).indices  # visible in both, then visible, then the rest, which is never reached
     return visible & ~torch.zeros_like(visible).scatter_(1, chosen, True)

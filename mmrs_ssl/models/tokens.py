@@ -1,10 +1,9 @@
-"""Tokens of images: at which places they are, and what is done to them as targets."""
+"""Tokens of images: at which places they are, what is done to them as targets, and layers that mix them."""
 
-from functools import lru_cache
+from typing import Any
 
 import torch
-from mmpretrain.models.utils import build_2d_sincos_position_embedding
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def whitened(tokens: Tensor, shrinkage: float = 0.02) -> Tensor:
@@ -17,16 +16,16 @@ def whitened(tokens: Tensor, shrinkage: float = 0.02) -> Tensor:
     rows = rows - rows.mean(dim=0)
     covariance = rows.T @ rows / len(rows)
     covariance.diagonal().add_(shrinkage * covariance.diagonal().mean() + 1e-12)
-    white = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), rows.T, upper=False)
+    factor = torch.linalg.cholesky_ex(covariance).L  # the plain function waits for the device to report failure
+    white = torch.linalg.solve_triangular(factor, rows.T, upper=False)
     return white.T.to(tokens.dtype).view_as(tokens)
 
 
-def visible_places(mask: Tensor, count: int | None = None) -> Tensor:
-    """Where a mask (B, L) is False: (B, V) indices in rising order, V by default the number in the first image.
+def visible_places(mask: Tensor, count: int) -> Tensor:
+    """Where a mask (B, L) is False: (B, count) indices in rising order.
 
-    With a larger ``count`` than an image has, masked places follow.
+    In images that have fewer visible places than ``count``, masked ones follow; of more, the last are left out.
     """
-    count = int((~mask[0]).sum()) if count is None else count
     return mask.byte().argsort(dim=1, stable=True)[:, :count]
 
 
@@ -41,7 +40,39 @@ def spread(tokens: Tensor, places: Tensor, count: int) -> Tensor:
     return empty.scatter_add(1, places[..., None].expand_as(tokens), tokens)
 
 
-@lru_cache(maxsize=8)
 def sincos_positions(grid: tuple[int, int], width: int) -> Tensor:
-    """Fixed two-dimensional sine-cosine positions of a grid's cells, row by row: (L, width)."""
-    return build_2d_sincos_position_embedding(grid, width)[0]
+    """Fixed two-dimensional sine-cosine positions of a grid's cells, row by row: (L, width).
+
+    The halves of a position are its row's and its column's, each sines and cosines of falling frequencies (MoCo v3,
+    arXiv 2104.02057). mmpretrain's function has the same for a square grid, and counts others column by column.
+
+    Raises:
+        ValueError: if the width can't be divided by 4.
+    """
+    if width % 4:
+        raise ValueError(f'positions of width {width}, expected a multiple of 4: change decoder_channels or embed_dims')
+    frequencies = 10000 ** -(torch.arange(width // 4) / (width // 4))
+    cells = torch.cartesian_prod(*(torch.arange(float(side)) for side in grid))
+    angles = cells[:, :, None] * frequencies
+    return torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)
+
+
+def transformer(width: int, heads: int, layers: int) -> nn.TransformerEncoder:
+    """Pre-norm transformer layers with a last norm; padding is given as ``src_key_padding_mask``.
+
+    Keys start as the queries, so that a place attends to itself and its neighbours before anything is learned (after
+    mimetic initialisation, arXiv 2305.09828): else every place is first told the same average of all.
+    """
+    layer: Any = nn.TransformerEncoderLayer(
+        width, heads, 4 * width, dropout=0.0, activation='gelu', batch_first=True, norm_first=True
+    )
+    encoder = nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+    for layer in encoder.layers:  # which are copies of one
+        for parameter in layer.parameters():
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
+        query, key, value = layer.self_attn.in_proj_weight.data.chunk(3)
+        for matrix in (query, value):  # which are matrices of their own
+            nn.init.xavier_uniform_(matrix)
+        key.copy_(query)
+    return encoder

@@ -6,7 +6,14 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from mmrs_ssl.models.masking import draw_mask, masking_probability, patch_information, substitute
+from mmrs_ssl.models.masking import (
+    draw_mask,
+    masked_patches,
+    masking_probability,
+    patch_information,
+    substitute,
+    substituted_patches,
+)
 
 
 def pixels(found, name):
@@ -53,6 +60,27 @@ def test_information_is_that_of_each_patch_alone():
     assert torch.equal(first[0, :2], second[0, :2])
     assert (second[0, 2:] == 0).all()
     assert (second[1] == 0).all()
+
+
+def test_mixed_precision_leaves_the_information_alone():
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    plain = patch_information(images, 8)
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = patch_information(images, 8)
+        assert torch.equal(masking_probability(mixed), masking_probability(plain))
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, plain)
+
+
+@pytest.mark.parametrize('patches', [2, 5, 16, 36, 196, 400])
+def test_percentiles_are_numpys(patches):
+    """At whole ranks (16, 36, 196) and between them."""
+    given = torch.rand(20, patches, generator=torch.Generator().manual_seed(patches)) * 100
+    information = given.double().numpy()
+    low, high = np.percentile(information, [20, 80], axis=1, keepdims=True)
+    weights = np.where(information < low - 1e-5, 0.8, np.where(information > high + 1e-5, 0.3, 0.5))
+    expected = weights / weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(masking_probability(given), expected, rtol=1e-5)
 
 
 def test_weights_by_percentile():
@@ -102,6 +130,8 @@ def test_every_image_has_the_exact_number_masked(patches, ratio, masked):
 def test_nothing_visible_or_nothing_masked(ratio):
     with pytest.raises(ValueError, match=rf'mask_ratio={ratio} masks \d+ of 16 patches'):
         draw_mask(torch.full((1, 16), 1 / 16), ratio)
+    with pytest.raises(ValueError, match=rf'mask_ratio={ratio} masks \d+ of 16 patches'):
+        masked_patches(16, ratio)
 
 
 @pytest.mark.parametrize('share', [0.1, 0.3, 0.5, 0.7])
@@ -109,7 +139,7 @@ def test_substitution_takes_the_exact_number_and_common_patches_first(share):
     torch.manual_seed(1)
     masks = [draw_mask(torch.full((60, 100), 0.01), 0.75) for _ in range(2)]
     visible, others = ~masks[0], ~masks[1]
-    left = substitute(visible, others, share)
+    left = substitute(visible, others, substituted_patches(25, share))
     hidden = visible & ~left
     assert not (left & ~visible).any()  # nothing becomes visible
     assert (left.sum(dim=1) == 25 - round(share * 25)).all()
@@ -125,16 +155,16 @@ def test_substituted_patches_are_drawn_evenly():
     visible[:, :6] = True
     others = torch.zeros_like(visible)
     others[:, 4:] = True  # 4 and 5 are visible in both
-    hidden = visible & ~substitute(visible, others, 0.5)  # three of six
+    hidden = visible & ~substitute(visible, others, 3)
     assert hidden[:, 4:6].all()
     counts = hidden[:, :4].sum(dim=0).numpy()
     assert chisquare(counts).pvalue > 1e-3
 
 
 def test_substitution_that_hides_everything():
+    for share in (0.9, 1.0):
+        with pytest.raises(ValueError, match='hides all 4 visible patches'):
+            substituted_patches(4, share)
+    assert [substituted_patches(10, share) for share in (0.0, 0.04, 0.1, 0.66, 0.94)] == [0, 0, 1, 7, 9]
     visible = torch.ones(2, 4, dtype=torch.bool)
-    with pytest.raises(ValueError, match='hides all 4 visible patches'):
-        substitute(visible, visible, 0.9)
-    with pytest.raises(ValueError, match=r'images have \[3, 4\] visible patches'):
-        substitute(torch.tensor([[True] * 4, [True] * 3 + [False]]), visible, 0.5)
-    assert torch.equal(substitute(visible, visible, 0.0), visible)
+    assert torch.equal(substitute(visible, visible, 0), visible)

@@ -5,20 +5,20 @@ import copy
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
+from mmengine.registry import MODELS
+from mmpretrain.models.utils import build_2d_sincos_position_embedding
 
 from mmrs_ssl.datasets.synthetic import make_split
-from mmrs_ssl.models.algorithms.mssdf import reconstruction
-from mmrs_ssl.models.losses.alignment import linear_hsic, symmetric_info_nce
-from mmrs_ssl.models.tokens import visible_places, whitened
+from mmrs_ssl.models.losses.alignment import linear_hsic, reconstruction, symmetric_info_nce
+from mmrs_ssl.models.tokens import sincos_positions, visible_places, whitened
 from tests.conftest import build, build_mssdf, make_modalities, mssdf_config
+from tests.models.mssdf_reference import student
 
 TWO, THREE = dict(rgb=3, dsm=1), dict(rgb=3, dsm=1, irc=3)
 
 
 def batch_of(model, modalities, **options):
-    return model.data_preprocessor(make_modalities(modalities, **options), True)['inputs']
+    return model.data_preprocessor(make_modalities(modalities, **options), True)
 
 
 # Terms
@@ -71,52 +71,6 @@ def test_reconstruction_counts_masked_places_of_weighted_modalities():
 # The whole against one sample after another
 
 
-def layers_alone(encoder: nn.TransformerEncoder, tokens):
-    """Pre-norm transformer layers on one sequence (N, d), written out."""
-    for layer in encoder.layers:
-        attn = layer.self_attn
-        normed = layer.norm1(tokens)
-        query, key, value = (normed @ attn.in_proj_weight.T + attn.in_proj_bias).chunk(3, dim=-1)
-        heads = []
-        for q, k, v in zip(*(part.chunk(attn.num_heads, dim=-1) for part in (query, key, value)), strict=True):
-            heads.append(torch.softmax(q @ k.T / q.shape[-1] ** 0.5, dim=-1) @ v)
-        tokens = tokens + attn.out_proj(torch.cat(heads, dim=-1))
-        tokens = tokens + layer.linear2(F.gelu(layer.linear1(layer.norm2(tokens))))
-    return encoder.norm(tokens)
-
-
-def one_sample(model, images, masks):
-    """The predictions (L, D) of every modality for one sample, without padding and without batches."""
-    backbone = model.backbone
-    positions = model.decoder_positions({name: image[None] for name, image in images.items()})
-    sequence = []
-    for name, image in images.items():
-        embedding = dict(model.patch_embeds.items()).get(name, backbone.patch_embed)
-        patches = F.conv2d(image[None], embedding.projection.weight, embedding.projection.bias, stride=16)
-        tokens = patches[0].flatten(1).T + backbone.pos_embed[0, 1:]
-        places = [place for place in range(len(tokens)) if not masks[name][place]]
-        tokens = torch.cat((backbone.cls_token[0] + backbone.pos_embed[0, :1], tokens[places]))[None]
-        for layer in backbone.layers:
-            tokens = layer(tokens)
-        tokens = backbone.ln1(tokens)[0]
-        sequence.append(model.to_decoder(tokens[1:] + tokens[0]) + positions[places])
-    seen = [place for place in range(len(positions)) if any(not mask[place] for mask in masks.values())]
-    queries = model.fusion_query + positions[seen]
-    if model.shortcuts:
-        rows = {name: iter(part) for name, part in zip(images, sequence, strict=True)}
-        own = [[next(rows[name]) for name, mask in masks.items() if not mask[place]] for place in seen]
-        queries = queries + torch.stack([torch.stack(tokens).mean(0) for tokens in own])
-    fused = layers_alone(model.fusion, torch.cat((*sequence, queries)))[-len(seen) :]
-    made = {}
-    for name in images:
-        asked = model.mask_tokens[name] + positions
-        if model.shortcuts:
-            asked[seen] += fused
-        decoded = layers_alone(model.decoders[name], torch.cat((fused + positions[seen], asked)))
-        made[name] = model.predictors[name](decoded[len(seen) :])
-    return made
-
-
 @pytest.mark.parametrize(('training', 'shortcuts'), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize('modalities', [TWO, THREE])
 def test_batched_predictions_are_those_of_single_samples(modalities, training, shortcuts):
@@ -124,61 +78,64 @@ def test_batched_predictions_are_those_of_single_samples(modalities, training, s
     with torch.no_grad():  # norms and biases that matter
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    inputs = batch_of(model, modalities)
+    data = batch_of(model, modalities)
     torch.manual_seed(3)
-    _, masks = model.draw_masks(inputs)
+    _, masks, places = model.draw_masks(**data)
     counts = torch.stack([~mask for mask in masks.values()]).any(dim=0).sum(dim=1)
     assert len(set(counts.tolist())) > 1  # samples differ in how many places are seen
     with torch.no_grad():
-        classes, tokens, places = model.visible_tokens(inputs, masks)
-        positions = model.decoder_positions(inputs)
+        classes, tokens = model.visible_tokens(data['inputs'], places)
+        positions = model.decoder_positions(data['inputs'])
         predictions = model.decode(*model.fuse(classes, tokens, places, masks, positions), positions)
+        double = copy.deepcopy(model).double()
         for i in range(4):
-            alone = one_sample(
-                model,
-                {name: image[i] for name, image in inputs.items()},
-                {name: mask[i] for name, mask in masks.items()},
-            )
+            images = {name: image[i].double() for name, image in data['inputs'].items()}
+            _, _, alone = student(double, images, {name: mask[i] for name, mask in masks.items()}, shortcuts)
             for name in modalities:
-                torch.testing.assert_close(predictions[name][i], alone[name], rtol=1e-5, atol=1e-5)
+                torch.testing.assert_close(predictions[name][i].double(), alone[name], rtol=1e-5, atol=1e-5)
 
 
-def test_padding_changes_no_output():
-    """A sample's predictions are the same whoever shares its batch, and whatever the padded queries hold."""
-    model = build_mssdf(TWO).eval()
-    inputs = batch_of(model, TWO)
+@pytest.mark.parametrize('modalities', [TWO, THREE])
+def test_padding_changes_no_output(modalities):
+    """A sample's predictions are the same however long the padding is, and whatever the padded queries hold."""
+    model = build_mssdf(modalities).eval()
+    data = batch_of(model, modalities)
     torch.manual_seed(3)
-    _, masks = model.draw_masks(inputs)
-    positions = model.decoder_positions(inputs)
-
-    def predict(rows):
-        part = {name: image[rows] for name, image in inputs.items()}
-        part_masks = {name: mask[rows] for name, mask in masks.items()}
-        classes, tokens, places = model.visible_tokens(part, part_masks)
-        fused, fused_places, padding = model.fuse(classes, tokens, places, part_masks, positions)
-        return fused, fused_places, padding, model.decode(fused, fused_places, padding, positions)
-
+    _, masks, places = model.draw_masks(**data)
+    positions = model.decoder_positions(data['inputs'])
     with torch.no_grad():
-        fused, fused_places, padding, whole = predict(slice(None))
+        classes, tokens = model.visible_tokens(data['inputs'], places)
+        fused, fused_places, padding = model.fuse(classes, tokens, places, masks, positions)
+        whole = model.decode(fused, fused_places, padding, positions)
+        seen = torch.stack([~mask for mask in masks.values()]).any(dim=0).sum(dim=1)
+        assert fused.shape[1] == min(16, sum(each.shape[1] for each in places.values()))
         assert padding.any()
-        short = int(padding.sum(dim=1).argmax())
-        _, _, none, alone = predict(slice(short, short + 1))
-        assert not none.any()
-        for name in TWO:
-            torch.testing.assert_close(whole[name][short], alone[name][0], rtol=1e-5, atol=1e-5)
+        assert torch.equal((~padding).sum(dim=1), seen)
+        for i, count in enumerate(seen.tolist()):
+            own = {name: torch.nonzero(~mask[i]).flatten().tolist() for name, mask in masks.items()}
+            assert fused_places[i, :count].tolist() == sorted(set().union(*own.values()))
+            short = model.decode(*(each[i : i + 1, :count] for each in (fused, fused_places, padding)), positions)
+            for name in modalities:
+                torch.testing.assert_close(whole[name][i], short[name][0], rtol=1e-5, atol=1e-5)
         fused[padding] = 100.0  # garbage
         spoilt = model.decode(fused, fused_places, padding, positions)
         fused[~padding] = 100.0
         changed = model.decode(fused, fused_places, padding, positions)
-    for name in TWO:
+    for name in modalities:
         torch.testing.assert_close(spoilt[name], whole[name], rtol=1e-5, atol=1e-5)
         assert (changed[name] - whole[name]).abs().max() > 1e-3
 
 
 def test_visible_places_are_in_order_and_padded_with_masked_ones():
     mask = torch.tensor([[True, False, True, False], [False, True, True, True]])
-    assert visible_places(mask).tolist() == [[1, 3], [0, 1]]
+    assert visible_places(mask, 1).tolist() == [[1], [0]]
     assert visible_places(mask, 3).tolist() == [[1, 3, 0], [0, 1, 2]]
+
+
+def test_positions_are_mmpretrains_on_a_square_grid():
+    torch.testing.assert_close(sincos_positions((5, 5), 24), build_2d_sincos_position_embedding(5, 24)[0])
+    with pytest.raises(ValueError, match='positions of width 18, expected a multiple of 4'):
+        sincos_positions((5, 5), 18)
 
 
 # Masks
@@ -186,8 +143,8 @@ def test_visible_places_are_in_order_and_padded_with_masked_ones():
 
 def test_masks_share_their_probabilities_and_differ():
     model = build_mssdf(THREE, substitution=0.0).train()
-    inputs = batch_of(model, THREE)
-    information, masks = model.draw_masks(inputs)
+    information, masks, places = model.draw_masks(**batch_of(model, THREE))
+    assert {name: tuple(each.shape) for name, each in places.items()} == {name: (4, 4) for name in THREE}
     assert {name: tuple(each.shape) for name, each in information.items()} == {name: (4, 16) for name in THREE}
     assert all((mask.sum(dim=1) == 12).all() for mask in masks.values())
     assert not torch.equal(masks['rgb'], masks['dsm'])
@@ -196,10 +153,10 @@ def test_masks_share_their_probabilities_and_differ():
 @pytest.mark.parametrize('gives_way', ['rgb', 'dsm', None])
 def test_one_modality_gives_way(gives_way):
     model = build_mssdf(TWO, substitution=0.5, gives_way=gives_way).train()
-    inputs = batch_of(model, TWO)
+    data = batch_of(model, TWO)
     counts = []
     for _ in range(20):
-        _, masks = model.draw_masks(inputs)
+        _, masks, _ = model.draw_masks(**data)
         counts.append({name: set(mask.sum(dim=1).tolist()) for name, mask in masks.items()})
     ways = {next(name for name, count in each.items() if count == {14}) for each in counts}
     assert ways == ({gives_way} if gives_way else {'rgb', 'dsm'})
@@ -210,11 +167,39 @@ def test_information_is_of_the_pixels_as_they_were():
     """8 bits as they are, metres between two deviations; not the normalised values."""
     model = build_mssdf(TWO).train()
     data = make_modalities(TWO)
-    inputs = model.data_preprocessor(data, True)['inputs']
-    assert torch.equal(model.data_preprocessor.byte_scale('rgb', inputs['rgb']), data['inputs']['rgb'])
+    inputs, scale = model.data_preprocessor(data, True)['inputs'], model.data_preprocessor.byte_scale
+    assert torch.equal(scale('rgb', inputs['rgb'], True), data['inputs']['rgb'])
     metres = data['inputs']['dsm']
     expected = ((metres - (5 - 2 * 4)) / (4 * 4) * 255).clamp(0, 255)
-    torch.testing.assert_close(model.data_preprocessor.byte_scale('dsm', inputs['dsm']), expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(scale('dsm', inputs['dsm'], False), expected, rtol=1e-5, atol=1e-3)
+
+
+def test_information_does_not_depend_on_what_went_through_before():
+    """The types of a batch's modalities travel with it."""
+    model = build_mssdf(TWO).train()
+    data = model.data_preprocessor(make_modalities(TWO), True)
+    assert all(sample.eight_bits == ('rgb',) for sample in data['data_samples'])
+    information, _, _ = model.draw_masks(**data)
+    other = make_modalities(TWO, seed=1)
+    other['inputs'] = dict(rgb=other['inputs']['rgb'].float(), dsm=other['inputs']['dsm'].byte())
+    others = model.data_preprocessor(other, True)
+    again, _, _ = model.draw_masks(**data)
+    for name in TWO:
+        assert torch.equal(information[name], again[name])
+    as_float = make_modalities(TWO)
+    as_float['inputs']['rgb'] = as_float['inputs']['rgb'].float()
+    different, _, _ = model.draw_masks(**model.data_preprocessor(as_float, True))
+    assert (different['rgb'] - information['rgb']).abs().mean() > 1  # the type does matter
+    for samples in ([], None, make_modalities(TWO)['data_samples'], data['data_samples'] + others['data_samples']):
+        with pytest.raises(ValueError, match=r'eight_bits=.* expected one value'):
+            model.loss(data['inputs'], samples)
+
+
+def test_a_batch_without_samples_gets_some():
+    model = build_mssdf(TWO).train()
+    data = model.data_preprocessor(dict(inputs=make_modalities(TWO)['inputs']), True)
+    assert [sample.eight_bits for sample in data['data_samples']] == [('rgb',)] * 4
+    assert 'loss_reconstruction' in model.loss(**data)
 
 
 # Training
@@ -225,10 +210,10 @@ def test_steps_lower_the_reconstruction_and_move_the_teacher(modalities):
     model = build_mssdf(modalities, teacher_momentum=0.9).train()
     start = copy.deepcopy(dict(model.teacher.module.named_parameters()))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-    inputs = batch_of(model, modalities)
+    data = batch_of(model, modalities)
     first = last = None
     for _ in range(25):
-        losses = model.loss(inputs, [])
+        losses = model.loss(**data)
         assert set(losses) == {f'loss_{name}' for name in ('reconstruction', 'alignment', 'independence', 'modality')}
         optimizer.zero_grad()
         sum(losses.values()).backward()
@@ -283,7 +268,7 @@ def test_a_pretrained_backbone_is_kept(tmp_path):
 
 def test_every_parameter_takes_part():
     model = build_mssdf(THREE).train()
-    sum(model.loss(batch_of(model, THREE), []).values()).backward()
+    sum(model.loss(**batch_of(model, THREE)).values()).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not name.startswith('teacher.'):
             assert parameter.grad is not None, name
@@ -292,21 +277,22 @@ def test_every_parameter_takes_part():
 
 def test_terms_are_weighted_and_switched_off():
     model = build_mssdf(TWO, loss_weights=dict(alignment=0, independence=2.0)).train()
-    inputs = batch_of(model, TWO)
+    data = batch_of(model, TWO)
     torch.manual_seed(0)
-    losses = model.loss(inputs, [])
+    losses = model.loss(**data)
     assert set(losses) == {'loss_reconstruction', 'loss_independence', 'loss_modality'}
     model.loss_weights['independence'] = 1.0
     torch.manual_seed(0)
-    torch.testing.assert_close(losses['loss_independence'], 2 * model.loss(inputs, [])['loss_independence'])
+    torch.testing.assert_close(losses['loss_independence'], 2 * model.loss(**data)['loss_independence'])
 
 
 def test_class_tokens_are_detached_where_they_are_added():
     """Reconstruction reaches the class tokens through attention alone."""
     model = build_mssdf(TWO, loss_weights=dict(alignment=0, independence=0, modality=0)).train()
-    inputs = batch_of(model, TWO)
-    _, masks = model.draw_masks(inputs)
-    classes, tokens, places = model.visible_tokens(inputs, masks)
+    data = batch_of(model, TWO)
+    inputs = data['inputs']
+    _, masks, places = model.draw_masks(**data)
+    classes, tokens = model.visible_tokens(inputs, places)
     for each in (*classes.values(), *tokens.values()):
         each.retain_grad()
     model.fuse(classes, tokens, places, masks, model.decoder_positions(inputs))[0].sum().backward()
@@ -317,11 +303,11 @@ def test_class_tokens_are_detached_where_they_are_added():
 @pytest.mark.parametrize(('normalise', 'over'), [('tokens', -1), ('dimensions', (0, 1))])
 def test_targets_can_be_normalised(normalise, over):
     model = build_mssdf(TWO, normalise_targets=normalise).train()
-    tokens = model.teacher_tokens(batch_of(model, TWO))['dsm']
+    tokens = model.teacher_tokens(batch_of(model, TWO)['inputs'])['dsm']
     mean = tokens.mean(over)
     torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-5, rtol=0)
     torch.testing.assert_close(tokens.var(over, correction=0), torch.ones_like(mean), atol=1e-3, rtol=0)
-    plain = build_mssdf(TWO).train().teacher_tokens(batch_of(model, TWO))['dsm']
+    plain = build_mssdf(TWO).train().teacher_tokens(batch_of(model, TWO)['inputs'])['dsm']
     expected = (plain - plain.mean(over, keepdim=True)) / plain.std(over, keepdim=True, correction=0)
     torch.testing.assert_close(tokens, expected, atol=1e-3, rtol=1e-3)
 
@@ -329,7 +315,7 @@ def test_targets_can_be_normalised(normalise, over):
 def test_targets_can_be_whitened():
     """Nothing is correlated, and along the principal axes the variance is what shrinkage leaves of 1."""
     model = build_mssdf(TWO, normalise_targets='whiten').train()
-    inputs = batch_of(model, TWO, count=16)
+    inputs = batch_of(model, TWO, count=16)['inputs']
     white = model.teacher_tokens(inputs)['dsm']
     plain = build_mssdf(TWO).train().teacher_tokens(inputs)['dsm']
     rows, given = (tokens.flatten(0, 1).double().numpy() for tokens in (white, plain))
@@ -354,7 +340,7 @@ def test_backbone_has_exactly_mmpretrains_names():
 def test_a_shared_patch_embedding():
     model = build_mssdf(dict(rgb=3, irc=3), share_patch_embed=True).train()
     assert not len(model.patch_embeds)
-    assert np.isfinite(sum(model.loss(batch_of(model, dict(rgb=3, irc=3)), []).values()).item())
+    assert np.isfinite(sum(model.loss(**batch_of(model, dict(rgb=3, irc=3))).values()).item())
     with pytest.raises(
         ValueError, match=r"share_patch_embed needs equal numbers of bands, found \{'rgb': 3, 'dsm': 1\}"
     ):
@@ -377,19 +363,61 @@ def test_modalities_of_different_sizes():
         build_mssdf(TWO).data_preprocessor(data, True)
 
 
-@pytest.mark.parametrize(('value', 'message'), [(float('nan'), 'no numbers'), (7.0, 'the same value everywhere')])
-def test_a_surface_model_of_constants_or_nan(value, message):
+@pytest.mark.parametrize(
+    ('value', 'kind', 'message'),
+    [
+        (float('nan'), torch.float32, 'no numbers'),
+        (float('inf'), torch.float16, 'no numbers'),
+        (1e300, torch.float64, 'no numbers'),  # in float32
+        (7, torch.float32, 'the same value everywhere'),
+        (7, torch.int16, 'the same value everywhere'),
+        (7, torch.uint16, 'the same value everywhere'),
+        (7, torch.uint8, 'the same value everywhere'),
+    ],
+)
+def test_a_surface_model_of_constants_or_nan(value, kind, message):
     data = make_modalities(TWO)
-    data['inputs']['dsm'][2] = value
+    heights = data['inputs']['dsm'] = data['inputs']['dsm'].to(kind)
+    preprocessor = MODELS.build(mssdf_config(TWO)['data_preprocessor'])
+    preprocessor(data, True)
+    heights[2] = value
     with pytest.raises(ValueError, match=rf"place_2.tif has .*{message} in 'dsm'"):
-        build_mssdf(TWO).data_preprocessor(data, True)
+        preprocessor.check(data['inputs'], data['data_samples'])
+    with pytest.raises(ValueError, match=message):
+        preprocessor(data, True)
+    assert set(preprocessor.normalise(data['inputs'])) == set(TWO)  # which reads no values
+
+
+def test_colours_that_are_no_numbers_and_constant_colours():
+    data = make_modalities(TWO)
+    preprocessor = MODELS.build(mssdf_config(TWO)['data_preprocessor'])
+    data['inputs']['rgb'][1] = 0  # black, in several bands, may be
+    preprocessor(data, True)
+    data['inputs']['rgb'] = data['inputs']['rgb'].float()
+    data['inputs']['rgb'][3, 1, 5, 7] = -float('inf')
+    with pytest.raises(ValueError, match=r"place_3\.tif has values that are no numbers in 'rgb'"):
+        preprocessor(data, True)
+
+
+@pytest.mark.parametrize('non_blocking', [True, False])
+def test_copies_to_the_device_wait_or_not_as_asked(monkeypatch, non_blocking):
+    preprocessor = MODELS.build({**mssdf_config(TWO)['data_preprocessor'], 'non_blocking': non_blocking})
+    asked, to = [], torch.Tensor.to
+
+    def spy(tensor, *args, **kwargs):
+        asked.extend(kwargs[key] for key in kwargs if key == 'non_blocking')
+        return to(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, 'to', spy)
+    preprocessor(make_modalities(TWO), True)
+    assert asked == [non_blocking] * 2
 
 
 def test_mask_ratios_that_leave_nothing_visible():
     for options in (dict(mask_ratio=1.0), dict(mask_ratio=0.75, substitution=1.0)):
         model = build_mssdf(TWO, **options).train()
         with pytest.raises(ValueError, match='mask_ratio'):
-            model.loss(batch_of(model, TWO), [])
+            model.loss(**batch_of(model, TWO))
 
 
 def test_impossible_options():
@@ -409,7 +437,7 @@ def test_impossible_options():
 def test_a_single_modality_is_reconstructed_alone():
     weights = dict(alignment=0, independence=0, modality=0)
     model = build_mssdf(dict(rgb=3), loss_weights=weights, substitution=0.0).train()
-    losses = model.loss(batch_of(model, dict(rgb=3)), [])
+    losses = model.loss(**batch_of(model, dict(rgb=3)))
     assert list(losses) == ['loss_reconstruction']
     losses['loss_reconstruction'].backward()
     assert model.backbone.patch_embed.projection.weight.grad.abs().max() > 0

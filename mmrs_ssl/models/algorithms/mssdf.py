@@ -1,23 +1,27 @@
 """MSSDF: modality-shared self-supervised distillation (Wang et al., https://arxiv.org/abs/2506.09327)."""
 
-import copy
 from collections.abc import Callable
-from itertools import combinations
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmpretrain.models import BaseSelfSupervisor, VisionTransformer
-from mmpretrain.models.utils import build_2d_sincos_position_embedding
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor, with_bands
-from mmrs_ssl.models.losses.alignment import linear_hsic, symmetric_info_nce
-from mmrs_ssl.models.masking import draw_mask, masking_probability, patch_information, substitute
+from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor, eight_bit_modalities, with_bands, with_input_bands
+from mmrs_ssl.models.losses.alignment import linear_hsic, mean_over_pairs, reconstruction, symmetric_info_nce
+from mmrs_ssl.models.masking import (
+    draw_mask,
+    masked_patches,
+    masking_probability,
+    patch_information,
+    substitute,
+    substituted_patches,
+)
 from mmrs_ssl.models.packed_vit import embed, packed_layers, refuse_other_layers
 from mmrs_ssl.models.student_teacher import StudentTeacher
-from mmrs_ssl.models.tokens import sincos_positions, spread, take, visible_places, whitened
+from mmrs_ssl.models.tokens import sincos_positions, spread, take, transformer, visible_places, whitened
 from mmrs_ssl.registry import MODELS
 
 Modalities = dict[str, Tensor]
@@ -63,6 +67,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
 
     backbone: VisionTransformer
     data_preprocessor: ModalityPreprocessor
+    positions: Tensor
 
     def __init__(
         self,
@@ -123,12 +128,13 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         for name in loss_weights or {}:
             self.check_choice('a term of loss_weights', name, tuple(self.loss_weights))
         self.loss_weights.update(loss_weights or {})
-
         self.refuse_pairs_of_one(names)
 
         width = self.backbone.embed_dims
         self.to_decoder = nn.Linear(width, decoder_channels)
         nn.init.xavier_uniform_(self.to_decoder.weight)  # as large as the positions that are added
+        positions = sincos_positions(self.backbone.patch_resolution, decoder_channels)
+        self.register_buffer('positions', positions, persistent=False)
         self.fusion_query = nn.Parameter(torch.zeros(decoder_channels))
         self.fusion = transformer(decoder_channels, decoder_heads, fusion_layers)
         self.mask_tokens = nn.ParameterDict({name: torch.zeros(decoder_channels) for name in names})
@@ -170,10 +176,8 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         configs = backbone.init_cfg if isinstance(backbone.init_cfg, list) else [backbone.init_cfg]
         starting: list[Any] = [*self.patch_embeds.values()]
         if not any(config and config['type'] == 'Pretrained' for config in configs):
-            positions = build_2d_sincos_position_embedding(
-                backbone.patch_resolution, backbone.embed_dims, cls_token=True
-            )
-            backbone.pos_embed.data.copy_(positions)
+            positions = sincos_positions(backbone.patch_resolution, backbone.embed_dims)
+            backbone.pos_embed.data.copy_(F.pad(positions, (0, 0, 1, 0)))  # the class token has none
             starting.append(backbone.patch_embed)
         for patch_embed in starting:
             nn.init.xavier_uniform_(patch_embed.projection.weight.data.flatten(1))
@@ -186,15 +190,15 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
 
         Args:
             inputs: modality -> (B, C, H, W), normalised, on one grid.
-            data_samples: unused.
+            data_samples: as the data preprocessor returns them.
 
         Returns:
             ``loss_reconstruction``, ``loss_alignment``, ``loss_independence`` and ``loss_modality``, weighted scalars.
         """
         self.require_teacher_updates()
-        information, masks = self.draw_masks(inputs)
+        information, masks, places = self.draw_masks(inputs, data_samples)
         targets = self.teacher_tokens(inputs)
-        classes, tokens, places = self.visible_tokens(inputs, masks)
+        classes, tokens = self.visible_tokens(inputs, places)
         positions = self.decoder_positions(inputs)
         fused, fused_places, padding = self.fuse(classes, tokens, places, masks, positions)
         predictions = self.decode(fused, fused_places, padding, positions)
@@ -217,31 +221,41 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         return {f'loss_{name}': weights[name] * term() for name, term in terms.items() if weights[name]}
 
     def decoder_positions(self, inputs: Modalities) -> Tensor:
-        """Sine-cosine positions (L, d) of the patches."""
+        """Sine-cosine positions (L, d) of the patches; made anew for images of another size than the backbone's."""
         image = next(iter(inputs.values()))
         side = self.backbone.patch_embed.projection.kernel_size[0]
         grid = image.shape[-2] // side, image.shape[-1] // side
-        return sincos_positions(grid, self.fusion_query.shape[0]).to(image.device)
+        if grid == tuple(self.backbone.patch_resolution):
+            return self.positions
+        return sincos_positions(grid, self.positions.shape[1]).to(image.device, non_blocking=True)
 
-    def draw_masks(self, inputs: Modalities) -> tuple[Modalities, Modalities]:
-        """Which patches the student does not see.
+    def draw_masks(
+        self, inputs: Modalities, data_samples: list[DataSample]
+    ) -> tuple[Modalities, Modalities, Modalities]:
+        """Which patches the student does not see, as many as the sizes of images and the options say.
 
         Returns:
-            For each modality the information of its patches (B, L), and its mask (B, L), True = masked. The patches of
-            all modalities are drawn by the sum of their information.
+            For each modality the information of its patches (B, L), its mask (B, L), True = masked, and the places of
+            the V that are visible (B, V). The patches of all modalities are drawn by the sum of their information.
         """
         side = self.backbone.patch_embed.projection.kernel_size[0]
-        scale = self.data_preprocessor.byte_scale
-        information = {name: patch_information(scale(name, image), side) for name, image in inputs.items()}
+        scale, eight_bits = self.data_preprocessor.byte_scale, eight_bit_modalities(data_samples)
+        information = {
+            name: patch_information(scale(name, image, name in eight_bits), side) for name, image in inputs.items()
+        }
         total = torch.stack(list(information.values())).sum(dim=0)
-        even = torch.full_like(total, 1 / total.shape[1])
-        probability = masking_probability(total) if self.information_aware else even
+        patches = total.shape[1]
+        probability = masking_probability(total) if self.information_aware else torch.full_like(total, 1 / patches)
         masks = {name: draw_mask(probability, self.mask_ratio) for name in inputs}
+        visible = dict.fromkeys(masks, patches - masked_patches(patches, self.mask_ratio))
         if self.substitution > 0:
-            way = self.gives_way or self.modalities[int(torch.randint(len(self.modalities), ()))]
+            # drawn on the CPU, since lengths follow from it
+            way = self.gives_way or self.modalities[torch.randint(len(self.modalities), (1,)).tolist()[0]]
+            hidden = substituted_patches(visible[way], self.substitution)
             others = torch.stack([~mask for name, mask in masks.items() if name != way]).any(dim=0)
-            masks[way] = ~substitute(~masks[way], others, self.substitution)
-        return information, masks
+            masks[way] = ~substitute(~masks[way], others, hidden)
+            visible[way] -= hidden
+        return information, masks, {name: visible_places(mask, visible[name]) for name, mask in masks.items()}
 
     @torch.no_grad()
     def teacher_tokens(self, inputs: Modalities) -> Modalities:
@@ -258,23 +272,23 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
             tokens = [whitened(each) for each in tokens]
         return dict(zip(inputs, tokens, strict=True))
 
-    def visible_tokens(self, inputs: Modalities, masks: Modalities) -> tuple[Modalities, Modalities, Modalities]:
-        """The student's class tokens (B, D), its visible patch tokens (B, V, D) and their places (B, V)."""
-        places = {name: visible_places(mask) for name, mask in masks.items()}
+    def visible_tokens(self, inputs: Modalities, places: Modalities) -> tuple[Modalities, Modalities]:
+        """The student's class tokens (B, D), and its patch tokens (B, V, D) of the visible places (B, V)."""
         sequences, own = [], dict(self.patch_embeds.items())
         for name, image in inputs.items():
             tokens = embed(self.backbone, image, own.get(name))
             sequences.append(torch.cat((tokens[:, :1], take(tokens[:, 1:], places[name])), dim=1))
         encoded = [self.backbone.ln1(each) for each in packed_layers(self.backbone, sequences)]
         classes = {name: each[:, 0] for name, each in zip(inputs, encoded, strict=True)}
-        return classes, {name: each[:, 1:] for name, each in zip(inputs, encoded, strict=True)}, places
+        return classes, {name: each[:, 1:] for name, each in zip(inputs, encoded, strict=True)}
 
     def fuse(
         self, classes: Modalities, tokens: Modalities, places: Modalities, masks: Modalities, positions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One token for every place that some modality shows.
 
-        Images differ in how many places these are: shorter ones are padded, and nothing attends to the padding.
+        Images differ in how many places these are: all are padded to the most that there can be, U, which is known
+        without asking the device, and nothing attends to the padding.
 
         Returns:
             fused tokens (B, U, d), their places (B, U), and which of them are padding (B, U).
@@ -282,10 +296,10 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         parts = [
             self.to_decoder(tokens[name] + classes[name].detach()[:, None]) + positions[places[name]] for name in tokens
         ]
-        seen = torch.stack([~mask for mask in masks.values()]).any(dim=0)
-        count = int(seen.sum(dim=1).max())
-        fused_places = visible_places(~seen, count)
-        padding = ~seen.gather(1, fused_places)
+        unseen = torch.stack(list(masks.values())).all(dim=0)
+        count = min(len(positions), sum(each.shape[1] for each in places.values()))
+        fused_places = visible_places(unseen, count)
+        padding = unseen.gather(1, fused_places)
         queries = self.fusion_query + positions[fused_places]
         if self.shortcuts:
             shown = torch.stack([~mask for mask in masks.values()]).sum(dim=0).clamp(min=1)
@@ -334,48 +348,3 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         first = next(iter(rows.values()))
         chosen = torch.randperm(len(first), device=first.device)[: self.alignment_samples]
         return {name: each[chosen] for name, each in rows.items()}
-
-
-def with_input_bands(patch_embed: nn.Module, bands: int) -> nn.Module:
-    """A patch embedding of its own like the given one, for another number of bands."""
-    other: Any = copy.deepcopy(patch_embed)
-    old = other.projection
-    other.projection = nn.Conv2d(bands, old.out_channels, old.kernel_size, old.stride, bias=old.bias is not None)
-    return other
-
-
-def reconstruction(
-    predictions: Modalities, targets: Modalities, masks: Modalities, weights: dict[str, float]
-) -> Tensor:
-    """Mean squared error of predicted tokens (B, L, D) where masked (B, L), added over the modalities, weighted."""
-    losses = []
-    for name, mask in masks.items():
-        error = F.mse_loss(predictions[name].float(), targets[name], reduction='none').mean(dim=-1)
-        losses.append(weights[name] * (error * mask).sum() / mask.sum())
-    return torch.stack(losses).sum()
-
-
-def mean_over_pairs(rows: Modalities, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """A loss of two modalities' rows, averaged over all pairs of modalities."""
-    return torch.stack([loss(first, second) for first, second in combinations(rows.values(), 2)]).mean()
-
-
-def transformer(width: int, heads: int, layers: int) -> nn.TransformerEncoder:
-    """Pre-norm transformer layers with a last norm; padding is given as ``src_key_padding_mask``.
-
-    Keys start as the queries, so that a place attends to itself and its neighbours before anything is learned (after
-    mimetic initialisation, arXiv 2305.09828): else every place is first told the same average of all.
-    """
-    layer: Any = nn.TransformerEncoderLayer(
-        width, heads, 4 * width, dropout=0.0, activation='gelu', batch_first=True, norm_first=True
-    )
-    encoder = nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
-    for layer in encoder.layers:  # which are copies of one
-        for parameter in layer.parameters():
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
-        query, key, value = layer.self_attn.in_proj_weight.data.chunk(3)
-        for matrix in (query, value):  # which are matrices of their own
-            nn.init.xavier_uniform_(matrix)
-        key.copy_(query)
-    return encoder

@@ -1,4 +1,7 @@
-"""Losses between what two modalities say of the same places."""
+"""Losses of what several modalities say of the same places."""
+
+from collections.abc import Callable
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F
@@ -45,3 +48,19 @@ def linear_hsic(first: Tensor, second: Tensor) -> Tensor:
         first, second = first.float(), second.float()
         covariance = (first - first.mean(dim=0)).T @ (second - second.mean(dim=0))
     return covariance.square().sum() / (len(first) - 1) ** 2
+
+
+def mean_over_pairs(rows: dict[str, Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """A loss of two modalities' rows, averaged over all pairs of modalities."""
+    return torch.stack([loss(first, second) for first, second in combinations(rows.values(), 2)]).mean()
+
+
+def reconstruction(
+    predictions: dict[str, Tensor], targets: dict[str, Tensor], masks: dict[str, Tensor], weights: dict[str, float]
+) -> Tensor:
+    """Mean squared error of predicted tokens (B, L, D) where masked (B, L), added over the modalities, weighted."""
+    losses = []
+    for name, mask in masks.items():
+        error = F.mse_loss(predictions[name].float(), targets[name], reduction='none').mean(dim=-1)
+        losses.append(weights[name] * (error * mask).sum() / mask.sum())
+    return torch.stack(losses).sum()
