@@ -135,3 +135,10 @@ def test_other_networks_are_refused():
     swiglu = make_vit(layer_cfgs=dict(ffn_type='swiglu_fused'))
     with pytest.raises(TypeError, match=r'SwiGLUFFNFused; set packed=False'):
         packed_class_tokens(swiglu, crops([64]))
+
+
+def test_images_that_are_no_squares_have_their_positions():
+    vit = make_vit()
+    views = [torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)) for size in ((64, 96), (40, 24))]
+    for mine, view in zip(packed_class_tokens(vit, views), views, strict=True):
+        torch.testing.assert_close(mine, vit(view)[-1], rtol=1e-5, atol=1e-5)
