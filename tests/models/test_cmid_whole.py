@@ -39,6 +39,7 @@ ADDED = dict(mask_token_mode='add')
 CASES: dict[str, tuple[dict, dict, dict]] = {
     'resnet-moco': (dict(family='resnet'), {**OTHERS, **MOCO}, {}),
     'resnet-byol': (dict(family='resnet', byol=True, bands=4), {**OTHERS, **ADDED}, {}),
+    'convnext-moco': (dict(family='convnext'), {**OTHERS, **MOCO}, {}),
     'swin-moco': (dict(family='swin', bands=2), {**OTHERS, **MOCO, **ADDED}, {}),
     'swin-byol': (dict(family='swin', byol=True), OTHERS, {}),
     'vit-moco-published': (dict(family='vit'), dict(reconstruction_head__stride=16), PUBLISHED),
@@ -135,10 +136,8 @@ def test_features_and_pictures_show_this_step(case):
         assert torch.equal(recorded['masked'][v], step.students[v])
         torch.testing.assert_close(recorded['reconstructions'][v].double(), rebuilt.images[v].detach(), **TOLERANCE)
     assert recorded['grid'] == step.student_maps[0].shape[2:]
-    own, partner = recorded['matches']
-    assert [
-        list(zip(*pair, strict=True)) for pair in zip(own.tolist(), partner.tolist(), strict=True)
-    ] == rebuilt.pairs[0]
+    pairs = torch.stack(recorded['matches'], dim=-1)  # (B, k, 2)
+    assert pairs.tolist() == [[list(pair) for pair in image] for image in rebuilt.pairs[0]]
 
 
 def test_the_teacher_moves_towards_the_student_after_the_step(case):
