@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.model import BaseDataPreprocessor
+from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
@@ -46,21 +47,17 @@ class FakeDevice(HostWaits):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         waits = self.look(func, args, kwargs)
-        for value, argument in zip(args, func._schema.arguments, strict=False):
-            if argument.is_write:
-                self.written.update(id(leaf) for leaf in tree_leaves(value))
+        if func._schema.is_mutable:
+            for value, argument in zip(args, func._schema.arguments, strict=False):
+                if argument.is_write:
+                    self.written.update(id(leaf) for leaf in tree_leaves(value))
+        asked = kwargs.get('device')
+        here = FakeTensor in types or (asked is not None and torch.device(asked).type == self.device)
         fetched = waits == 'fetch' or (waits == 'value' and func is READ)
-        if self.is_here(args, kwargs) and not fetched:
+        if here and not fetched:
             return func(*args, **kwargs)
         with torch._C._DisableTorchDispatch():
             return invented(func, args, kwargs) if fetched else func(*args, **kwargs)  # the CPU's own work is real
-
-    def is_here(self, args: tuple, kwargs: dict) -> bool:
-        """Whether an operator works on the device."""
-        asked = kwargs.get('device')
-        if asked is not None and torch.device(asked).type == self.device:
-            return True
-        return any(isinstance(leaf, FakeTensor) for leaf in tree_leaves((args, kwargs)))
 
     def adopt(self, model: nn.Module) -> nn.Module:
         """The model with its parameters and buffers on the device, and a preprocessor that sends batches there."""
@@ -91,6 +88,14 @@ class FakeDevice(HostWaits):
 READ = aten._local_scalar_dense.default
 
 
+def untrained(config: dict) -> Any:
+    """The model of a config as it is built; a device without values needs none to start from."""
+    init_default_scope('mmpretrain')
+    model = MODELS.build(config)
+    model.teacher_is_updated = True
+    return model.train()
+
+
 def invented(func: Any, args: tuple, kwargs: dict) -> Any:
     """What is read from a device without values."""
     if func is READ:
@@ -100,6 +105,6 @@ def invented(func: Any, args: tuple, kwargs: dict) -> Any:
     return torch.zeros(args[0].shape, dtype=kwargs.get('dtype') or args[0].dtype)
 
 
-def autocast(dtype: torch.dtype | None) -> Any:
-    """The context of a forward pass on a GPU in this precision; None is float32."""
-    return torch.autocast('cuda', dtype) if dtype else nullcontext()
+def autocast(dtype: torch.dtype) -> Any:
+    """The context of a forward pass on a GPU in this precision."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast('cuda', dtype)

@@ -128,11 +128,12 @@ def waits_for(func: Any, args: tuple, kwargs: dict, device: str) -> str | None:
             return 'fetch'
         waits = source.device.type != device == target.type and not kwargs.get('non_blocking', args[2:] == (True,))
         return 'send' if waits else None
-    there = any(isinstance(leaf, Tensor) and leaf.device.type == device for leaf in tree_leaves(args))
-    if func in INDEXING and there:
-        return indexing_waits_for(args, device)
     counts = func is aten.repeat_interleave.Tensor and kwargs.get('output_size') is None
-    return 'value' if there and (func in READS or counts) else None
+    if not (counts or func in READS or func in INDEXING):
+        return None
+    if not any(isinstance(leaf, Tensor) and leaf.device.type == device for leaf in tree_leaves(args)):
+        return None
+    return indexing_waits_for(args, device) if func in INDEXING else 'value'
 
 
 def indexing_waits_for(args: tuple, device: str) -> str | None:
