@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from timm.layers import resize_rel_pos_bias_table_simple
 from timm.models._manipulate import adapt_input_conv
 from timm.models.swin_transformer import checkpoint_filter_fn
 
@@ -15,7 +16,18 @@ from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.key_maps import SWIN_PUBLISHED
 from tests.transfer.backbones import ours, save, scramble, weights_of
 from tests.transfer.checkpoints import training
-from tests.transfer.references import CORNER, HEADS, PAIRS, Pair, deviation, features, timm_vit_of, vit_changes
+from tests.transfer.references import (
+    CORNER,
+    HEADS,
+    PAIRS,
+    Pair,
+    deviation,
+    features,
+    swin_changes,
+    timm_swin_of,
+    timm_vit_of,
+    vit_changes,
+)
 
 # Of features in double precision, in parts of their spread: rounding alone.
 EXACT = 1e-10
@@ -143,6 +155,20 @@ def test_images_of_another_size_are_nearly_timms(tmp_path):
     found, expected = (features(each, pair.image()) for each in (backbone, network))
     assert found.shape == expected.shape == (2, 1 + 7 * 9, 32)
     torch.testing.assert_close(found, expected, rtol=0, atol=float(0.1 * expected.std()))
+
+
+def test_larger_windows_are_those_of_timms_plain_resizing(tmp_path):
+    """It has another one too, which looks more closely at near positions, and takes that of its own files."""
+    network, backbone = PAIRS['timm, Swin'].network(), ours('swin', 1, **swin_changes(4))
+    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
+    report = load_backbone(backbone, tmp_path / 'theirs.pth')
+    assert set(report.adapted.values()) == {'3 -> 7 relative positions a side'}
+    larger = Pair(timm_swin_of((128, 128), window_size=4), 'swin', {}, (128, 128))
+    resized = {
+        key: resize_rel_pos_bias_table_simple(value, (4, 4), (49, value.shape[1])) if 'bias_table' in key else value
+        for key, value in network.state_dict().items()
+    }
+    assert deviation(backbone, take(larger.network(seed=5), resized), larger.image()) < EXACT
 
 
 # Bands
