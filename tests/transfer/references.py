@@ -47,9 +47,9 @@ class Pair:
         """mmpretrain's, with weights that are all different."""
         return ours(self.family, seed, **{**self.changes, 'in_channels': self.bands, **changes})
 
-    def image(self, seed: int = 3) -> torch.Tensor:
+    def image(self) -> torch.Tensor:
         """Two images."""
-        return torch.randn(2, self.bands, *self.size, generator=torch.Generator().manual_seed(seed))
+        return images(self.bands, self.size)
 
 
 def timm_resnet_of(block: str, depths: tuple[int, ...], **options: Any) -> Callable[[int], nn.Module]:
@@ -217,6 +217,11 @@ PAIRS = {
         torchvisions_of(torchvision_convnext, 'features.0.0'), 'convnext', convnext_changes(), bands=13
     ),
 }
+
+
+def images(bands: int, size: tuple[int, int]) -> torch.Tensor:
+    """Two images of noise, always the same."""
+    return torch.randn(2, bands, *size, generator=torch.Generator().manual_seed(3))
 
 
 def features(network: nn.Module, image: torch.Tensor) -> torch.Tensor:

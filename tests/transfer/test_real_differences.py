@@ -14,6 +14,7 @@ from tests.transfer.references import (
     PAIRS,
     deviation,
     features,
+    images,
     swin_changes,
     timm_convnext_of,
     timm_resnet_of,
@@ -144,7 +145,7 @@ def test_small_maps_of_swin(name, log, tmp_path):
             f'on maps no larger than a window Swin of {name} attends to the whole map, this model to'
         )
         assert deviation(backbone, network, pair.image()) > 0.1
-        larger = torch.randn(1, 3, 128, 192)
+        larger = images(3, (128, 192))
         if name == 'torchvision':  # timm's is made for one size
             assert deviation(backbone, network, larger) < EXACT
     assert f'  note: {note}' in log()
@@ -163,7 +164,7 @@ def test_the_eps_of_norms(log, tmp_path):
     (note,) = load_backbone(other, tmp_path / 'theirs.pth').notes
     assert note == "the LayerNorms' eps: 1e-05; of ViT of timm and DINO it is 1e-06 by default"
     assert f'  note: {note}' in log()
-    assert deviation(other, right, torch.randn(1, 13, *size)) > 1e-8
+    assert deviation(other, right, images(13, size)) > 1e-8
     torch.save(dict(state_dict=other.state_dict()), tmp_path / 'mmseg.pth')
     assert load_backbone(right, tmp_path / 'mmseg.pth').notes == []  # whose own eps may have been any
 
@@ -240,8 +241,8 @@ def test_the_remark_on_small_maps_is_true(tmp_path):
     export_backbone(path, tmp_path / 'out.pth', file_format='torchvision')
     network = scramble(torchvision_swin(2, DEPTHS)(3), 5)
     network.load_state_dict(torch.load(tmp_path / 'out.pth', weights_only=True), strict=False)
-    assert deviation(network, student, torch.randn(1, 3, 64, 64)) > 0.1
-    assert deviation(network, student, torch.randn(1, 3, 128, 192)) < EXACT
+    assert deviation(network, student, images(3, (64, 64))) > 0.1
+    assert deviation(network, student, images(3, (128, 192))) < EXACT
 
 
 def test_the_remark_on_convnexts_last_norm_is_true(tmp_path):

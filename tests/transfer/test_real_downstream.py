@@ -9,7 +9,7 @@ from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.targets import target_of
 from tests.transfer.backbones import NORM, REGISTRIES, agree, build, scramble
 from tests.transfer.checkpoints import training
-from tests.transfer.references import LONG, PAIRS, deviation, features
+from tests.transfer.references import LONG, PAIRS, deviation, features, images
 
 EXACT = 1e-10
 # Classes of mmseg and mmdet for networks of the libraries, and an image's size: maps are larger than a window.
@@ -37,7 +37,7 @@ def test_a_librarys_weights_compute_the_same_downstream(library, name, tmp_path)
     torch.save(network.state_dict(), tmp_path / 'theirs.pth')
     report = load_backbone(backbone, tmp_path / 'theirs.pth')
     assert (report.adapted, report.homeless) == ({}, [])
-    image = torch.randn(1, config.get('in_channels', 3), *size)
+    image = images(config.get('in_channels', 3), size)
     found, expected = features(backbone, image), features(network, image)
     if 'ViT' in name:
         expected = expected[:, 1:].mT.unflatten(2, [side // 8 for side in size])
@@ -71,7 +71,7 @@ def test_an_exported_backbone_of_other_shapes(library, family, changes, bands, t
     backbone.eval()
     if changes.get('gap_before_final_norm'):
         student.gap_before_final_norm = False  # downstream wants a map
-    agree(backbone, student, torch.randn(1, bands, 97, 131))
+    agree(backbone, student, images(bands, (97, 131)))
 
 
 @pytest.mark.parametrize('name', ['timm, ViT of oblong images', 'torchvision, ViT of smaller patches'])

@@ -23,6 +23,7 @@ from tests.transfer.references import (
     Pair,
     deviation,
     features,
+    images,
     swin_changes,
     timm_swin_of,
     timm_vit_of,
@@ -244,4 +245,4 @@ def test_networks_of_published_size(name, tmp_path):
     torch.save(network.state_dict(), tmp_path / 'theirs.pth')
     report = load_backbone(backbone, tmp_path / 'theirs.pth')
     assert (report.adapted, report.fresh, report.homeless, report.notes) == ({}, [], [], [])
-    assert deviation(backbone, network, torch.randn(1, 3, 224, 224)) < EXACT
+    assert deviation(backbone, network, images(3, (224, 224))) < 1e-7  # twelve layers and more of noise
