@@ -21,7 +21,7 @@ class FakeDevice(HostWaits):
     """Within this context there is a device: ``'cuda'``, or ``'meta'``, on which the backward pass runs as well.
 
     Tensors of two devices raise as they do on a GPU. ``found`` tells where the processor waited for the device: a
-    number that is read is 0, a truth True, a copy holds zeros; a shape that depends on values raises.
+    number that is read is 0, a truth True, what is fetched rises from 0; a shape that depends on values raises.
     """
 
     def __init__(self, device: str = 'cuda') -> None:
@@ -100,9 +100,9 @@ def invented(func: Any, args: tuple, kwargs: dict) -> Any:
     """What is read from a device without values."""
     if func is READ:
         return args[0].dtype == torch.bool or torch.zeros((), dtype=args[0].dtype).item()
-    if func is aten.copy_.default:
-        return args[0].zero_()
-    return torch.zeros(args[0].shape, dtype=kwargs.get('dtype') or args[0].dtype)
+    here, there = args[:2] if func is aten.copy_.default else (None, args[0])
+    rising = torch.arange(there.numel()).view(there.shape)
+    return rising.to(kwargs.get('dtype') or there.dtype) if here is None else here.copy_(rising)
 
 
 def autocast(dtype: torch.dtype) -> Any:

@@ -197,25 +197,28 @@ def count_syncs(cfg: Config, args: Namespace) -> None:
         cfg.train_dataloader = loader_settings(cfg, args, Path(folder))
         records = each_iteration(Runner.from_cfg(cfg), args.steps, lambda: profile(activities=[ProfilerActivity.CPU]))
         waits = each_iteration(Runner.from_cfg(cfg), args.steps, HostWaits)
-    print(
-        f'{Path(args.config).name}: {DEVICE}, batch {args.batch_size}, '
-        f'logged every {cfg.default_hooks.logger.interval} iterations\n{row(range(1, len(records) + 1), "iteration")}'
-    )
-    for name in COUNTED:
-        print(row([sum(event.name == name for event in record.events()) for record in records], name))
     by_place: dict[Wait, list[int]] = {}
     for number, mode in enumerate(waits):
         for wait in mode.found:
             by_place.setdefault(wait, [0] * len(waits))[number] += 1
     ordered = sorted(by_place.items(), key=lambda item: -sum(item[1]))
     own = [item for item in ordered if DEVICE == 'cpu' and item[0].place.startswith(HOST_ONLY)]
+    print(
+        f'{Path(args.config).name}: {DEVICE}, batch {args.batch_size}, '
+        f'logged every {cfg.default_hooks.logger.interval} iterations\n{row(range(1, len(records) + 1), "iteration")}'
+    )
+    for name in COUNTED:
+        print(row([sum(event.name == name for event in record.events()) for record in records], name))
     for title, items in (
         ('of the device:', [item for item in ordered if item not in own]),
-        ("of the processor's own data:", own),
+        ("of the processor's own data, or only because all is there:", own),
     ):
         print(title if items else f'{title} nothing')
         for wait, counts in items:
             print(row(counts, f'{wait.kind}: {wait.place}, line {wait.line}'))
+    print(
+        'The profiler also counts what operators do inside: on the CPU, multiplying by a tensor of one number reads it.'
+    )
 
 
 def row(counts: Iterable[int], name: str) -> str:

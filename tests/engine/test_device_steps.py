@@ -77,6 +77,7 @@ def test_clipping(clip):
         ('mssdf', 'mixed', []),
     ],
 )
+@pytest.mark.filterwarnings('ignore:`torch.cuda.amp.GradScaler')  # mmengine's own call
 def test_optimizer_of_the_published_config(method, precision, waits, monkeypatch):
     """Two steps, of which the first makes the optimizer's state."""
     monkeypatch.setattr('mmengine.optim.optimizer.amp_optimizer_wrapper.is_cuda_available', lambda: True)
