@@ -158,6 +158,11 @@ def one_column(weight: Tensor) -> Tensor:
     return weight[:, None, None]
 
 
+def as_linear(weight: Tensor) -> Tensor:
+    """A convolution of one pixel (O, I, 1, 1), which mmpretrain may have, as a linear layer (O, I)."""
+    return weight.flatten(1)
+
+
 CONVNEXT = Layout('ConvNeXt of mmpretrain', 'convnext', ('stages.0.0.depthwise_conv.weight',))
 CONVNEXT_TIMM = Layout(
     'ConvNeXt of timm',
@@ -184,8 +189,10 @@ CONVNEXT_TORCHVISION = Layout(
         rule('features.{2n+2}.{k}.*', 'downsample_layers.{n+1}.{k}.*'),
         rule('features.{2n+1}.{m}.block.0.*', 'stages.{n}.{m}.depthwise_conv.*'),
         rule('features.{2n+1}.{m}.block.2.*', 'stages.{n}.{m}.norm.*'),
-        rule('features.{2n+1}.{m}.block.3.*', 'stages.{n}.{m}.pointwise_conv1.*'),
-        rule('features.{2n+1}.{m}.block.5.*', 'stages.{n}.{m}.pointwise_conv2.*'),
+        rule('features.{2n+1}.{m}.block.3.weight', 'stages.{n}.{m}.pointwise_conv1.weight', unchanged, as_linear),
+        rule('features.{2n+1}.{m}.block.5.weight', 'stages.{n}.{m}.pointwise_conv2.weight', unchanged, as_linear),
+        rule('features.{2n+1}.{m}.block.3.bias', 'stages.{n}.{m}.pointwise_conv1.bias'),
+        rule('features.{2n+1}.{m}.block.5.bias', 'stages.{n}.{m}.pointwise_conv2.bias'),
         rule('features.{2n+1}.{m}.layer_scale', 'stages.{n}.{m}.gamma', Tensor.flatten, one_column),
         rule('classifier.0.*', 'norm3.*'),
     ),

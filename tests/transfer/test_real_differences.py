@@ -7,6 +7,7 @@ from mmengine.logging import MMLogger
 
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.export import export_backbone
+from mmrs_ssl.transfer.targets import remarks
 from tests.transfer.backbones import build, ours, same, scramble, weights_of
 from tests.transfer.checkpoints import training
 from tests.transfer.references import (
@@ -232,6 +233,12 @@ def test_the_export_says_what_its_target_computes_otherwise(family, changes, opt
     notes = [line for line in printed.splitlines() if line.startswith('# Note: ')]
     assert len(notes) == (remark is not None)
     assert all(remark in note for note in notes)
+
+
+def test_nothing_is_said_of_what_is_so_by_default():
+    for library in ('timm', 'torchvision', 'mmpretrain'):
+        assert remarks(dict(type='mmpretrain.ConvNeXt'), library) == []
+        assert remarks(dict(type='SwinTransformer'), library) == []
 
 
 def test_the_remark_on_small_maps_is_true(tmp_path):

@@ -45,26 +45,28 @@ def test_a_librarys_weights_compute_the_same_downstream(library, name, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ('library', 'family', 'changes', 'bands'),
+    ('library', 'family', 'changes', 'bands', 'own'),
     [
-        ('mmseg', 'resnet', dict(depth=50, deep_stem=True, avg_down=True), 13),
-        ('mmdet', 'resnet', dict(depth=50, deep_stem=True, avg_down=True), 1),
-        ('mmseg', 'resnet', dict(depth=50, style='caffe'), 3),
-        ('mmdet', 'resnet', dict(avg_down=True, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)), 4),
-        ('mmseg', 'swin', dict(window_size=3), 13),
-        ('mmdet', 'swin', dict(window_size=5), 4),
-        ('mmseg', 'vit', dict(patch_size=8), 13),
-        ('mmseg', 'vit', dict(patch_cfg={}, img_size=(64, 96)), 1),
-        ('mmseg', 'vit', dict(interpolate_mode='bilinear', norm_cfg=dict(type='LN', eps=1e-3)), 3),
-        ('mmseg', 'convnext', dict(use_grn=True, gap_before_final_norm=True), 13),
-        ('mmdet', 'convnext', dict(linear_pw_conv=False), 4),
+        ('mmseg', 'resnet', dict(depth=50, deep_stem=True, avg_down=True), 13, False),
+        ('mmdet', 'resnet', dict(depth=50, deep_stem=True, avg_down=True), 1, False),
+        ('mmseg', 'resnet', dict(depth=50, style='caffe'), 3, True),
+        ('mmdet', 'resnet', dict(avg_down=True, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)), 4, False),
+        ('mmdet', 'resnet', dict(strides=(1, 2, 1, 2), dilations=(1, 1, 2, 4)), 4, True),
+        ('mmseg', 'swin', dict(window_size=3), 13, True),
+        ('mmdet', 'swin', dict(window_size=5), 4, True),
+        ('mmseg', 'vit', dict(patch_size=8), 13, True),
+        ('mmseg', 'vit', dict(patch_cfg={}, img_size=(64, 96)), 1, True),
+        ('mmseg', 'vit', dict(interpolate_mode='bilinear', norm_cfg=dict(type='LN', eps=1e-3)), 3, True),
+        ('mmseg', 'convnext', dict(use_grn=True, gap_before_final_norm=True), 13, False),
+        ('mmdet', 'convnext', dict(linear_pw_conv=False), 4, False),
     ],
 )
-def test_an_exported_backbone_of_other_shapes(library, family, changes, bands, tmp_path):
-    """In the class that its config names there, on an image of an odd size."""
+def test_an_exported_backbone_of_other_shapes(library, family, changes, bands, own, tmp_path):
+    """In the library's own class where it can do the same, else in mmpretrain's, on an image of an odd size."""
     path, student, _ = training(tmp_path / 'run.pth', family, bands=bands, **changes)
     meta = export_backbone(path, tmp_path / 'out.pth', library=library)
     target = target_of(library, meta['backbone'], bands)
+    assert target.own == own
     settings = {**target.settings, 'init_cfg': target.init_cfg(str(tmp_path / 'out.pth'))}
     backbone = scramble(REGISTRIES[library].build(ConfigDict(settings)), seed=5)
     backbone.init_weights()

@@ -62,6 +62,27 @@ def test_our_weights_compute_the_same_there(name, tmp_path):
     assert deviation(network, student, pair.image()) < EXACT
 
 
+@pytest.mark.parametrize(('name', 'linear'), [('timm, ConvNeXt', False), ('timm, ConvNeXt of convolutions', True)])
+def test_convolutions_of_one_pixel_are_linear_layers(name, linear, tmp_path):
+    """Of either kind there, of the other here."""
+    pair = PAIRS[name]
+    network, backbone = pair.network(), pair.backbone(linear_pw_conv=linear)
+    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
+    report = load_backbone(backbone, tmp_path / 'theirs.pth')
+    assert len(report.adapted) == 2 * 5
+    assert deviation(backbone, network, pair.image()) < EXACT
+
+
+def test_torchvision_has_linear_layers_alone(tmp_path):
+    pair = PAIRS['torchvision, ConvNeXt']
+    path, student, _ = training(
+        tmp_path / 'run.pth', 'convnext', bands=pair.bands, **pair.changes, linear_pw_conv=False
+    )
+    export_backbone(path, tmp_path / 'out.pth', file_format='torchvision')
+    network = take(pair.network(), torch.load(tmp_path / 'out.pth', weights_only=True))
+    assert deviation(network, student, pair.image()) < EXACT
+
+
 @pytest.mark.parametrize(
     'name', ['torchvision, ResNet of basic blocks', 'torchvision, Swin of odd images', 'timm, ViT of oblong images']
 )
