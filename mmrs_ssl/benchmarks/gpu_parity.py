@@ -19,9 +19,10 @@ from mmrs_ssl.benchmarks.measure import DEVICE
 from mmrs_ssl.benchmarks.steps import Step
 
 BATCH = 4
-# Largest relative differences: about ten times what other kernels on one processor were seen to make of them.
+# Largest relative differences, at least ten times what other kernels on one processor were seen to make of them: of a
+# ResNet-50 that is not trained 4e-3 of the gradients' norm, as its BatchNorms make much of rounding.
 LOSS_LIMIT = 1e-3
-LIMITS = {'norm': 2e-2, '1-cosine': 1e-3, 'step': 1e-3, 'teacher': 1e-3, 'buffers': 1e-3}
+LIMITS = {'norm': 5e-2, '1-cosine': 5e-3, 'step': 1e-3, 'teacher': 1e-3, 'buffers': 1e-3}
 
 
 class Draws(TorchDispatchMode):
@@ -108,6 +109,10 @@ def compare_method(shop: Workshop, method: str, family: str) -> dict[str, Any]:
     cfg = method_config(method, family, shop.small)
     reference, checked = make_pair(cfg)
     batch = shop.batch(cfg, BATCH)
+    rng = torch.Generator().manual_seed(0)
+    for sample in batch['data_samples']:
+        if 'boxes' in sample:  # in whole pixels some cells are equally near, and either may be taken
+            sample.boxes = sample.boxes + torch.rand(sample.boxes.shape, generator=rng)
     draws = Draws()
     expected = losses_of(reference, batch, draws)
     with exact():

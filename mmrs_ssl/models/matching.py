@@ -46,7 +46,9 @@ def nearest_cells(centres: Tensor, other: Tensor, matches: int) -> tuple[Tensor,
 
     Source: CMID, section III-C.
     """
-    distance, partner = torch.cdist(centres, other).min(dim=2)
+    # torch would take products for more than 25 cells, whose distances are off by 0.06 pixels, and by 15 with TF32
+    distances = torch.cdist(centres, other, compute_mode='donot_use_mm_for_euclid_dist')
+    distance, partner = distances.min(dim=2)
     keep = distance.topk(min(matches, centres.shape[1]), dim=1, largest=False).indices.sort(dim=1).values
     return keep, partner.gather(1, keep)
 
