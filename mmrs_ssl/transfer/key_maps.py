@@ -3,6 +3,10 @@
 Sources: the state dicts of mmpretrain 1.2, mmsegmentation 1.2, mmdetection 3.3, torchvision 0.28 and timm 1.0; the
 published programs of Swin (microsoft/Swin-Transformer), DINO and CMID. mmsegmentation's and mmdetection's ResNet and
 Swin have mmpretrain's names; their ConvNeXt, and mmdetection's ViT, are mmpretrain's classes.
+
+timm's ResNets with a deep stem or with pooled shortcuts (C, D) and its ConvNeXt with the norm before pooling have other
+names, and no map: they are refused. What weights do not show is said elsewhere: of files in
+:func:`mmrs_ssl.transfer.loading.differences`, of exports in :func:`mmrs_ssl.transfer.targets.remarks`.
 """
 
 from collections.abc import Callable
