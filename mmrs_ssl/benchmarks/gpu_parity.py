@@ -19,10 +19,10 @@ from mmrs_ssl.benchmarks.measure import DEVICE
 from mmrs_ssl.benchmarks.steps import Step
 
 BATCH = 4
-# Largest relative differences, at least ten times what other kernels on one processor were seen to make of them: of a
-# ResNet-50 that is not trained 4e-3 of the gradients' norm, as its BatchNorms make much of rounding.
+# Largest relative differences. Other kernels on one processor were seen to make 1e-6 of a term and, of an untrained
+# ResNet-18 with BatchNorm on four images, 6e-4 of the gradients' norm and 4e-5 of 1 - cosine.
 LOSS_LIMIT = 1e-3
-LIMITS = {'norm': 5e-2, '1-cosine': 5e-3, 'step': 1e-3, 'teacher': 1e-3, 'buffers': 1e-3}
+LIMITS = {'norm': 5e-2, '1-cosine': 2e-2, 'step': 1e-3, 'teacher': 1e-3, 'buffers': 1e-3}
 
 
 class Draws(TorchDispatchMode):

@@ -30,7 +30,8 @@ METHODS = {
 }
 # family -> (backbone, channels of its last map)
 MEDIUM: dict[str, tuple[dict, int]] = {
-    'ResNet': (dict(type='ResNet', depth=50, zero_init_residual=False), 2048),
+    # of 50 layers with BatchNorm, untrained and on few images, the gradients would be mostly rounding
+    'ResNet': (dict(type='ResNet', depth=18, zero_init_residual=False), 512),
     'Swin': (dict(type='SwinTransformer', arch='tiny', drop_path_rate=0.1, pad_small_map=True), 768),
     'ViT': (dict(type='VisionTransformer', arch='deit-small', patch_size=16, drop_path_rate=0.1), 384),
     'ConvNeXt': (dict(type='ConvNeXt', arch='tiny', drop_path_rate=0.1), 768),
