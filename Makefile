@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo install test test-all lint format clean
+.PHONY: demo install test test-all mutants lint format clean
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py
@@ -25,6 +25,10 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -q -m 'slow or not slow'
+
+# Plants mistakes in copies of the repository, one at a time, and sees whether the tests notice.
+mutants: $(STAMP)
+	$(BIN)/python tests/mutants/run.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

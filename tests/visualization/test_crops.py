@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmrs_ssl.visualization.crops import COLUMNS, dino_panel
-from mmrs_ssl.visualization.panels import MARGIN, TILE, TITLE
+from mmrs_ssl.visualization.panels import MARGIN, TILE, TITLE, titled
 from tests.conftest import build_cmid, build_dino, dino_config, make_batch, make_crops, train
 from tests.fourth import fourth_run
 
@@ -50,6 +50,18 @@ def test_crops_and_choices(sample):
     assert (title == 255).all()
     lengths = [np.flatnonzero((tile(panel, number)[1] < 128).any(axis=(0, 2))).max() for number in range(5)]
     assert min(lengths[:2]) > max(lengths[2:])  # only the teacher's say what it chose
+
+
+def test_the_titles_are_of_the_samples_own_choice():
+    views, mean, std = [torch.randn(3, 1, 8, 8)] * 3, torch.zeros(1), torch.ones(1)
+    choices = torch.full((2, 3, 9), 0.01)
+    for crop, sample, prototype in ((0, 0, 1), (0, 1, 2), (0, 2, 3), (1, 0, 4), (1, 1, 5), (1, 2, 6)):
+        choices[crop, sample, prototype] = 0.9 + 0.01 * sample
+    panel = dino_panel(dict(views=views, choices=choices), 2, mean, std)
+    blank = np.full((TILE, TILE, 3), 255, np.uint8)
+    for number, text in enumerate((': prototype 3 (0.92)', ': prototype 6 (0.92)', '')):
+        expected = titled(blank, f'crop {number + 1}, 8 px{text}')
+        assert np.array_equal(tile(panel, number)[1], expected[: TITLE - 4, MARGIN : MARGIN + TILE])
 
 
 def test_pictures_of_a_run(make_config):

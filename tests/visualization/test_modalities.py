@@ -62,3 +62,5 @@ def test_like_colours_are_like_tokens():
     assert np.array_equal(other, teacher[::-1, ::-1])
     _, none = principal_colours(targets, targets.mean(dim=0, keepdim=True).repeat(16, 1))
     assert not np.ptp(none.reshape(16, 3), axis=0).any()
+    some = torch.cat([targets[:4], 20 * torch.randn(12, 8)])  # whatever else there is
+    assert np.array_equal(principal_colours(targets, some)[1][0], teacher[0])

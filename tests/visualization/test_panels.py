@@ -61,6 +61,14 @@ def test_circles_are_at_matched_cells_of_a_flipped_pair():
         assert (disc.reshape(-1, 3).max(1) == 0).mean() > 0.3
 
 
+def test_cells_of_an_oblong_map_are_counted_row_by_row():
+    black = np.zeros((120, 200, 3), np.uint8)
+    canvas, colours = draw_matches(black, black, np.array([[6, 3]]), (3, 5))
+    left, right = canvas[:, :200], canvas[:, 200 + 4 * MARGIN :]
+    assert has_circle(left, 1.5 * 40, 1.5 * 40, colours[0])  # the second cell of the second row
+    assert has_circle(right, 3.5 * 40, 0.5 * 40, colours[0])
+
+
 def has_circle(tile, x, y, colour, slack=0.0):
     """Whether a filled disc of that colour of radius 3 lies at (x, y), up to ``slack`` pixels left or right."""
     near = tile[round(y) - 2 : round(y) + 3, max(round(x - slack) - 2, 0) : round(x + slack) + 3]
