@@ -16,7 +16,6 @@ LUMINANCE = (0.299, 0.587, 0.114)
 SHRINKAGE = 0.02
 DEFAULTS = dict(
     mask_ratio=0.75,
-    information_aware=True,
     substitution=0.1,
     shortcuts=False,
     share_patch_embed=False,

@@ -132,6 +132,10 @@ def test_every_term_and_gradient_is_what_the_pixels_and_masks_say(permutations, 
     statistics = {name: STATISTICS[name] for name in names}
     twin, expected, made = reference.step(model, batch['inputs'], statistics, recorded['masks'], permutations, options)
 
+    chosen = {**reference.DEFAULTS, **options}
+    visible = 24 - round(24 * chosen['mask_ratio'])
+    counts = [[visible - round(chosen['substitution'] * visible)] * 3, *[[visible] * 3] * (len(names) - 1)]
+    assert sorted((~mask).sum(dim=1).tolist() for mask in recorded['masks'].values()) == counts
     assert list(losses) == list(expected)
     for name, loss in losses.items():
         close(loss, expected[name], name)
@@ -189,7 +193,7 @@ def test_informative_patches_are_masked_less_often(names):
     arrivals = np.random.default_rng(0).exponential(size=(10000, 24)) / probability  # the first 18 to arrive are masked
     often = (arrivals.argsort(axis=1).argsort(axis=1) < 18).mean(axis=0)
     for aware, expected in ((True, often), (False, np.full(24, 0.75))):
-        model = model_of(names, substitution=0.0, information_aware=aware)
+        model = model_of(names, substitution=0.0, **({} if aware else dict(information_aware=False)))
         masks = model.draw_masks(**model.data_preprocessor(batch, True))[1]
         for name, mask in masks.items():
             assert (mask.sum(dim=1) == 18).all()
