@@ -147,9 +147,8 @@ def differences(module: nn.Module, layout: Layout) -> list[str]:
     notes = []
     found = {norm.eps for norm in module.modules() if isinstance(norm, nn.LayerNorm)}
     if layout.family in EPS and layout is not key_maps.VIT_MMSEG and found - {EPS[layout.family]}:
-        notes.append(
-            f"the LayerNorms' eps: {', '.join(map(str, found))}; of {layout.name} it is {EPS[layout.family]} by default"
-        )
+        values = ', '.join(map(str, sorted(found)))
+        notes.append(f"the LayerNorms' eps: {values}; of {layout.name} it is {EPS[layout.family]} by default")
     if layout in (key_maps.SWIN_PUBLISHED, key_maps.SWIN_TIMM, key_maps.SWIN_TORCHVISION):
         # an option of mmpretrain's attention, the only way of mmsegmentation's and mmdetection's
         shifts = [getattr(part, 'pad_small_map', True) for part in module.modules() if hasattr(part, 'w_msa')]
