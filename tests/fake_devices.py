@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
-from mmrs_ssl.benchmarks.syncs import HostWaits
+from mmrs_ssl.benchmarks.syncs import READ, HostWaits
 
 aten = torch.ops.aten
 
@@ -53,7 +53,7 @@ class FakeDevice(HostWaits):
                     self.written.update(id(leaf) for leaf in tree_leaves(value))
         asked = kwargs.get('device')
         here = FakeTensor in types or (asked is not None and torch.device(asked).type == self.device)
-        fetched = waits == 'fetch' or (waits == 'value' and func is READ)
+        fetched = waits in ('value', 'fetch')
         if here and not fetched:
             return func(*args, **kwargs)
         with torch._C._DisableTorchDispatch():
@@ -83,9 +83,6 @@ class FakeDevice(HostWaits):
     def places(self) -> list[str]:
         """Where the processor waited, file and function, with what for."""
         return sorted({f'{wait.kind}: {wait.place}' for wait in self.found})
-
-
-READ = aten._local_scalar_dense.default
 
 
 def untrained(config: dict) -> Any:

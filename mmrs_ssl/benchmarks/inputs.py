@@ -44,11 +44,14 @@ def write_images(cfg: Config, dataset: dict[str, Any], folder: Path, count: int)
     write_layout(layout, folder, scenes=scenes, size=size, bands=len(cfg.model.data_preprocessor.mean))
 
 
-def loader_settings(cfg: Config, args: Namespace, folder: Path) -> dict[str, Any]:
-    """The config's loader for this process, over the given images, or over generated ones written to ``folder``."""
+def loader_settings(cfg: Config, args: Namespace, folder: Path, batches: int = 1) -> dict[str, Any]:
+    """The config's loader for this process, over the given images, or over generated ones written to ``folder``.
+
+    Of scenes, which take longer to write, there are no more than so many batches.
+    """
     dataset = {**cfg.train_dataloader.dataset, 'data_root': args.images or str(folder)}
     if not args.images:
-        write_images(cfg, dataset, folder, args.batch_size)
+        write_images(cfg, dataset, folder, batches * args.batch_size)
     settings = {**cfg.train_dataloader, 'batch_size': args.batch_size, 'num_workers': 0, 'pin_memory': False}
     settings.pop('persistent_workers', None)
     settings['dataset'] = dataset

@@ -8,6 +8,7 @@ tensor that it fetches (``cpu``, ``tolist``), and for one that it sends without 
 import sys
 import tempfile
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
@@ -33,8 +34,8 @@ from mmrs_ssl.benchmarks.measure import DEVICE
 aten = torch.ops.aten
 COPIES = {aten._to_copy.default, aten.copy_.default}
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
-READS = {
-    aten._local_scalar_dense.default,  # also what Tensor.item ends in
+READ = aten._local_scalar_dense.default  # what Tensor.item ends in
+SHAPES = {
     aten.equal.default,
     aten.nonzero.default,
     aten.masked_select.default,
@@ -43,8 +44,10 @@ READS = {
     aten.unique_consecutive.default,
     aten.bincount.default,
     aten.histc.default,
+    aten._linalg_check_errors.default,  # of a decomposition that reports failure
 }
 COUNTED = ('aten::_local_scalar_dense', 'aten::item')
+ASKING = (*COUNTED, 'aten::is_nonzero')  # what float(), int() and bool() call
 # Who asks: the innermost of these folders on the stack. Logging reads what others give it.
 FOLDERS = {
     name: str(Path(path).resolve())
@@ -53,12 +56,15 @@ FOLDERS = {
         **{f'torch/{part}': f'{torch.__path__[0]}/{part}' for part in ('optim', 'amp', 'utils/data')},
     }.items()
 }
-# Reads that no device has to do with: of the loader's data, of counters on the CPU, or made because all is on the CPU.
+# Reads of a training on the CPU that no device would be asked for: of the loader's batches, of what is drawn and
+# counted on the CPU anyway, or made because all is there.
 HOST_ONLY = (
     'torch/utils/data/',
     'torch/optim/',
     'mmengine/dataset/',
     'mmrs_ssl/datasets/',
+    'mmrs_ssl/models/data_preprocessor.py ModalityPreprocessor.check',
+    'mmrs_ssl/models/algorithms/mssdf.py MSSDF.draw_masks',
     'mmrs_ssl/engine/hooks/gradients.py clip_each',
 )
 PASSED_OVER = (__file__, f'{FOLDERS["mmengine"]}/logging')
@@ -67,7 +73,7 @@ PASSED_OVER = (__file__, f'{FOLDERS["mmengine"]}/logging')
 class Wait(NamedTuple):
     """What the processor waits for and who asked."""
 
-    kind: str  # 'value', 'fetch' or 'send'
+    kind: str  # 'value', 'shape', 'fetch' or 'send'
     place: str  # file and function
     line: int
 
@@ -120,7 +126,11 @@ class Fetches(TorchFunctionMode):
 
 
 def waits_for(func: Any, args: tuple, kwargs: dict, device: str) -> str | None:
-    """What a call of an operator waits for: a ``'value'`` of a device, to ``'fetch'`` or to ``'send'`` a tensor."""
+    """What a call of an operator waits for, if for anything.
+
+    It reads a ``'value'`` of the device; takes a ``'shape'`` (or truth) from values there; has to ``'fetch'`` or to
+    ``'send'`` a tensor.
+    """
     if func in COPIES:
         source = args[1] if func is aten.copy_.default else args[0]
         target = args[0].device if func is aten.copy_.default else torch.device(kwargs.get('device') or source.device)
@@ -129,11 +139,13 @@ def waits_for(func: Any, args: tuple, kwargs: dict, device: str) -> str | None:
         waits = source.device.type != device == target.type and not kwargs.get('non_blocking', args[2:] == (True,))
         return 'send' if waits else None
     counts = func is aten.repeat_interleave.Tensor and kwargs.get('output_size') is None
-    if not (counts or func in READS or func in INDEXING):
+    if not (counts or func is READ or func in SHAPES or func in INDEXING):
         return None
     if not any(isinstance(leaf, Tensor) and leaf.device.type == device for leaf in tree_leaves(args)):
         return None
-    return indexing_waits_for(args, device) if func in INDEXING else 'value'
+    if func in INDEXING:
+        return indexing_waits_for(args, device)
+    return 'value' if func is READ else 'shape'
 
 
 def indexing_waits_for(args: tuple, device: str) -> str | None:
@@ -141,7 +153,7 @@ def indexing_waits_for(args: tuple, device: str) -> str | None:
     indices = [index for index in args[1] if index is not None]
     one_number = len(args) > 2 and args[2].numel() == 1 and args[2].device.type == 'cpu'
     if any(index.dtype in (torch.bool, torch.uint8) for index in indices) and not one_number:
-        return 'value'
+        return 'shape'
     return 'send' if any(index.device.type != device for index in indices) else None
 
 
@@ -194,31 +206,41 @@ def count_syncs(cfg: Config, args: Namespace) -> None:
     """Print what the profiler counts in every iteration, and all places where the processor would wait."""
     with tempfile.TemporaryDirectory() as folder:
         cfg.merge_from_dict(dict(work_dir=folder, log_level='WARNING'))
-        cfg.train_dataloader = loader_settings(cfg, args, Path(folder))
+        cfg.train_dataloader = loader_settings(cfg, args, Path(folder), batches=args.steps + 1)
         records = each_iteration(Runner.from_cfg(cfg), args.steps, lambda: profile(activities=[ProfilerActivity.CPU]))
         waits = each_iteration(Runner.from_cfg(cfg), args.steps, HostWaits)
-    by_place: dict[Wait, list[int]] = {}
-    for number, mode in enumerate(waits):
-        for wait in mode.found:
-            by_place.setdefault(wait, [0] * len(waits))[number] += 1
-    ordered = sorted(by_place.items(), key=lambda item: -sum(item[1]))
-    own = [item for item in ordered if DEVICE == 'cpu' and item[0].place.startswith(HOST_ONLY)]
+    found = [[f'{wait.kind}: {wait.place}, line {wait.line}' for wait in mode.found] for mode in waits]
+    hidden = [[f'inside {name}' for name in map(operator_around, record.events()) if name] for record in records]
     print(
         f'{Path(args.config).name}: {DEVICE}, batch {args.batch_size}, '
         f'logged every {cfg.default_hooks.logger.interval} iterations\n{row(range(1, len(records) + 1), "iteration")}'
     )
     for name in COUNTED:
         print(row([sum(event.name == name for event in record.events()) for record in records], name))
-    for title, items in (
-        ('of the device:', [item for item in ordered if item not in own]),
-        ("of the processor's own data, or only because all is there:", own),
-    ):
-        print(title if items else f'{title} nothing')
-        for wait, counts in items:
-            print(row(counts, f'{wait.kind}: {wait.place}, line {wait.line}'))
-    print(
-        'The profiler also counts what operators do inside: on the CPU, multiplying by a tensor of one number reads it.'
-    )
+    own = [[name for name in names if DEVICE == 'cpu' and name.split(': ')[1].startswith(HOST_ONLY)] for names in found]
+    print('of the device:')
+    print_rows([[name for name in names if name not in others] for names, others in zip(found, own, strict=True)])
+    if DEVICE == 'cpu':
+        print('of the CPU, where a device has no part in it:')
+        print_rows(own)
+        print('of the CPU by its own operators; those of a device may not:')
+        print_rows(hidden)
+
+
+def operator_around(event: Any) -> str | None:
+    """The operator that reads a value for itself, which no line of Python does; None for all other events."""
+    if event.name != COUNTED[0]:
+        return None
+    while event is not None and event.name in ASKING:
+        event = event.cpu_parent
+    return event.name if event is not None and event.name.startswith('aten::') else None
+
+
+def print_rows(names: list[list[str]]) -> None:
+    """How often each name comes in every iteration, the most frequent first."""
+    total = Counter(name for each in names for name in each)
+    for name, _ in total.most_common():
+        print(row([each.count(name) for each in names], name))
 
 
 def row(counts: Iterable[int], name: str) -> str:

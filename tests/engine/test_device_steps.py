@@ -28,6 +28,8 @@ PUBLISHED = dict(
 CLIPPING = 'value: mmengine/optim/optimizer/optimizer_wrapper.py OptimWrapper._clip_grad'
 SCALER = 'value: torch/amp/grad_scaler.py GradScaler._maybe_opt_step'
 
+LAST_LAYER = 'head.last_layer.parametrizations.weight.original1'
+
 
 def with_gradients(module):
     """Its parameters that train, each with a gradient."""
@@ -124,6 +126,9 @@ def test_iterations_between_two_logs_wait_for_nothing(method, make_config, monke
         f'default_hooks = dict(logger=dict(interval=3))\noptim_wrapper = dict(optimizer={optimizer!r})',
         model=CONFIGS[method],
     )
+    for hook in cfg.custom_hooks:
+        if hook.type == 'mmrs_ssl.PictureHook':
+            hook.samples = 1
     cfg.custom_hooks.append(dict(type='TestProbe'))
     counts = []
 
@@ -143,3 +148,6 @@ def test_iterations_between_two_logs_wait_for_nothing(method, make_config, monke
     assert waits == []
     assert {wait.place.rsplit('/', 1)[0] for wait in pictures} <= {'mmrs_ssl/visualization'}
     assert bool(pictures) == (method != 'dino_mc')
+    moved = runner.optim_wrapper.optimizer.state
+    left = {name for name, param in runner.model.named_parameters() if param.requires_grad and param not in moved}
+    assert left == ({LAST_LAYER} if method == 'dino_mc' else set())  # whose gradients FreezeHook drops
