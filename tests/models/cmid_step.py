@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from tests.conftest import build, cmid_config
 from tests.models import cmid_reference as reference
 
-IMAGES, HEIGHT, WIDTH = 5, 64, 96
+# An even number: where the threads do not divide the batch, torch 2.13 (oneDNN 3.12) writes past a buffer in the
+# backward pass of a strided 1x1 convolution of eight channels, channels-last, which the tests' ResNet has.
+IMAGES, HEIGHT, WIDTH = 6, 64, 96
 
 
 def make_config(family: str = 'resnet', byol: bool = False, bands: int = 3, **options: Any) -> dict:
@@ -40,13 +42,13 @@ def build_stirred(config: dict, seed: int = 0) -> nn.Module:
 
 
 def make_views(bands: int = 3) -> dict:
-    """A collated batch: images of their own brightness, every combination of flips, image 3 without shared ground."""
+    """A collated batch: images of their own brightness, every combination of flips, image 4 without shared ground."""
     rng = torch.Generator().manual_seed(5)
     base = torch.randint(0, 120, (2, IMAGES, bands, 1, 1), generator=rng)
     views = base + torch.randint(0, 130, (2, IMAGES, bands, HEIGHT, WIDTH), generator=rng)
     corner, extent = 60 * torch.rand(2, IMAGES, 2, generator=rng), 60 + 100 * torch.rand(2, IMAGES, 2, generator=rng)
     boxes = torch.cat((corner, extent), dim=2)
-    boxes[1, 3, 1] += 500
+    boxes[1, 4, 1] += 500
     samples = []
     for i in range(IMAGES):
         sample = DataSample()
