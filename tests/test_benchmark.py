@@ -81,20 +81,19 @@ def test_scenes_of_other_modalities_are_not_generated(make_config, run_tool):
 def test_what_a_training_waits_for_is_what_the_profiler_counts(make_config, run_tool, image_folder):
     """Nothing from one line of the log to the next; there, values and all losses at once."""
     cfg = make_config(
-        'default_hooks = dict(logger=dict(interval=3))\n'
+        'default_hooks = dict(logger=dict(interval=2))\n'
         'custom_hooks = [hook for hook in _base_.custom_hooks if "Picture" not in hook["type"]]\n',
         model=cmid_config('vit'),
     )
-    options = ['--syncs', '--steps', 3, '--batch-size', 2, '--images', image_folder]
+    options = ['--syncs', '--steps', 2, '--batch-size', 2, '--images', image_folder]
     code, printed = run_tool('benchmark.py', cfg.filename, *options)
     assert code == 0, printed
     rows = {name: list(map(int, counts.split())) for counts, name in re.findall(r'^((?: +\d+)+)  (.+)$', printed, re.M)}
     values, fetches, inside = (
-        np.array([counts for name, counts in rows.items() if name.startswith(kind)]).reshape(-1, 3).sum(axis=0)
+        np.array([counts for name, counts in rows.items() if name.startswith(kind)]).reshape(-1, 2).sum(axis=0)
         for kind in ('value: ', 'fetch: ', 'inside ')
     )
-    assert rows['iteration'] == [1, 2, 3]
+    assert rows['iteration'] == [1, 2]
     assert (values + inside).tolist() == rows['aten::_local_scalar_dense'] == rows['aten::item']
-    assert values[:2].tolist() == fetches[:2].tolist() == [0, 0]
-    assert values[2] > 0
+    assert values[0] == fetches[0] == 0 < values[1]
     assert sum('DeferredLogHook' in name for name in rows) == 1

@@ -50,11 +50,8 @@ COUNTED = ('aten::_local_scalar_dense', 'aten::item')
 ASKING = (*COUNTED, 'aten::is_nonzero')  # what float(), int() and bool() call
 # Who asks: the innermost of these folders on the stack. Logging reads what others give it.
 FOLDERS = {
-    name: str(Path(path).resolve())
-    for name, path in {
-        **{module.__name__: module.__path__[0] for module in (mmrs_ssl, mmengine, mmpretrain, mmcv)},
-        **{f'torch/{part}': f'{torch.__path__[0]}/{part}' for part in ('optim', 'amp', 'utils/data')},
-    }.items()
+    **{module.__name__: module.__path__[0] for module in (mmrs_ssl, mmengine, mmpretrain, mmcv)},
+    **{f'torch/{part}': f'{torch.__path__[0]}/{part}' for part in ('optim', 'amp', 'utils/data')},
 }
 # Reads of a training on the CPU that no device would be asked for: of the loader's batches, of what is drawn and
 # counted on the CPU anyway, or made because all is there.
@@ -81,7 +78,8 @@ class Wait(NamedTuple):
 class HostWaits(TorchDispatchMode):
     """Within this context, remembers where the processor waits for a kind of device.
 
-    On the CPU, where nothing waits, every value that is read counts: a device's might be.
+    On the CPU, where nothing waits, every value that is read counts: a device's might be. What would be sent does not
+    show there.
     """
 
     def __init__(self, device: str = DEVICE) -> None:
