@@ -45,8 +45,9 @@ def main() -> int:
         raise FileNotFoundError(f'--images {args.images}: no such folder')
     warnings.filterwarnings('ignore')
     keep_freed_memory()
+    left = (args.started or time.time()) + 60 * args.minutes - time.time()  # importing has taken some of it
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        shop = Workshop(Path(folder), args.cpu, args.images, Deadline(60 * args.minutes, args.started or time.time()))
+        shop = Workshop(Path(folder), args.cpu, args.images, Deadline(left))
         return run_plan(plan(args.cpu), shop, Table(args.out, args.go_on))
 
 

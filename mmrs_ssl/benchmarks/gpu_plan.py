@@ -35,7 +35,7 @@ class Row(NamedTuple):
 def plan(small: bool) -> list[Row]:
     """All rows; for a CPU fewer and smaller ones. A part that ends early leaves its time to those after it."""
     parts: Sequence[tuple[str, float, Iterator[tuple[str, Measure]]]] = (
-        ('environment', 0.24, iter([(gpu_speed.device_name(), environment)])),
+        ('environment', 1.0, iter([(gpu_speed.device_name(), environment)])),
         ('fp32 against the CPU', 0.24, gpu_parity.checks()),
         ('bf16', 0.36, gpu_precision.checks('bfloat16', small)),
         ('fp16', 0.46, gpu_precision.checks('float16', small)),

@@ -4,6 +4,7 @@ import copy
 import gc
 import logging
 import os
+import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -180,8 +181,7 @@ class Workshop:
         dataset = copy.deepcopy(cfg.train_dataloader.dataset)
         kind = str([dataset.get(name) for name in ('type', 'files', 'band_files', 'window')])
         if kind not in self._written:
-            folder = self.folder / f'images_{len(self._written)}'
-            folder.mkdir()
+            folder = Path(tempfile.mkdtemp(dir=self.folder))  # a row that ran out of time may have left another one
             write_images(cfg, dataset, folder, count)
             changes = {name: dataset[name] for name in ('files', 'max_value') if name in dataset}
             self._written[kind] = dict(changes, data_root=str(folder))

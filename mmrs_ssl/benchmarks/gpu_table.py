@@ -31,13 +31,12 @@ class Deadline:
     """How long everything together may take, and the shares of it by which parts have to end.
 
     Args:
-        seconds: for everything.
-        started: the time (``time.time()``) when it began; now by default.
+        seconds: for everything, from now on.
     """
 
-    def __init__(self, seconds: float, started: float | None = None) -> None:
-        self.seconds = seconds
-        self.started = time.time() if started is None else started
+    def __init__(self, seconds: float) -> None:
+        self.seconds = max(seconds, 0.0)
+        self.started = time.time()
 
     def left(self, share: float = 1.0) -> float:
         """Seconds until this share of the time is used up; negative afterwards."""
