@@ -8,8 +8,10 @@ import time
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from torch import nn
 
+from mmrs_ssl.benchmarks import gpu_parity, gpu_precision, gpu_speed
 from mmrs_ssl.benchmarks.gpu_parity import Draws, compare_gradients
 from mmrs_ssl.benchmarks.gpu_plan import Row, plan, run_plan
 from mmrs_ssl.benchmarks.gpu_setup import Workshop
@@ -156,6 +158,44 @@ def test_images_are_split_within_their_classes(tmp_path):
     assert split_files(tmp_path / 'field') == ([f'{number}.png' for number in range(6)], [])
     with pytest.raises(FileNotFoundError, match='no image'):
         split_files(tmp_path / 'field' / 'none')
+
+
+@pytest.fixture
+def shop(tmp_path):
+    init_default_scope('mmpretrain')
+    return Workshop(tmp_path, True, None, Deadline(1000))
+
+
+def test_a_device_that_computes_otherwise_is_noticed(shop, monkeypatch):
+    figures = gpu_parity.compare_method(shop, 'MSSDF', 'ViT')
+    assert {'loss_reconstruction', 'norm', '1-cosine', 'step', 'teacher', 'buffers'} <= figures.keys()
+    assert all(0 <= value < 1e-4 for value in figures.values())
+    make_pair = gpu_parity.make_pair
+
+    def unequal(cfg):
+        reference, checked = make_pair(cfg)
+        checked.model.predictors['dsm'].weight.data *= 1.01
+        return reference, checked
+
+    monkeypatch.setattr(gpu_parity, 'make_pair', unequal)
+    with pytest.raises(Differs, match=r'loss_reconstruction 0\.\d+ is above 0\.001') as caught:
+        gpu_parity.compare_method(shop, 'MSSDF', 'ViT')
+    assert caught.value.figures['loss_modality'] < 1e-4
+
+
+def test_mixed_precision_trains_and_a_step_is_timed(shop):
+    figures = gpu_precision.train_mixed(shop, 'MSSDF', 'ViT', 'bfloat16')
+    assert 0 < figures['difference'] < 0.1
+    assert figures['last'] < 0.8 * figures['first']
+    assert (figures['steps'], figures['teacher_moved']) == (20, True)
+    name = next(name for name in gpu_speed.PUBLISHED if name.startswith('mssdf'))
+    two, four = (gpu_speed.speed(shop, name, size) for size in (2, 4))
+    flops = [row['TFLOP/s'] * row['step_ms'] for row in (two, four)]
+    assert flops[1] == pytest.approx(2 * flops[0])
+    assert four['images/s'] * four['step_ms'] == pytest.approx(4000)
+    shop.too_large[name] = 4
+    with pytest.raises(NotRun, match='a batch of 4 did not fit'):
+        gpu_speed.speed(shop, name, 8)
 
 
 @pytest.mark.slow

@@ -68,16 +68,17 @@ class Draws(TorchDispatchMode):
 @contextmanager
 def exact() -> Iterator[None]:
     """Float32 without TF32; on the CPU with other kernels than usual, so that there is something to compare."""
-    if DEVICE == 'cpu':
-        with torch.backends.mkldnn.flags(enabled=False):
-            yield
-        return
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    settings: list[tuple[Any, str]] = [(torch.backends.mkldnn, 'enabled')]
+    if DEVICE == 'cuda':
+        settings = [(torch.backends.cuda.matmul, 'allow_tf32'), (torch.backends.cudnn, 'allow_tf32')]
+    before = [getattr(*setting) for setting in settings]
+    for owner, name in settings:
+        setattr(owner, name, False)
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        for (owner, name), value in zip(settings, before, strict=True):
+            setattr(owner, name, value)
 
 
 def make_pair(cfg: Config) -> tuple[Step, Step]:

@@ -64,6 +64,7 @@ def train_mixed(shop: Workshop, method: str, family: str, dtype: str) -> dict[st
     if dtype == 'float16' and DEVICE == 'cpu':
         raise NotRun('float16 and its loss scale need a GPU')
     cfg = method_config(method, family, shop.small)
+    cfg.optim_wrapper.optimizer.lr /= 4  # a training warms up first
     torch.manual_seed(0)
     with quiet():
         step = Step(cfg)
