@@ -88,6 +88,23 @@ def test_nan_between_two_lines_of_the_log(by_epoch, make_config):
     assert list(Path(cfg.work_dir).glob('*.pth')) == [good]
 
 
+def test_nan_in_the_last_iteration_of_a_loop_without_epochs(make_config):
+    """No line of the log, no interval of the checkpoints and no epoch ends there, but the last weights are saved."""
+    cfg = without(make_config(), 'PictureHook', 'EpochSeedHook', 'ScheduleHook', 'CollapseMonitorHook')
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=7)
+    cfg.param_scheduler = []
+    cfg.default_hooks.logger.interval = 50
+    cfg.default_hooks.checkpoint.update(interval=5, by_epoch=False, max_keep_ckpts=1)
+
+    def spoil(runner):
+        if runner.iter == 5:
+            next(runner.model.backbone.parameters()).data[0] = math.nan
+
+    with pytest.raises(FloatingPointError, match=r'iteration 7 .*Last good checkpoint: .*iter_5\.pth'):
+        train(cfg, after_train_iter=spoil)
+    assert [file.name for file in Path(cfg.work_dir).glob('*.pth')] == ['iter_5.pth']
+
+
 def test_monitor_measures_when_the_log_is_written(make_config):
     cfg = without(make_config(), 'PictureHook')
     cfg.default_hooks.logger.interval = 3

@@ -15,7 +15,7 @@ def is_due(hook: Hook, runner: Any, batch_idx: int) -> bool:
     """Whether values of the device are wanted after this iteration, whatever waiting for it costs.
 
     That is when the logger writes a line, when a checkpoint is saved (its hook may remove an older one first), and when
-    an epoch ends.
+    an epoch or the training ends.
     """
     logged = (each.interval for each in runner.hooks if isinstance(each, LoggerHook))
     saved = (each.interval for each in runner.hooks if isinstance(each, CheckpointHook) and not each.by_epoch)
@@ -23,6 +23,7 @@ def is_due(hook: Hook, runner: Any, batch_idx: int) -> bool:
         any(hook.every_n_inner_iters(batch_idx, interval) for interval in logged)
         or any(hook.every_n_train_iters(runner, interval) for interval in saved)
         or hook.end_of_epoch(runner.train_dataloader, batch_idx)
+        or hook.is_last_train_iter(runner)
     )
 
 

@@ -35,6 +35,10 @@ class FiniteLossHook(Hook):
         if is_due(self, runner, batch_idx):
             self._look(runner)
 
+    def before_val(self, runner: Any) -> None:
+        """Look before the best checkpoint so far is replaced by spoilt weights."""
+        self._look(runner)
+
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Look before spoilt weights are saved."""
         self._look(runner)
