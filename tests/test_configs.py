@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from mmrs_ssl import get_config
-from mmrs_ssl.cli import check_schedule, set_precision
+from mmrs_ssl.cli.config import check_schedule, set_precision
 from mmrs_ssl.config import config_root
 from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_scene
 from mmrs_ssl.datasets.synthetic_layouts import write_geotiff, write_layout

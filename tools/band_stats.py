@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.cli.config import clear_errors
 from mmrs_ssl.datasets.band_accumulators import BandSummary
 from mmrs_ssl.datasets.band_statistics import QUANTILES, Nodata, Options, Statistics, band_statistics
 from mmrs_ssl.datasets.raster_windows import find_all

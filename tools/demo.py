@@ -25,7 +25,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmrs_ssl import get_config
-from mmrs_ssl.cli import clear_errors, keep_freed_memory, override
+from mmrs_ssl.cli.config import clear_errors, keep_freed_memory, override
 from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_split
 from mmrs_ssl.datasets.synthetic_layouts import write_layout
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.cli.config import clear_errors
 from mmrs_ssl.transfer.export import FORMATS, export_backbone
 from mmrs_ssl.transfer.project import BRANCHES
 from mmrs_ssl.transfer.targets import LIBRARIES, NAMES, remarks, target_of

@@ -12,7 +12,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
-from mmrs_ssl.cli import (
+from mmrs_ssl.cli.config import (
     add_config_arguments,
     clear_errors,
     count_images,

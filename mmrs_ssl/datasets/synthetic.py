@@ -34,7 +34,7 @@ from mmrs_ssl.datasets.synthetic_canvas import (
     Array,
     Canvas,
 )
-from mmrs_ssl.datasets.synthetic_recipes import RECIPES
+from mmrs_ssl.synthetic.recipes import RECIPES
 
 __all__ = [
     'BACKGROUND', 'BANDS', 'BARE_SOIL', 'BUILDING', 'CAR', 'IMPERVIOUS', 'LAND_COVER', 'LOW_VEGETATION',

@@ -11,7 +11,7 @@ import torch
 from mmpretrain.models import ConvNeXt, ResNet, SwinTransformer, VisionTransformer
 from torch import Tensor, nn
 
-from mmrs_ssl.models.masking import upsample_mask
+from mmrs_ssl.models.masks.blocks import upsample_mask
 
 MODES = ('add', 'replace')
 

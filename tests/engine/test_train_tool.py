@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch._utils import ExceptionWrapper
 
-from mmrs_ssl.cli import explain, set_launcher, set_precision
+from mmrs_ssl.cli.config import explain, set_launcher, set_precision
 from tests.conftest import BACKBONES, TestProbe, build_cmid, cmid_config, dino_config, log_of, mssdf_config
 
 NO_PICTURES = 'custom_hooks = [hook for hook in _base_.custom_hooks if "Picture" not in hook["type"]]\n'

@@ -10,7 +10,7 @@ from mmengine.runner.checkpoint import load_checkpoint, load_state_dict
 
 from mmrs_ssl.models.entrance import MaskToken, entrance_of
 from mmrs_ssl.models.losses import soft_cross_entropy
-from mmrs_ssl.models.masking import upsample_mask
+from mmrs_ssl.models.masks.blocks import upsample_mask
 from tests.conftest import BACKBONES, build_cmid, cmid_config, make_batch
 
 FAMILIES = list(BACKBONES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from mmrs_ssl.models.masking import (
+from mmrs_ssl.models.masks.blocks import (
     draw_mask,
     masked_patches,
     masking_probability,

@@ -16,7 +16,7 @@ from mmrs_ssl.models.losses import (
     soft_cross_entropy,
     spectral_reconstruction,
 )
-from mmrs_ssl.models.masking import upsample_mask
+from mmrs_ssl.models.masks.blocks import upsample_mask
 
 TOLERANCE = dict(rtol=1e-5, atol=1e-6)
 

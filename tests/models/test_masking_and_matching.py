@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmrs_ssl.datasets.transforms import RandomCropResize
-from mmrs_ssl.models.masking import block_grid, block_mask, fill_with_mean, upsample_mask
+from mmrs_ssl.models.masks.blocks import block_grid, block_mask, fill_with_mean, upsample_mask
 from mmrs_ssl.models.matching import boxes_overlap, cell_centres, gather_cells, nearest_cells
 
 

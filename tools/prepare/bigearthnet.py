@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.cli.config import clear_errors
 from mmrs_ssl.datasets.raster import open_raster
 from mmrs_ssl.datasets.tiling import Array
 

@@ -20,7 +20,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.cli.config import clear_errors
 from mmrs_ssl.datasets.preparing import require_partners
 from mmrs_ssl.datasets.raster import open_raster
 from mmrs_ssl.datasets.tiling import Array, starts

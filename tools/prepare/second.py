@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.cli.config import clear_errors
 from mmrs_ssl.datasets.preparing import require_new, require_partners
 from mmrs_ssl.datasets.tiling import Array
 

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import rasterio
 
-from mmrs_ssl.cli import clear_errors
+from mmrs_ssl.cli.config import clear_errors
 from mmrs_ssl.datasets.preparing import require_new, require_partners
 from mmrs_ssl.datasets.raster import open_raster
 from mmrs_ssl.datasets.raster_windows import find_all

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmrs_ssl.models.data_preprocessor import with_bands
 from mmrs_ssl.models.entrance import MaskToken, entrance_of
 from mmrs_ssl.models.losses import PrototypeCentre, soft_cross_entropy
-from mmrs_ssl.models.masking import block_grid, block_mask, fill_with_mean, upsample_mask
+from mmrs_ssl.models.masks.blocks import block_grid, block_mask, fill_with_mean, upsample_mask
 from mmrs_ssl.models.matching import boxes_overlap, cell_centres, gather_cells, nearest_cells
 from mmrs_ssl.models.student_teacher import StudentTeacher
 from mmrs_ssl.registry import MODELS

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor, eight_bit_modalities, with_bands, with_input_bands
 from mmrs_ssl.models.losses.alignment import linear_hsic, mean_over_pairs, reconstruction, symmetric_info_nce
-from mmrs_ssl.models.masking import (
+from mmrs_ssl.models.masks.blocks import (
     draw_mask,
     masked_patches,
     masking_probability,

@@ -1,0 +1,1 @@
+"""Generated scenes: the data of the demo and of the tests."""
