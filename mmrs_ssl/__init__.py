@@ -5,10 +5,12 @@ read mmengine's own checkpoints.
 """
 
 from mmrs_ssl import datasets, engine, models  # noqa: F401  (imported to register their modules)
-from mmrs_ssl.config import get_config
+from mmrs_ssl.aliases import register_old_names
+from mmrs_ssl.shipped_configs import get_config
 from mmrs_ssl.transfer.safe_types import allow_checkpoint_types
 from mmrs_ssl.version import __version__
 
 allow_checkpoint_types()
+register_old_names()
 
 __all__ = ['__version__', 'get_config']

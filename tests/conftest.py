@@ -22,7 +22,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 import mmrs_ssl  # noqa: F401
-from mmrs_ssl.datasets.synthetic_layouts import write_layout
+from mmrs_ssl.synthetic.layouts import write_layout
 
 ROOT = Path(__file__).parents[1]
 _NUMBER = itertools.count()

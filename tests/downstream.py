@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from mmrs_ssl.datasets.synthetic_layouts import write_layout
+from mmrs_ssl.synthetic.layouts import write_layout
 from tests.conftest import ROOT
 
 FOLDER = ROOT / 'configs' / 'downstream'

@@ -9,7 +9,7 @@ from mmpretrain.models import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmrs_ssl.models.student_teacher import StudentTeacher
+from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
 from mmrs_ssl.registry import MODELS
 from tests.conftest import BACKBONES
 

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.checkpoint import load_state_dict
 
-from mmrs_ssl.cli.config import override, set_precision
+from mmrs_ssl.cli.config import override
+from mmrs_ssl.cli.launch import set_precision
 from mmrs_ssl.datasets.transforms import SpectralJitter, UnreadableImageError, read_image
 from mmrs_ssl.engine.hooks import EpochSeedHook, ScheduleHook
 from tests.conftest import build_cmid, cmid_config, make_batch

@@ -47,7 +47,7 @@ def test_images_of_several_dates_are_generated(make_config, run_tool, tmp_path):
         min_dates=2,
         pipeline=[
             dict(type='mmrs_ssl.LoadRaster', bands=5),
-            dict(type='mmrs_ssl.TemporalCrops', global_size=64, local_sizes=(40,), colours=False),
+            dict(type='mmrs_ssl.TemporalCrops', global_size=64, local_sizes=(40,), colors=False),
             dict(type='mmrs_ssl.PackViews'),
         ],
     )

@@ -12,10 +12,13 @@ from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from mmrs_ssl import get_config
-from mmrs_ssl.cli.config import check_schedule, set_precision
-from mmrs_ssl.config import config_root
-from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_scene
-from mmrs_ssl.datasets.synthetic_layouts import write_geotiff, write_layout
+from mmrs_ssl.cli.config import check_schedule
+from mmrs_ssl.cli.launch import set_precision
+from mmrs_ssl.shipped_configs import config_root
+from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
+from mmrs_ssl.synthetic.layouts import write_layout
+from mmrs_ssl.synthetic.scene import make_scene
+from mmrs_ssl.synthetic.writing import write_geotiff
 from tests.conftest import ROOT, TestProbe, log_of
 
 PRETRAINING = sorted(path.relative_to(ROOT / 'configs').as_posix() for path in ROOT.glob('configs/cmid/*.py'))
@@ -73,13 +76,13 @@ def test_config_is_consistent(name):
     views = next(step for step in dataset.pipeline if step.type == 'mmrs_ssl.Views').views
     assert [view[0].size for view in views] == [size, size]
     assert len(views[0]) == 1  # weak
-    colour = ('SpectralJitter', 'BandDropout') if 'geotiff' in name else ('ColourJitter', 'RandomGrey')
+    color = ('SpectralJitter', 'BandDropout') if 'geotiff' in name else ('ColorJitter', 'RandomGrayscale')
     assert [step.type.split('.')[1] for step in views[1][1:]] == [
-        colour[0],
-        'RandomBlur',
+        color[0],
+        'RandomGaussianBlur',
         'RandomNoise',
-        'RandomSolarise',
-        colour[1],
+        'RandomSolarize',
+        color[1],
     ]
     assert size % cfg.model.get('mask_block', 32) == 0
     assert ('amp' in name) == (cfg.optim_wrapper.type == 'AmpOptimWrapper')
@@ -164,7 +167,7 @@ def test_unknown_config_lists_near_names():
 
 def test_no_configs_at_all(monkeypatch, tmp_path):
     assert config_root() == ROOT / 'configs'
-    monkeypatch.setattr('mmrs_ssl.config._PACKAGE', tmp_path / 'mmrs_ssl')
+    monkeypatch.setattr('mmrs_ssl.shipped_configs._PACKAGE', tmp_path / 'mmrs_ssl')
     with pytest.raises(FileNotFoundError, match='reinstall it'):
         config_root()
 

@@ -13,8 +13,9 @@ from mmengine.runner import Runner
 from mmpretrain.models import ResNet, SwinTransformer, VisionTransformer
 
 from mmrs_ssl import get_config
-from mmrs_ssl.cli.config import check_schedule, count_images, set_precision
-from mmrs_ssl.datasets.synthetic_layouts import write_layout
+from mmrs_ssl.cli.config import check_schedule, count_images
+from mmrs_ssl.cli.launch import set_precision
+from mmrs_ssl.synthetic.layouts import write_layout
 from tests.conftest import ROOT, TestProbe, dino_config, log_of, train
 
 NAMES = sorted(path.stem for path in ROOT.glob('configs/dino_mc/*.py'))

@@ -15,7 +15,7 @@ from mmengine.fileio import load
 from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
 from mmengine.utils import is_installed
 
-from mmrs_ssl.datasets.synthetic_layouts import write_layout
+from mmrs_ssl.synthetic.layouts import write_layout
 from mmrs_ssl.transfer import load_backbone
 from tests.conftest import ROOT, log_of
 from tests.downstream import FOLDER, US3D, losses_of, needs_library, prepare, small_options
@@ -147,7 +147,7 @@ def test_model_takes_pretrained_weights(name, weights):
     assert type(model.backbone).__module__.startswith('mmpretrain.')
     report = load_backbone(model.backbone, weights(backbone))
     assert not report.missing
-    assert not report.unfit
+    assert not report.mismatched
     if 'bit_' not in name:  # BIT has no use for the last stage
         assert not [key for key in report.ignored if not key.startswith('backbone.ln1')]
     allowed = {'relative_position', 'pos_embed', 'norm'}
@@ -205,7 +205,7 @@ def test_lists_of_scenes(tmp_path, run_tool):
 
 
 def test_potsdam_tiles_and_half_of_them(tmp_path, run_tool):
-    colours = np.array([[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0], [0] * 3])
+    colors = np.array([[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0], [0] * 3])
     numbers = np.array([1, 2, 3, 4, 5, 6, 0])
     rng = np.random.default_rng(0)
     for folder in ('rgb', 'labels'):
@@ -216,7 +216,7 @@ def test_potsdam_tiles_and_half_of_them(tmp_path, run_tool):
         truth[scene] = numbers[index]
         picture = rng.integers(0, 256, (48, 64, 3))
         for path, image in ((f'rgb/top_potsdam_{scene}_RGB', picture), (f'labels/top_potsdam_{scene}_label', index)):
-            values = image if image.ndim == 3 else colours[image]
+            values = image if image.ndim == 3 else colors[image]
             assert cv2.imwrite(str(tmp_path / f'{path}.tif'), values[..., ::-1].astype(np.uint8))
     sources = ['--images', tmp_path / 'rgb', '--labels', tmp_path / 'labels', '--out', tmp_path / 'out']
     code, text = run_tool('prepare/segmentation.py', 'potsdam', *sources, '--size', 32, '--stride', 16)

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmrs_ssl.datasets.synthetic_layouts import write_layout
+from mmrs_ssl.synthetic.layouts import write_layout
 from tests.conftest import ROOT, TestProbe, log_of
 from tests.downstream import FOLDER, losses_of, needs_library, prepare, small_options
 
@@ -237,7 +237,7 @@ def check_start(found, checkpoint, branch, log):
     for name in adapted:
         torch.testing.assert_close(found[name], resized(weights[name], found[name]))
     assert row(log, 'matched')[0] == sum(not name.endswith(DERIVED) for name in equal)
-    assert not listed(log, 'missing') | listed(log, 'unfit')
+    assert not listed(log, 'missing') | listed(log, 'mismatched')
     # it is this branch, which is not the other one
     assert f'{checkpoint} ({branch}, ' in log
     student, teacher = networks.values()

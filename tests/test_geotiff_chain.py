@@ -7,7 +7,7 @@ import shlex
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
-from mmrs_ssl.datasets.synthetic_layouts import write_layout
+from mmrs_ssl.synthetic.layouts import write_layout
 
 CONFIG = 'configs/cmid/cmid_resnet18_1xb64-coslr-100e_geotiff-224px.py'
 
@@ -43,8 +43,8 @@ def test_from_geotiffs_to_a_backbone(tmp_path, run_tool):
     assert code == 0, printed
     meta = torch.load(tmp_path / 'backbone.pth', weights_only=True)['meta']
     assert meta['bands'] == 5
-    for ours, counted in zip(meta['mean'], stats['mean'], strict=True):
-        assert abs(ours - counted) < 1
+    for mine, counted in zip(meta['mean'], stats['mean'], strict=True):
+        assert abs(mine - counted) < 1
     init_default_scope('mmpretrain')
     pretrained = dict(type='Pretrained', prefix='backbone.', checkpoint=str(tmp_path / 'backbone.pth'))
     backbone = MODELS.build(dict(type='ResNet', depth=18, in_channels=5, init_cfg=pretrained))

@@ -10,9 +10,10 @@ from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from mmrs_ssl import get_config
-from mmrs_ssl.cli.config import check_schedule, set_precision
-from mmrs_ssl.datasets.synthetic import make_scene
-from mmrs_ssl.datasets.synthetic_layouts import write_geotiff
+from mmrs_ssl.cli.config import check_schedule
+from mmrs_ssl.cli.launch import set_precision
+from mmrs_ssl.synthetic.scene import make_scene
+from mmrs_ssl.synthetic.writing import write_geotiff
 from tests.conftest import ROOT, TestProbe, log_of
 
 NAMES = sorted(path.stem for path in ROOT.glob('configs/mssdf/*.py'))

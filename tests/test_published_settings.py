@@ -24,15 +24,15 @@ def steps_of(cfg):
 
 def test_views_of_cmid():
     *_, views, _ = steps_of(get_config(CMID))
-    (weak,), (own_crop, jitter, blur, noise, solarise, grey) = (view.transforms for view in views.views)
+    (weak,), (own_crop, jitter, blur, noise, solarize, gray) = (view.transforms for view in views.views)
     for crop in (weak, own_crop):
         assert isinstance(crop, RandomCropResize)
         assert (crop.scale, crop.ratio, crop.flip_prob, crop.prob) == ((0.3, 1.0), (3 / 4, 4 / 3), 0.5, 1.0)
     np.testing.assert_allclose(jitter.range / 2, (0.4, 0.4, 0.2, 0.1))
-    assert [step.prob for step in (jitter, blur, noise, solarise, grey)] == [0.8, 1.0, 0.6, 0.2, 0.2]
+    assert [step.prob for step in (jitter, blur, noise, solarize, gray)] == [0.8, 1.0, 0.6, 0.2, 0.2]
     assert (blur.kernel, blur.sigma) == ((3, 7), (0.1, 2.0))
     assert noise.variance == (10, 50)
-    assert solarise.threshold == 128 / 255
+    assert solarize.threshold == 128 / 255
 
 
 def test_schedules_of_cmid():
@@ -48,7 +48,7 @@ def test_schedules_of_cmid():
     assert (warm_up.start_factor, warm_up.end, cosine.eta_min) == (0.01, 10, 1e-6)
 
 
-def test_geometry_and_colours_of_mssdf():
+def test_geometry_and_colors_of_mssdf():
     _, flip, crop, jitter, _ = steps_of(get_config(MSSDF))
     assert (flip.prob, flip.directions) == (0.5, ['horizontal', 'vertical', 'diagonal'])
     assert (crop.prob, crop.scale, crop.flip_prob) == (0.5, (0.8, 1.0), 0)

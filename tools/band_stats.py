@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from mmrs_ssl.cli.config import clear_errors
-from mmrs_ssl.datasets.band_accumulators import BandSummary
-from mmrs_ssl.datasets.band_statistics import QUANTILES, Nodata, Options, Statistics, band_statistics
-from mmrs_ssl.datasets.raster_windows import find_all
+from mmrs_ssl.archives.accumulators import BandSummary
+from mmrs_ssl.archives.band_statistics import QUANTILES, Nodata, Options, Statistics, band_statistics
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.rasters.find import find_all
 
 _WHITE = 0.999  # the quantile that photometric transforms may take for white
 
@@ -154,7 +154,7 @@ def show(stats: Statistics, options: Options) -> None:
         if band is None or band.std == 0:
             what = 'has no valid pixel' if band is None else 'is constant'
             print(
-                f'no config lines: {name} {what} and cannot be normalised; choose others with --bands', file=sys.stderr
+                f'no config lines: {name} {what} and cannot be normalized; choose others with --bands', file=sys.stderr
             )
         elif band.low < 0 and stats.dtype != 'uint8':
             print(

@@ -20,7 +20,9 @@ from mmrs_ssl.benchmarks.operators import count_operators
 from mmrs_ssl.benchmarks.pipelines import time_data
 from mmrs_ssl.benchmarks.steps import time_model
 from mmrs_ssl.benchmarks.syncs import count_syncs
-from mmrs_ssl.cli.config import add_config_arguments, clear_errors, keep_freed_memory, read_config, set_precision
+from mmrs_ssl.cli.config import add_config_arguments, read_config
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.cli.launch import keep_freed_memory, set_precision
 
 
 def parse_args() -> argparse.Namespace:

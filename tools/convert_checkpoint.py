@@ -7,7 +7,7 @@ python tools/convert_checkpoint.py work_dirs/RUN/epoch_100.pth for_dino_mc.pth -
 import argparse
 from pathlib import Path
 
-from mmrs_ssl.cli.config import clear_errors
+from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.transfer.convert import DESTINATIONS, convert_checkpoint
 from mmrs_ssl.transfer.inspect import count_by_prefix
 

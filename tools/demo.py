@@ -25,11 +25,14 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmrs_ssl import get_config
-from mmrs_ssl.cli.config import clear_errors, keep_freed_memory, override
-from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_split
-from mmrs_ssl.datasets.synthetic_layouts import write_layout
+from mmrs_ssl.cli.config import override
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.cli.launch import keep_freed_memory
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
 from mmrs_ssl.models import ModalityPreprocessor
+from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
+from mmrs_ssl.synthetic.layouts import write_layout
+from mmrs_ssl.synthetic.scene import make_split
 
 CONFIG = 'cmid/cmid_resnet18_1xb32-coslr-22e_demo-64px'
 TRAIN_PER_CLASS, TEST_PER_CLASS, SIZE, GSD = 100, 50, 96, 1.0
@@ -76,7 +79,7 @@ def accuracy(model: Any, splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
     preprocessor = preprocessor.parts['rgb'] if isinstance(preprocessor, ModalityPreprocessor) else preprocessor
     features: list[Tensor] = []
     for images, _ in splits:
-        inputs = preprocessor.normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
+        inputs = preprocessor.normalize(torch.from_numpy(images).permute(0, 3, 1, 2))
         features.append(pooled_features(model.evaluated_backbone, inputs))
     labels = [torch.from_numpy(split[1]) for split in splits]
     return 100 * knn_accuracy(features[0], labels[0], features[1], labels[1])

@@ -9,9 +9,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mmrs_ssl.cli.config import clear_errors
+from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.transfer.export import FORMATS, export_backbone
-from mmrs_ssl.transfer.project import BRANCHES
+from mmrs_ssl.transfer.own_checkpoints import BRANCHES
 from mmrs_ssl.transfer.targets import LIBRARIES, NAMES, remarks, target_of
 
 
@@ -78,11 +78,11 @@ def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> s
         lines.append(f'custom_imports = dict(imports={imports}, allow_failed_imports=False)')
     arguments = ''.join(f'    {key}={value!r},\n' for key, value in settings.items())
     why = f' ({target.note})' if target.note else ''
-    normalise = normalisation(meta['bands'], library)
+    normalize = normalization(meta['bands'], library)
     changes = ['pretrained=None'] * (library in ('mmseg', 'opencd'))  # their bases name weights there
     changes.append('backbone=dict(_delete_=True, **backbone)')
     # mmpretrain's bases have it beside the model, with the number of classes
-    beside = library == 'mmpretrain' or normalise.startswith('#')
+    beside = library == 'mmpretrain' or normalize.startswith('#')
     changes += ['data_preprocessor=data_preprocessor'] * (not beside)
     return '\n'.join(
         [
@@ -91,17 +91,17 @@ def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> s
             f'backbone = dict(\n{arguments})',
             '# pixels as in pre-training: bands in the order of the files, then (pixel - mean) / std',
             f'mean = {meta["mean"]}\nstd = {meta["std"]}',
-            normalise,
+            normalize,
             "# in place of the base's own, and of its weights",
             f'model = dict({", ".join(changes)})',
         ]
     )
 
 
-def normalisation(bands: int, library: str) -> str:
-    """The line of a config that normalises what a library loads: colours as BGR, other bands as they are."""
+def normalization(bands: int, library: str) -> str:
+    """The line of a config that normalizes what a library loads: colors as BGR, other bands as they are."""
     if library == 'mmdet' and bands not in (1, 3):
-        return "# mmdet's DetDataPreprocessor takes 1 or 3 bands: normalise these in a transform of the pipeline"
+        return "# mmdet's DetDataPreprocessor takes 1 or 3 bands: normalize these in a transform of the pipeline"
     reorder = 'to_rgb' if library == 'mmpretrain' else 'bgr_to_rgb'
     twice = ' * 2' if library == 'opencd' else ''  # its images are the two dates, one after the other
     return f'data_preprocessor = dict(mean=mean{twice}, std=std{twice}, {reorder}={bands == 3})'

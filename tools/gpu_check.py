@@ -20,7 +20,8 @@ from mmrs_ssl.benchmarks.gpu_plan import plan, run_plan
 from mmrs_ssl.benchmarks.gpu_setup import Workshop
 from mmrs_ssl.benchmarks.gpu_table import Deadline, Table
 from mmrs_ssl.benchmarks.measure import DEVICE
-from mmrs_ssl.cli.config import clear_errors, keep_freed_memory
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.cli.launch import keep_freed_memory
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,7 +5,7 @@ python tools/inspect_checkpoint.py FILE
 
 import argparse
 
-from mmrs_ssl.cli.config import clear_errors
+from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.transfer.inspect import count_by_prefix, inspect_checkpoint
 
 

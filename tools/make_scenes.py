@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmrs_ssl.datasets.synthetic_layouts import LAYOUTS, write_layout
+from mmrs_ssl.synthetic.layouts import LAYOUTS, write_layout
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

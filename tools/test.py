@@ -10,7 +10,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
-from mmrs_ssl.cli.config import add_config_arguments, clear_errors, read_config
+from mmrs_ssl.cli.config import add_config_arguments, read_config
+from mmrs_ssl.cli.errors import clear_errors
 
 
 def parse_args() -> argparse.Namespace:

@@ -19,9 +19,9 @@ from pathlib import Path
 import rasterio
 from mmengine.utils import ProgressBar
 
-from mmrs_ssl.cli.config import clear_errors
-from mmrs_ssl.datasets.raster import CACHE_BYTES
-from mmrs_ssl.datasets.tiling import check_png, cut_tiles, find_scenes, plan_tiles
+from mmrs_ssl.archives.tiling import check_png, cut_tiles, find_scenes, plan_tiles
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.rasters.reader import CACHE_BYTES
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,14 +12,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
-from mmrs_ssl.cli.config import (
-    add_config_arguments,
-    clear_errors,
-    count_images,
-    keep_freed_memory,
-    read_config,
-    set_precision,
-)
+from mmrs_ssl.cli.config import add_config_arguments, count_images, read_config
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.cli.launch import keep_freed_memory, set_precision
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,7 +21,7 @@ weak_view = [dict(type='mmrs_ssl.RandomCropResize', size=64, scale=(0.3, 1.0), r
 strong_view = [
     *weak_view,
     _base_.strong_view[1],
-    dict(type='mmrs_ssl.RandomBlur', kernel=(3, 3), sigma=(0.1, 0.9)),
+    dict(type='mmrs_ssl.RandomGaussianBlur', kernel=(3, 3), sigma=(0.1, 0.9)),
     *_base_.strong_view[3:],
 ]
 train_dataloader = dict(

@@ -1,5 +1,5 @@
 # The demo: generated scenes of 96 x 96 pixels, minutes on two processor cores. Everything is sized to 400 steps on 800
-# small images: head, crops that still show what a scene is of, milder colours, a higher learning rate, and a teacher
+# small images: head, crops that still show what a scene is of, milder colors, a higher learning rate, and a teacher
 # that follows within the training (it is the network that is evaluated).
 _base_ = [
     '../_base_/models/dino-mc_resnet18.py',

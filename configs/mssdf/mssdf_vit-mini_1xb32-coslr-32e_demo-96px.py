@@ -2,7 +2,7 @@
 # to 800 steps on 800 small images: a narrow network, and short decoders with shortcuts; whitened targets, as what a
 # teacher that has learned nothing yet says of brightness and place would outweigh all else; reconstruction alone, as
 # the other terms, easily met by what all tokens have in common, cost accuracy here. Half of the patches are masked, and
-# most heights, which count more, must be told from colours: these alone are compared at the end.
+# most heights, which count more, must be told from colors: these alone are compared at the end.
 _base_ = [
     '../_base_/models/mssdf_vit-small.py',
     '../_base_/datasets/hr_pairs.py',
@@ -22,7 +22,7 @@ model = dict(
     decoder_layers=1,
     mask_ratio=0.5,
     substitution=0.8,
-    gives_way='dsm',
+    masked_modality='dsm',
     reconstruction_weights=dict(rgb=0.2),
     loss_weights=dict(alignment=0, independence=0, modality=0),
     shortcuts=True,

@@ -1,4 +1,4 @@
-# The demo with colours alone, for the ablation: no modality to tell them from, and no terms that compare two
+# The demo with colors alone, for the ablation: no modality to tell them from, and no terms that compare two
 _base_ = 'mssdf_vit-mini_1xb32-coslr-32e_demo-96px.py'
 
 model = dict(
@@ -6,7 +6,7 @@ model = dict(
         modalities=dict(_delete_=True, rgb=_base_.model.data_preprocessor.modalities.rgb),
     ),
     substitution=0.0,
-    gives_way=None,
+    masked_modality=None,
     reconstruction_weights=None,
     loss_weights=dict(alignment=0, independence=0, modality=0),
 )

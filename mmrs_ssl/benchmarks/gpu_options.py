@@ -29,7 +29,7 @@ COMPILED = (
 
 
 def prepare(shop: Workshop, name: str) -> tuple[Step, dict[str, Any]]:
-    """A published config's model, built anew and initialised, and a batch on the device, normalised."""
+    """A published config's model, built anew and initialised, and a batch on the device, normalized."""
     cfg = speed_config(name, shop.small)
     shop.clear()
     step = shop.step(name, cfg)

@@ -105,7 +105,7 @@ def compare_method(shop: Workshop, method: str, family: str) -> dict[str, Any]:
     """A row: the largest relative differences between device and CPU over one training step.
 
     The terms of the loss, the norm of all gradients and how far they turn (1 - cosine); then, with the CPU's gradients
-    on both sides, the optimizer's step, the teacher's and the buffers (queue, centre, BatchNorm's averages).
+    on both sides, the optimizer's step, the teacher's and the buffers (queue, center, BatchNorm's averages).
     """
     cfg = method_config(method, family, shop.small)
     reference, checked = make_pair(cfg)

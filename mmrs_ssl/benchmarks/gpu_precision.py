@@ -33,7 +33,7 @@ def mixed_wrapper(cfg: Config, step: Step, dtype: str) -> OptimWrapper:
 class Repeated:
     """One objective that every step meets again: same batch, draws and targets.
 
-    Queue, centre and teacher stay as they were, so that the loss has to fall when the student learns; while they move,
+    Queue, center and teacher stay as they were, so that the loss has to fall when the student learns; while they move,
     as in a training, the task gets harder at first.
     """
 

@@ -19,7 +19,7 @@ from mmrs_ssl.benchmarks.gpu_table import Deadline
 from mmrs_ssl.benchmarks.inputs import make_loader, write_images
 from mmrs_ssl.benchmarks.measure import DEVICE
 from mmrs_ssl.benchmarks.steps import Step
-from mmrs_ssl.config import get_config
+from mmrs_ssl.shipped_configs import get_config
 
 # method -> one of its published configs
 METHODS = {

@@ -18,7 +18,7 @@ from mmrs_ssl.benchmarks.gpu_setup import Workshop, mapped, method_config
 from mmrs_ssl.benchmarks.gpu_table import NotRun
 from mmrs_ssl.benchmarks.measure import DEVICE, peak_memory, reset_peak, seconds
 from mmrs_ssl.benchmarks.steps import Step
-from mmrs_ssl.config import get_config
+from mmrs_ssl.shipped_configs import get_config
 
 # config -> its method and family, for the small stand-in on a CPU
 PUBLISHED = {
@@ -74,7 +74,7 @@ def speed_config(name: str, small: bool) -> Config:
 
 
 def whole_step(step: Step, data: dict[str, Any]) -> None:
-    """A training step in bfloat16 autocast on views that are on the device and normalised."""
+    """A training step in bfloat16 autocast on views that are on the device and normalized."""
     with step.autocast(True):
         terms = step.model.loss(**data)
     sum(terms.values()).backward()

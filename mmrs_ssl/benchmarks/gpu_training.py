@@ -19,18 +19,19 @@ from torch import Tensor
 from mmrs_ssl.benchmarks.gpu_setup import SMALL, Workshop, change_cmid, fit_machine, mixed_settings, quiet
 from mmrs_ssl.benchmarks.gpu_table import Deadline, Differs
 from mmrs_ssl.benchmarks.measure import DEVICE
-from mmrs_ssl.config import get_config
-from mmrs_ssl.datasets.images import read_image
-from mmrs_ssl.datasets.scene_files import IMAGE_SUFFIXES, RASTER_SUFFIXES
-from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_split
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
+from mmrs_ssl.rasters.find import IMAGE_SUFFIXES, RASTER_SUFFIXES
+from mmrs_ssl.rasters.pictures import read_image
+from mmrs_ssl.shipped_configs import get_config
+from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
+from mmrs_ssl.synthetic.scene import make_split
 
 CONFIG = 'cmid/cmid_resnet18_1xb32-coslr-22e_demo-64px'
 SIDE = 96  # of the images that are compared; views have 64 pixels
 COMPARED = 2000  # images at most, of training and held-out ones each
 RESERVE = 15.0  # seconds for comparing at the end
 TRIAL = 12.0  # seconds that tell how long an epoch takes
-NEIGHBOURS = 20
+NEIGHBORS = 20
 
 
 class Enough(Exception):
@@ -111,10 +112,10 @@ def read_labelled(root: Path, names: list[str]) -> tuple[Tensor, Tensor]:
 def accuracy(model: Any, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor]) -> float:
     """20-NN accuracy of the backbone that the method's authors evaluate, on held-out images."""
     (own, own_labels), (other, other_labels) = (
-        (pooled_features(model.evaluated_backbone, model.data_preprocessor.normalise(images)), labels)
+        (pooled_features(model.evaluated_backbone, model.data_preprocessor.normalize(images)), labels)
         for images, labels in (train, held_out)
     )
-    return knn_accuracy(own, own_labels, other, other_labels, min(NEIGHBOURS, len(own)))
+    return knn_accuracy(own, own_labels, other, other_labels, min(NEIGHBORS, len(own)))
 
 
 def training_config(shop: Workshop, root: Path, names: list[str]) -> Config:

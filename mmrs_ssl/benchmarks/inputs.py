@@ -9,8 +9,9 @@ import cv2
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmrs_ssl.datasets.synthetic import SCENE_CLASSES, make_scene
-from mmrs_ssl.datasets.synthetic_layouts import write_layout
+from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
+from mmrs_ssl.synthetic.layouts import write_layout
+from mmrs_ssl.synthetic.scene import make_scene
 
 
 def write_jpegs(folder: Path, count: int = 64, size: int = 400) -> None:

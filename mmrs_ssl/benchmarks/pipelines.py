@@ -19,7 +19,7 @@ from mmengine.registry import DATASETS
 from mmrs_ssl.benchmarks.inputs import write_jpegs
 from mmrs_ssl.benchmarks.measure import process_memory, reset_peak, seconds
 from mmrs_ssl.datasets import SampleIndex
-from mmrs_ssl.datasets.synthetic_large import write_large_scene
+from mmrs_ssl.synthetic.large_raster import write_large_scene
 
 
 def time_data(cfg: Config, args: Namespace) -> None:

@@ -1,26 +1,17 @@
 """What the command-line tools share: reading a config with overrides, precision, launchers, clear errors."""
 
-import ctypes
 import inspect
-import pickle
-import re
-import sys
-import traceback
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.dist import get_world_size
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from mmrs_ssl.engine import start_gloo
-from mmrs_ssl.transfer.sources import why_refused
+from mmrs_ssl.cli.errors import accepted_options
+from mmrs_ssl.cli.launch import set_launcher
 
 # Read by mmengine or the libraries from the config itself, beside Runner's own parameters.
 _OTHER_KEYS = {
@@ -39,8 +30,6 @@ _OTHER_KEYS = {
     'activation_checkpointing',
     'efficient_conv_bn_eval',
 }
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
@@ -131,7 +120,7 @@ def count_images(cfg: Config) -> None:
     """
     model: Any = cfg.get('model') or {}
     cls = MODELS.get(model.type) if str(model.get('type')).startswith('mmrs_ssl.') else None
-    if cls is None or 'num_images' in model or 'num_images' not in _accepted(cls):
+    if cls is None or 'num_images' in model or 'num_images' not in accepted_options(cls):
         return
     if 'num_prototypes' not in model.head or model.get('teacher_temperature') is None:
         model.num_images = len(DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': []}))
@@ -147,125 +136,3 @@ def _replace(node: Any, key: str, old: Any, new: Any) -> None:
     elif isinstance(node, list | tuple):
         for child in node:
             _replace(child, key, old, new)
-
-
-def set_launcher(cfg: Config, launcher: str) -> None:
-    """Prepare a config for a launcher; without a GPU processes talk by gloo and the model gets a CPU wrapper."""
-    cfg.launcher = launcher
-    if launcher == 'none' or torch.cuda.is_available():
-        return
-    if launcher != 'pytorch':
-        raise ValueError(f'--launcher {launcher} needs a GPU; on the CPU use tools/dist_train.sh (--launcher pytorch)')
-    start_gloo()
-    cfg.model_wrapper_cfg = dict(
-        type='mmrs_ssl.CPUDistributedDataParallel', find_unused_parameters=cfg.get('find_unused_parameters', False)
-    )
-
-
-def set_precision(cfg: Config, amp: bool) -> None:
-    """Turn on mixed precision when asked, and make a mixed-precision config run on the CPU.
-
-    bfloat16 where the device has it (and on the CPU), else float16.
-    """
-    wrapper = cfg.get('optim_wrapper')
-    if wrapper is None:
-        raise ValueError('the config has no optim_wrapper: there is nothing to train')
-    kind = wrapper.get('type', 'OptimWrapper')
-    kind = (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
-    if amp and kind == 'OptimWrapper':
-        wrapper.type, wrapper.loss_scale, kind = 'AmpOptimWrapper', 'dynamic', 'AmpOptimWrapper'
-        wrapper.dtype = 'bfloat16' if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else 'float16'
-    elif amp and 'Amp' not in kind:
-        raise ValueError(f'--amp does not know how to change optim_wrapper.type={kind!r}; set an Amp wrapper there')
-    if kind == 'AmpOptimWrapper' and not torch.cuda.is_available():
-        print('no GPU: mixed precision on the CPU is bfloat16', file=sys.stderr)
-        wrapper.type = 'mmrs_ssl.CPUAmpOptimWrapper'
-        wrapper.pop('loss_scale', None)
-        wrapper.pop('dtype', None)
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next step, on machines without a GPU.
-
-    By default glibc returns the large buffers of every step to the kernel and faults them in again, page by page; that
-    was seen to cost a third of a training step. A library without ``mallopt`` has other habits and is left alone.
-    """
-    if torch.cuda.is_available():
-        return
-    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)  # large buffers come from the heap,
-        mallopt(_M_TRIM_THRESHOLD, -1)  # which does not shrink,
-        mallopt(_M_TOP_PAD, 2**26)  # and grows by 64 MB
-
-
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """Let an exception end the program with its traceback and, last, one line that says what is wrong."""
-    try:
-        yield
-    except Exception as error:
-        traceback.print_exc()
-        print(f'\nerror: {explain(error)}', file=sys.stderr, flush=True)
-        sys.exit(1)
-
-
-def explain(error: Exception) -> str:
-    """One paragraph for an error: without the tracebacks of data workers, with advice where we have any."""
-    if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to read the file without the check
-        return f'the checkpoint is refused, nothing in it was run: {why_refused(error)}'
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if 'DataLoader worker' in text:
-        text = text.strip().rsplit('\n', 1)[-1]
-        text = re.sub(r'^[\w.]+(Error|Exception): ', '', text)
-    return _unknown_key(error) or _empty_epoch(error) or text
-
-
-def _unknown_key(error: Exception) -> str | None:
-    """If a registered class refused its arguments: which one it does not know and which it takes.
-
-    mmengine's registry passes a config's keys on as arguments; its innermost frame holds the class and the keys.
-    """
-    if not (isinstance(error, TypeError) and re.search('unexpected keyword argument|takes no arguments', str(error))):
-        return None
-    frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
-    built = [(values['obj_cls'], values['args']) for values in frames if 'obj_cls' in values and 'args' in values]
-    if not built:
-        return None
-    cls, given = built[-1]
-    accepted = _accepted(cls)
-    unknown = [key for key in given if key not in accepted]
-    if not unknown:
-        return None
-    near = get_close_matches(unknown[0], accepted, n=1)
-    text = f'unknown config key {unknown[0]!r} of {cls.__name__}; ' + (f'did you mean {near[0]!r}? ' if near else '')
-    return text + f'it takes {", ".join(accepted) or "none"}'
-
-
-def _empty_epoch(error: Exception) -> str | None:
-    """If mmengine found an epoch without iterations: how many samples there are for a batch of what size."""
-    if '`epoch_length` must be a positive integer' not in str(error):
-        return None
-    owners = [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
-    loaders = [owner.train_dataloader for owner in owners if isinstance(owner, Runner)]
-    if not loaders:
-        return None
-    samples, batch, world = len(loaders[0].dataset), loaders[0].batch_size, get_world_size()
-    where = f' on each of {world} processes' if world > 1 else ''
-    return (
-        f'{samples} training samples are fewer than a batch of {batch}{where}, and drop_last leaves no iteration; add '
-        f'images, or lower train_dataloader.batch_size to {samples // world} at most'
-    )
-
-
-def _accepted(cls: type) -> list[str]:
-    """Names of a class's constructor parameters, its bases' included as far as it passes ``**kwargs`` on."""
-    names: dict[str, None] = {}
-    for base in cls.__mro__:
-        if '__init__' not in vars(base) or base is object:
-            continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
-        names |= {p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        if all(p.kind != p.VAR_KEYWORD for p in parameters):
-            break
-    return list(names)

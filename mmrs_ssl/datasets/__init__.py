@@ -3,7 +3,7 @@
 from mmrs_ssl.datasets import transforms  # noqa: F401  (imported to register its modules)
 from mmrs_ssl.datasets.image_folder import ImageFolder
 from mmrs_ssl.datasets.oscd import OSCDDataset
-from mmrs_ssl.datasets.sampling import EpochSampler, SampleIndex, sample_rng
-from mmrs_ssl.datasets.scenes import SceneDataset
+from mmrs_ssl.datasets.samplers import EpochSampler, SampleIndex, sample_rng
+from mmrs_ssl.datasets.scene_dataset import SceneDataset
 
 __all__ = ['EpochSampler', 'ImageFolder', 'OSCDDataset', 'SampleIndex', 'SceneDataset', 'sample_rng']

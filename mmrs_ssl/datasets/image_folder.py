@@ -5,10 +5,10 @@ from typing import Any
 
 from mmpretrain.datasets import CustomDataset
 
-from mmrs_ssl.datasets.raster import UnreadableImageError
-from mmrs_ssl.datasets.sampling import sample_rng
-from mmrs_ssl.datasets.scene_files import IMAGE_SUFFIXES, RASTER_SUFFIXES
-from mmrs_ssl.datasets.skipping import SkipCounter
+from mmrs_ssl.datasets.samplers import sample_rng
+from mmrs_ssl.datasets.unreadable import SkipCounter
+from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.rasters.find import IMAGE_SUFFIXES, RASTER_SUFFIXES
 from mmrs_ssl.registry import DATASETS
 
 

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from mmengine.dataset import BaseDataset
 
-from mmrs_ssl.datasets.raster import open_raster
+from mmrs_ssl.rasters.reader import open_raster
 from mmrs_ssl.registry import DATASETS
 
 BANDS = ('B01', 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B09', 'B10', 'B11', 'B12')
-PREFIX = 'Onera Satellite Change Detection dataset - '
+FOLDER_PREFIX = 'Onera Satellite Change Detection dataset - '
 
 
 @DATASETS.register_module()
@@ -45,8 +45,8 @@ class OSCDDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Files of every city, with what open-cd's ``MultiImgLoadAnnotations`` wants to know."""
-        images = Path(self.data_root, f'{PREFIX}Images')
-        labels = Path(self.data_root, f'{PREFIX}{self.split.title()} Labels')
+        images = Path(self.data_root, f'{FOLDER_PREFIX}Images')
+        labels = Path(self.data_root, f'{FOLDER_PREFIX}{self.split.title()} Labels')
         listed = images / f'{self.split}.txt'
         if not listed.is_file():
             raise FileNotFoundError(f'{listed} is missing; expected the unpacked archives of OSCD in data_root')

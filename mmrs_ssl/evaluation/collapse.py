@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def normalised_std(features: Tensor) -> float:
-    """Per-dimension standard deviation of L2-normalised features, relative to features spread over the whole sphere.
+def normalized_std(features: Tensor) -> float:
+    """Per-dimension standard deviation of L2-normalized features, relative to features spread over the whole sphere.
 
     Args:
         features: (N, D).
@@ -24,15 +24,15 @@ def normalised_std(features: Tensor) -> float:
 
 
 def effective_rank(features: Tensor) -> float:
-    """How many directions the centred, L2-normalised features use.
+    """How many directions the centerd, L2-normalized features use.
 
     Args:
         features: (N, D).
 
     Returns:
-        exp of the entropy of the normalised singular values, between 1 and min(N - 1, D); 1 when there is no variance.
+        exp of the entropy of the normalized singular values, between 1 and min(N - 1, D); 1 when there is no variance.
 
-    Source: RankMe (arXiv 2210.02885), equation 1; centred here, since a shared offset is not information.
+    Source: RankMe (arXiv 2210.02885), equation 1; centerd here, since a shared offset is not information.
     """
     unit = F.normalize(features.float(), dim=1)
     singular = torch.linalg.svdvals(unit - unit.mean(dim=0))

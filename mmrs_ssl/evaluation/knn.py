@@ -1,19 +1,19 @@
-"""Nearest-neighbour accuracy of frozen features: what pre-training taught, without training anything more."""
+"""Nearest-neighbor accuracy of frozen features: what pre-training taught, without training anything more."""
 
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
-from mmrs_ssl.models.pooling import pooled
+from mmrs_ssl.models.backbones.pooling import pooled
 
 
 @torch.no_grad()
 def pooled_features(backbone: nn.Module, images: Tensor, batch_size: int = 64) -> Tensor:
-    """A vector of each normalised image: the class token, or the average of the last feature map.
+    """A vector of each normalized image: the class token, or the average of the last feature map.
 
     Args:
         backbone: returns a tuple whose last element is a map (B, D, N, M) or vectors (B, D).
-        images: (N, C, H, W), float32, normalised.
+        images: (N, C, H, W), float32, normalized.
 
     Returns:
         (N, D) on the CPU; computed in evaluation mode, which is undone afterwards.
@@ -25,7 +25,7 @@ def pooled_features(backbone: nn.Module, images: Tensor, batch_size: int = 64) -
     return torch.cat(features)
 
 
-def knn_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, neighbours: int = 20) -> float:
+def knn_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, neighbors: int = 20) -> float:
     """Share of test features whose class is the majority of their nearest training features, by cosine.
 
     Args:
@@ -35,6 +35,6 @@ def knn_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, test_labels:
     Returns:
         Accuracy in [0, 1].
     """
-    classifier = KNeighborsClassifier(n_neighbors=neighbours, metric='cosine')
+    classifier = KNeighborsClassifier(n_neighbors=neighbors, metric='cosine')
     classifier.fit(train.numpy(), train_labels.numpy())
     return float(classifier.score(test.numpy(), test_labels.numpy()))

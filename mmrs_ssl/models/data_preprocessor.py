@@ -1,4 +1,4 @@
-"""Bring views of any number of bands to the device and normalise them there."""
+"""Bring views of any number of bands to the device and normalize them there."""
 
 import copy
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from mmrs_ssl.registry import MODELS
 
 @MODELS.register_module()
 class BandPreprocessor(BaseDataPreprocessor):
-    """Normalise every band by its mean and standard deviation; nothing assumes three channels or 8 bits.
+    """Normalize every band by its mean and standard deviation; nothing assumes three channels or 8 bits.
 
     Bands keep the order of the files (RGB for photographs): there is no channel swap. The result is channels-last in
     memory, which convolutions prefer on the CPU and under mixed precision.
@@ -44,7 +44,7 @@ class BandPreprocessor(BaseDataPreprocessor):
         return self.mean.shape[1]
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Normalise a collated batch.
+        """Normalize a collated batch.
 
         Args:
             data: ``inputs``, a list with a tensor (B, C, H, W) of any real type per view, or one such tensor; and
@@ -56,10 +56,10 @@ class BandPreprocessor(BaseDataPreprocessor):
         """
         inputs = data['inputs']
         several = isinstance(inputs, list | tuple)
-        normalised = [self.normalise(view) for view in inputs] if several else self.normalise(inputs)
-        return dict(inputs=normalised, data_samples=data.get('data_samples'))
+        normalized = [self.normalize(view) for view in inputs] if several else self.normalize(inputs)
+        return dict(inputs=normalized, data_samples=data.get('data_samples'))
 
-    def normalise(self, view: Tensor) -> Tensor:
+    def normalize(self, view: Tensor) -> Tensor:
         """(B, C, H, W) of any real type -> float32, zero mean and unit variance per band, channels-last."""
         if view.ndim != 4 or view.shape[1] != self.bands:
             raise ValueError(
@@ -73,9 +73,9 @@ class BandPreprocessor(BaseDataPreprocessor):
 
 @MODELS.register_module()
 class ModalityPreprocessor(BaseDataPreprocessor):
-    """Normalise every modality by statistics of its own; refuse samples that say nothing.
+    """Normalize every modality by statistics of its own; refuse samples that say nothing.
 
-    The two are steps of their own: :meth:`check` reads the values of a batch, where it lies; :meth:`normalise` reads
+    The two are steps of their own: :meth:`check` reads the values of a batch, where it lies; :meth:`normalize` reads
     none, so that a device is never waited for.
 
     Args:
@@ -103,7 +103,7 @@ class ModalityPreprocessor(BaseDataPreprocessor):
         return {name: part.bands for name, part in self.parts.items()}
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Check and normalise a collated batch.
+        """Check and normalize a collated batch.
 
         Args:
             data: ``inputs``, a dict name -> (B, C, H, W) of any real type, all of one height and width; and
@@ -123,11 +123,11 @@ class ModalityPreprocessor(BaseDataPreprocessor):
         eight_bits = tuple(name for name in self.parts if inputs[name].dtype == torch.uint8)
         for sample in samples:
             sample.set_metainfo(dict(eight_bits=eight_bits))
-        return dict(inputs=self.normalise(inputs), data_samples=samples)
+        return dict(inputs=self.normalize(inputs), data_samples=samples)
 
-    def normalise(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def normalize(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Modalities (B, C, H, W) of any real type -> float32 on the device, zero mean and unit variance per band."""
-        return {name: part.to(self.device).normalise(inputs[name]) for name, part in self.parts.items()}
+        return {name: part.to(self.device).normalize(inputs[name]) for name, part in self.parts.items()}
 
     def check(self, inputs: dict[str, Tensor], samples: Any) -> None:
         """Refuse a batch that lacks something, naming a sample.
@@ -167,19 +167,19 @@ class ModalityPreprocessor(BaseDataPreprocessor):
                     'nodata=...), or leave the sample out'
                 )
 
-    def byte_scale(self, name: str, normalised: Tensor, eight_bits: bool) -> Tensor:
-        """A normalised modality on the scale 0-255, as patches are compared on.
+    def byte_scale(self, name: str, normalized: Tensor, eight_bits: bool) -> Tensor:
+        """A normalized modality on the scale 0-255, as patches are compared on.
 
         Args:
             name: of the modality.
-            normalised: (B, C, H, W).
+            normalized: (B, C, H, W).
             eight_bits: whether the raster was uint8, see :func:`eight_bit_modalities`; its values are then as they were
                 (uint8), those of others are mapped from [mean - 2 std, mean + 2 std] and clipped.
         """
         if eight_bits:
             part = self.parts[name]
-            return (normalised * part.std + part.mean).round().clamp(0, 255).to(torch.uint8)
-        return ((normalised + 2) * (255 / 4)).clamp(0, 255)
+            return (normalized * part.std + part.mean).round().clamp(0, 255).to(torch.uint8)
+        return ((normalized + 2) * (255 / 4)).clamp(0, 255)
 
 
 def eight_bit_modalities(samples: Sequence[DataSample] | None) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 
-def cell_centres(boxes: Tensor, flips: Tensor, grid: Sequence[int]) -> Tensor:
-    """Image position of the centre of every cell of a view's feature map.
+def cell_centers(boxes: Tensor, flips: Tensor, grid: Sequence[int]) -> Tensor:
+    """Image position of the center of every cell of a view's feature map.
 
     Args:
         boxes: (B, 4) source box of the view: top, left, height, width in pixels.
@@ -33,23 +33,23 @@ def cell_centres(boxes: Tensor, flips: Tensor, grid: Sequence[int]) -> Tensor:
     return torch.stack((y[:, :, None].expand(-1, -1, cols), x[:, None, :].expand(-1, rows, -1)), dim=-1).flatten(1, 2)
 
 
-def nearest_cells(centres: Tensor, other: Tensor, matches: int) -> tuple[Tensor, Tensor]:
+def nearest_cells(centers: Tensor, other: Tensor, matches: int) -> tuple[Tensor, Tensor]:
     """For each cell its nearest cell of the other view; the closest pairs of every image.
 
     Args:
-        centres: (B, L, 2) positions of the cells that look for a partner.
+        centers: (B, L, 2) positions of the cells that look for a partner.
         other: (B, M, 2) positions of the other view's cells.
         matches: pairs to keep per image; ``min(matches, L)`` are kept.
 
     Returns:
-        Two (B, k) index tensors, into ``centres`` (ascending) and into ``other``.
+        Two (B, k) index tensors, into ``centers`` (ascending) and into ``other``.
 
     Source: CMID, section III-C.
     """
     # torch would take products for more than 25 cells, whose distances are off by 0.06 pixels, and by 15 with TF32
-    distances = torch.cdist(centres, other, compute_mode='donot_use_mm_for_euclid_dist')
+    distances = torch.cdist(centers, other, compute_mode='donot_use_mm_for_euclid_dist')
     distance, partner = distances.min(dim=2)
-    keep = distance.topk(min(matches, centres.shape[1]), dim=1, largest=False).indices.sort(dim=1).values
+    keep = distance.topk(min(matches, centers.shape[1]), dim=1, largest=False).indices.sort(dim=1).values
     return keep, partner.gather(1, keep)
 
 

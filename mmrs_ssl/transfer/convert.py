@@ -10,14 +10,14 @@ from torch import Tensor
 
 from mmrs_ssl.transfer import key_maps
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
-from mmrs_ssl.transfer.layouts import Layout
-from mmrs_ssl.transfer.project import BRANCHES, check_out, evaluated_by, read_model
+from mmrs_ssl.transfer.layouts import KeyLayout
+from mmrs_ssl.transfer.own_checkpoints import BRANCHES, check_out, evaluated_by, read_model
 from mmrs_ssl.transfer.sources import TEACHERS, BackboneWeights, meta_of, read_backbone, read_file, tensors_of
 from mmrs_ssl.transfer.targets import is_part, translate
 
 # What fits none of the maps.
-UNKNOWN = Layout('no known library', '', ('\0',))
-OURS = {layout.family: layout for layout in (key_maps.RESNET, key_maps.SWIN, key_maps.VIT, key_maps.CONVNEXT)}
+UNKNOWN = KeyLayout('no known library', '', ('\0',))
+MMPRETRAIN = {layout.family: layout for layout in (key_maps.RESNET, key_maps.SWIN, key_maps.VIT, key_maps.CONVNEXT)}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Program:
     name: str
     method: str
     prefixes: Mapping[str, str]
-    layouts: Mapping[str, Layout]
+    layouts: Mapping[str, KeyLayout]
     several: bool = False
 
 
@@ -70,7 +70,7 @@ class Conversion:
     """
 
     source: str
-    branches: dict[str, Layout]
+    branches: dict[str, KeyLayout]
     count: int
     left_out: list[str]
 
@@ -103,11 +103,11 @@ def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conv
     check_out(path, out)
     content = read_file(path)
     program = program_of(content, path)
-    ours = method_of(content) is not None
-    if ours == (to == 'mmrs'):
+    own = method_of(content) is not None
+    if own == (to == 'mmrs'):
         raise ValueError(
-            f'{path} is {"a file of this project" if ours else "of another program"} already: to {to} means '
-            f'{"from a published program to this project" if ours else "from this project to that program"}'
+            f'{path} is {"a file of this project" if own else "of another program"} already: to {to} means '
+            f'{"from a published program to this project" if own else "from this project to that program"}'
         )
     found = {branch: read_backbone(path, UNKNOWN, branch) for branch in branches_of(content, path)}
     if to == 'mmrs':
@@ -116,7 +116,7 @@ def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conv
                 f'{path} is not of a program that is known here ({", ".join(PROGRAMS)}); files of any OpenMMLab '
                 'library, timm and torchvision go into a model with mmrs_ssl.transfer.load_backbone'
             )
-        written, parts = to_ours(found, program, content, path)
+        written, parts = to_this_project(found, program, content, path)
     else:
         written, parts = to_published(found, PROGRAMS[to], path)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -129,14 +129,14 @@ def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conv
     )
 
 
-def to_ours(
+def to_this_project(
     found: Mapping[str, BackboneWeights], program: Program, content: Any, path: Path
 ) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     """The content of this project's file, and the weights of each branch."""
     parts = {}
     for branch, source in found.items():
         check_family(source, program, path)
-        parts[branch] = translate(backbone_of(source), source.layout, OURS[source.layout.family])
+        parts[branch] = translate(backbone_of(source), source.layout, MMPRETRAIN[source.layout.family])
     first = next(iter(parts.values()))
     meta = dict(
         method=program.method,
@@ -197,7 +197,9 @@ def check_family(source: BackboneWeights, program: Program, path: Path) -> None:
 def backbone_of(source: BackboneWeights) -> dict[str, Tensor]:
     """The weights after a prefix that belong to the backbone, without a head or mask token beside it."""
     family = source.layout.family
-    return {key: value for key, value in source.weights.items() if is_part(family, source.layout.our_name(key)[0])}
+    return {
+        key: value for key, value in source.weights.items() if is_part(family, source.layout.mmpretrain_name(key)[0])
+    }
 
 
 def method_of(content: Any) -> str | None:

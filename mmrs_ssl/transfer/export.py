@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mmrs_ssl.transfer.project import (
+from mmrs_ssl.transfer.own_checkpoints import (
     BRANCHES,
     PREFIX,
     UnsaidBranchError,
@@ -93,7 +93,7 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
             'of other programs go into a model with mmrs_ssl.transfer.load_backbone'
         )
     branch = branch or evaluated_branch(meta_of(content)) or only_branch(weights, path)
-    backbone = branch_of(weights, branch, path)
+    backbone = backbone_in_branch(weights, branch, path)
     statistics = model['data_preprocessor'] or {}
     modalities = statistics.get('modalities')
     if modalities is not None or modality is not None:
@@ -102,7 +102,7 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
     if not {'mean', 'std'} <= set(statistics):
         raise ValueError(
             f'the config in {path} has data_preprocessor={model["data_preprocessor"]!r}, expected the mean and std of '
-            'each band: without them nobody can normalise pixels as in pre-training; load_backbone takes the checkpoint'
+            'each band: without them nobody can normalize pixels as in pre-training; load_backbone takes the checkpoint'
         )
     meta = dict(
         method=model['type'],
@@ -126,7 +126,7 @@ def only_branch(weights: dict[str, Tensor], path: Path) -> str:
     return 'student'
 
 
-def branch_of(weights: dict[str, Tensor], branch: str, path: Path) -> dict[str, Tensor]:
+def backbone_in_branch(weights: dict[str, Tensor], branch: str, path: Path) -> dict[str, Tensor]:
     """The student's or the teacher's backbone, its keys beginning with ``backbone.``."""
     if branch not in BRANCHES:
         raise ValueError(f'branch={branch!r}, expected {" or ".join(BRANCHES)}')

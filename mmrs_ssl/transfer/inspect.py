@@ -11,7 +11,7 @@ from typing import Any
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
 from mmrs_ssl.transfer.convert import UNKNOWN, backbone_of, branches_of, known_as, method_of, program_of
 from mmrs_ssl.transfer.layouts import DERIVED
-from mmrs_ssl.transfer.project import UnsaidBranchError, read_model
+from mmrs_ssl.transfer.own_checkpoints import UnsaidBranchError, read_model
 from mmrs_ssl.transfer.sources import meta_of, read_backbone, read_file
 
 # Entries of a state dict that are no parameters: what BatchNorm counts.
@@ -71,7 +71,7 @@ def inspect_checkpoint(checkpoint: str | Path, branch: str | None = None) -> Ins
         source = read_backbone(path, UNKNOWN, 'student')
         meta = {**meta, 'evaluated': 'not said: to load or export it choose a branch'}
     own = backbone_of(source)
-    ours = source.layout.to_ours(own)
+    renamed = source.layout.to_mmpretrain(own)
     parameters = [value for key, value in own.items() if key.rsplit('.', 1)[-1] not in (*_STATISTICS, *DERIVED)]
     return Inspection(
         file_format=packing(path),
@@ -82,7 +82,7 @@ def inspect_checkpoint(checkpoint: str | Path, branch: str | None = None) -> Ins
         prefix=source.prefix,
         tensors=len(own),
         parameters=sum(value.numel() for value in parameters),
-        bands=next((ours[key].shape[1] for key in FIRST_CONVOLUTIONS if key in ours), None),
+        bands=next((renamed[key].shape[1] for key in FIRST_CONVOLUTIONS if key in renamed), None),
         meta=facts(content, meta),
         others=[source.prefix + key for key in source.weights if key not in own] + source.others,
     )

@@ -13,24 +13,26 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from mmrs_ssl.transfer.layouts import Layout, Rule, Template, unchanged
+from mmrs_ssl.transfer.layouts import KeyLayout, Rule, Template, unchanged
 
 
 def rule(
-    theirs: str,
-    ours: str,
-    to_ours: Callable[[Tensor], Tensor] = unchanged,
-    to_theirs: Callable[[Tensor], Tensor] = unchanged,
+    own: str,
+    common: str,
+    to_mmpretrain: Callable[[Tensor], Tensor] = unchanged,
+    from_mmpretrain: Callable[[Tensor], Tensor] = unchanged,
 ) -> Rule:
     """A line of a map."""
-    return Rule(Template(theirs), Template(ours), to_ours, to_theirs)
+    return Rule(Template(own), Template(common), to_mmpretrain, from_mmpretrain)
 
 
 # ResNet, Wide-ResNet: one set of names in all libraries, but for the stem of three convolutions.
 
-RESNET = Layout('ResNet', 'resnet', ('layer1.0.conv1.weight', 'conv1.weight'))
-RESNET_DEEP_STEM = Layout('ResNet of mmpretrain, deep stem', 'resnet', ('layer1.0.conv1.weight', 'stem.0.conv.weight'))
-RESNET_FLAT_STEM = Layout(
+RESNET = KeyLayout('ResNet', 'resnet', ('layer1.0.conv1.weight', 'conv1.weight'))
+RESNET_DEEP_STEM = KeyLayout(
+    'ResNet of mmpretrain, deep stem', 'resnet', ('layer1.0.conv1.weight', 'stem.0.conv.weight')
+)
+RESNET_FLAT_STEM = KeyLayout(
     'ResNet of mmseg and mmdet, deep stem',
     'resnet',
     ('layer1.0.conv1.weight', 'stem.0.weight'),
@@ -44,7 +46,7 @@ RESNET_FLAT_STEM = Layout(
 def to_unfold(weight: Tensor) -> Tensor:
     """Patch merging's weights (..., 4C) as OpenMMLab orders them.
 
-    The published program, timm and torchvision concatenate the four neighbours column by column, (column, row,
+    The published program, timm and torchvision concatenate the four neighbors column by column, (column, row,
     channel); OpenMMLab uses ``nn.Unfold``, whose order is (channel, row, column).
     """
     return weight.unflatten(-1, (2, 2, -1)).transpose(-1, -3).flatten(-3)
@@ -57,20 +59,20 @@ def from_unfold(weight: Tensor) -> Tensor:
 
 def swin_rules(block: str, linear: tuple[str, str], merging: str) -> tuple[Rule, ...]:
     """Swin's blocks with the names of their two linear layers, patch merging after stage n, and the last norm."""
-    ours = 'stages.{n}.blocks.{m}'
+    common = 'stages.{n}.blocks.{m}'
     return (
-        rule(f'{block}.norm{{k}}.*', f'{ours}.norm{{k}}.*'),
-        rule(f'{block}.attn.*', f'{ours}.attn.w_msa.*'),
-        rule(f'{block}.{linear[0]}.*', f'{ours}.ffn.layers.0.0.*'),
-        rule(f'{block}.{linear[1]}.*', f'{ours}.ffn.layers.1.*'),
+        rule(f'{block}.norm{{k}}.*', f'{common}.norm{{k}}.*'),
+        rule(f'{block}.attn.*', f'{common}.attn.w_msa.*'),
+        rule(f'{block}.{linear[0]}.*', f'{common}.ffn.layers.0.0.*'),
+        rule(f'{block}.{linear[1]}.*', f'{common}.ffn.layers.1.*'),
         rule(f'{merging}.*', 'stages.{n}.downsample.*', to_unfold, from_unfold),
         rule('norm.*', 'norm3.*'),  # all published Swins have four stages
     )
 
 
-def timm_swin(name: str, merging: str, marker: str) -> Layout:
+def timm_swin(name: str, merging: str, marker: str) -> KeyLayout:
     """Swin with timm's names."""
-    return Layout(
+    return KeyLayout(
         name,
         'swin',
         ('layers.0.blocks.0.attn.relative_position_bias_table', marker),
@@ -81,14 +83,14 @@ def timm_swin(name: str, merging: str, marker: str) -> Layout:
     )
 
 
-SWIN = Layout('Swin of OpenMMLab', 'swin', ('stages.0.blocks.0.attn.w_msa.relative_position_bias_table',))
+SWIN = KeyLayout('Swin of OpenMMLab', 'swin', ('stages.0.blocks.0.attn.w_msa.relative_position_bias_table',))
 # A stage ends with its patch merging; since timm 0.9 the next one begins with it. The old names come first in LAYOUTS:
 # both have a layers.1.downsample.
 SWIN_PUBLISHED = timm_swin(
     'Swin of Microsoft and timm < 0.9', 'layers.{n}.downsample', 'layers.0.downsample.reduction.weight'
 )
 SWIN_TIMM = timm_swin('Swin of timm', 'layers.{n+1}.downsample', 'layers.1.downsample.reduction.weight')
-SWIN_TORCHVISION = Layout(
+SWIN_TORCHVISION = KeyLayout(
     'Swin of torchvision',
     'swin',
     ('features.1.0.attn.relative_position_bias_table',),
@@ -102,8 +104,8 @@ SWIN_TORCHVISION = Layout(
 
 # ViT. The rows of qkv are those of query, key and value, one after the other, in all of them.
 
-VIT = Layout('ViT of mmpretrain', 'vit', ('layers.0.attn.qkv.weight', 'patch_embed.projection.weight'))
-VIT_MMSEG = Layout(
+VIT = KeyLayout('ViT of mmpretrain', 'vit', ('layers.0.attn.qkv.weight', 'patch_embed.projection.weight'))
+VIT_MMSEG = KeyLayout(
     'ViT of mmseg',
     'vit',
     ('layers.0.attn.attn.in_proj_weight', 'patch_embed.projection.weight'),
@@ -114,7 +116,7 @@ VIT_MMSEG = Layout(
         rule('ln_pre.*', 'pre_norm.*'),
     ),
 )
-VIT_TIMM = Layout(
+VIT_TIMM = KeyLayout(
     'ViT of timm and DINO',
     'vit',
     ('blocks.0.attn.qkv.weight', 'patch_embed.proj.weight'),
@@ -132,7 +134,7 @@ VIT_TIMM = Layout(
     ),
 )
 _TORCHVISION_LAYER = 'encoder.layers.encoder_layer_{n}'
-VIT_TORCHVISION = Layout(
+VIT_TORCHVISION = KeyLayout(
     'ViT of torchvision',
     'vit',
     ('encoder.layers.encoder_layer_0.self_attention.in_proj_weight',),
@@ -167,8 +169,8 @@ def as_linear(weight: Tensor) -> Tensor:
     return weight.flatten(1)
 
 
-CONVNEXT = Layout('ConvNeXt of mmpretrain', 'convnext', ('stages.0.0.depthwise_conv.weight',))
-CONVNEXT_TIMM = Layout(
+CONVNEXT = KeyLayout('ConvNeXt of mmpretrain', 'convnext', ('stages.0.0.depthwise_conv.weight',))
+CONVNEXT_TIMM = KeyLayout(
     'ConvNeXt of timm',
     'convnext',
     ('stages.0.blocks.0.conv_dw.weight', 'stem.0.weight'),
@@ -184,7 +186,7 @@ CONVNEXT_TIMM = Layout(
         rule('head.norm.*', 'norm3.*'),
     ),
 )
-CONVNEXT_TORCHVISION = Layout(
+CONVNEXT_TORCHVISION = KeyLayout(
     'ConvNeXt of torchvision',
     'convnext',
     ('features.1.0.block.0.weight', 'features.1.0.layer_scale'),

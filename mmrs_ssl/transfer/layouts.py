@@ -74,16 +74,16 @@ class Template:
 
 
 class Rule(NamedTuple):
-    """One line of a map: their name, mmpretrain's name, and what has to be done to the tensor, both ways."""
+    """One line of a map: the library's name, mmpretrain's name, and what has to be done to the tensor, both ways."""
 
-    theirs: Template
-    ours: Template
-    to_ours: Callable[[Tensor], Tensor] = unchanged
-    to_theirs: Callable[[Tensor], Tensor] = unchanged
+    own: Template
+    common: Template
+    to_mmpretrain: Callable[[Tensor], Tensor] = unchanged
+    from_mmpretrain: Callable[[Tensor], Tensor] = unchanged
 
 
 @dataclass(frozen=True)
-class Layout:
+class KeyLayout:
     """The names that a library gives to the weights of one family of backbones.
 
     Args:
@@ -98,31 +98,31 @@ class Layout:
     markers: tuple[str, ...]
     rules: tuple[Rule, ...] = ()
 
-    def our_name(self, key: str) -> tuple[str, Callable[[Tensor], Tensor]]:
+    def mmpretrain_name(self, key: str) -> tuple[str, Callable[[Tensor], Tensor]]:
         """What mmpretrain calls this weight, and the change of its tensor."""
         for rule in self.rules:
-            if (values := rule.theirs.match(key)) is not None:
-                return rule.ours.fill(values), rule.to_ours
+            if (values := rule.own.match(key)) is not None:
+                return rule.common.fill(values), rule.to_mmpretrain
         return key, unchanged
 
-    def their_name(self, key: str) -> tuple[str, Callable[[Tensor], Tensor]]:
+    def own_name(self, key: str) -> tuple[str, Callable[[Tensor], Tensor]]:
         """What this layout calls a weight of mmpretrain's name, and the change of its tensor."""
         for rule in self.rules:
-            if (values := rule.ours.match(key)) is not None:
-                return rule.theirs.fill(values), rule.to_theirs
+            if (values := rule.common.match(key)) is not None:
+                return rule.own.fill(values), rule.from_mmpretrain
         return key, unchanged
 
-    def to_ours(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def to_mmpretrain(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights of this layout under mmpretrain's names, without the derived buffers.
 
         Raises:
             ValueError: if two weights would get one name.
         """
-        return _rename(weights, self.our_name)
+        return _rename(weights, self.mmpretrain_name)
 
-    def to_theirs(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights under mmpretrain's names, renamed to this layout; the inverse of :meth:`to_ours`."""
-        return _rename(weights, self.their_name)
+    def from_mmpretrain(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights under mmpretrain's names, renamed to this layout; the inverse of :meth:`to_mmpretrain`."""
+        return _rename(weights, self.own_name)
 
     def prefixes(self, keys: Iterable[str]) -> list[str]:
         """What stands before this layout's names in these keys, e.g. ``['backbone.']``; empty if they have another."""
@@ -151,10 +151,10 @@ def _rename(
     return renamed
 
 
-def find_backbones(keys: Iterable[str], layouts: Iterable[Layout]) -> dict[str, Layout]:
+def find_backbones(keys: Iterable[str], layouts: Iterable[KeyLayout]) -> dict[str, KeyLayout]:
     """The backbones among these keys: what stands before their names, and their layout (the first that fits)."""
     keys = set(keys)
-    found: dict[str, Layout] = {}
+    found: dict[str, KeyLayout] = {}
     for layout in layouts:
         for prefix in layout.prefixes(keys):
             found.setdefault(prefix, layout)

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from mmrs_ssl.transfer import key_maps
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS, Bands, DoesNotFitError, Fitter
 from mmrs_ssl.transfer.key_maps import LAYOUTS
-from mmrs_ssl.transfer.layouts import DERIVED, Layout, find_backbones
+from mmrs_ssl.transfer.layouts import DERIVED, KeyLayout, find_backbones
 from mmrs_ssl.transfer.sources import BackboneWeights, read_backbone
 
 # Norms of outputs that pre-training does not have: it uses the last stage alone, and ViT's before pooling.
 FRESH = dict(swin=r'norm[0-2]\.', convnext=r'norm[0-2]\.', vit=r'ln2\.')
 # A block, after the stage that it is in.
-BLOCK = re.compile(r'(layers|layer\d|stages\.\d)\.(?:blocks\.)?\d+\.')
+IN_A_BLOCK = re.compile(r'(layers|layer\d|stages\.\d)\.(?:blocks\.)?\d+\.')
 # What stands in no part of a model and yet takes part in what its blocks compute.
 INSIDE = re.compile(r'(cls|reg|dist)_token|(absolute_)?pos_embed|pre_norm\..*')
 # The eps of LayerNorms wherever weights come from, but for mmseg's ViT, which is trained with several.
@@ -40,9 +40,9 @@ class LoadReport:
         ignored: weights of the file that the model has no place for: heads, mask tokens, other networks.
         fresh: output norms that pre-training does not have; they stay as they were initialised.
         missing: weights of the model that the file does not have.
-        unfit: weights whose shape cannot be brought to the model's, and why; also those of the file's blocks that the
-            model has not, of stages that it has.
-        homeless: those of ``ignored`` that belong to a part that the model has, or change what its parts compute.
+        mismatched: weights whose shape cannot be brought to the model's, and why; also those of the file's blocks that
+            the model has not, of stages that it has.
+        unplaced: those of ``ignored`` that belong to a part that the model has, or change what its parts compute.
         notes: what the model's class computes otherwise than the file's program does.
     """
 
@@ -53,8 +53,8 @@ class LoadReport:
     ignored: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    unfit: dict[str, str] = field(default_factory=dict)
-    homeless: list[str] = field(default_factory=list)
+    mismatched: dict[str, str] = field(default_factory=dict)
+    unplaced: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def table(self) -> str:
@@ -65,10 +65,10 @@ class LoadReport:
             ignored=shorten(self.ignored, 4),
             fresh=shorten(self.fresh, 6),
             missing=shorten(self.missing, 8),
-            unfit=shorten([f'{name} ({note})' for name, note in self.unfit.items()], 4),
+            mismatched=shorten([f'{name} ({note})' for name, note in self.mismatched.items()], 4),
         )
         counts = {name: len(getattr(self, name)) for name in rows}
-        lines = [f'  {name:8} {counts[name]:5}  {", ".join(names)}'.rstrip() for name, names in rows.items()]
+        lines = [f'  {name:10} {counts[name]:5}  {", ".join(names)}'.rstrip() for name, names in rows.items()]
         lines += [f'  note: {note}' for note in self.notes]
         return '\n'.join([f'{self.source} -> {self.target}', *lines])
 
@@ -116,33 +116,33 @@ def load_backbone(
         notes=differences(module, source.layout),
     )
     weights = compare(module, layout, own, source, bands, report)
-    if report.missing or report.unfit:
+    if report.missing or report.mismatched:
         raise ValueError(
-            f'{len(report.missing)} of {len(own)} weights of the model are not in the file, and {len(report.unfit)} do '
-            f'not fit; nothing was loaded.\n{report.table()}\nGive the checkpoint of the same architecture (depth, '
-            'width, patch size), or build the model like the one in the file.'
+            f'{len(report.missing)} of {len(own)} weights of the model are not in the file, and '
+            f'{len(report.mismatched)} do not fit; nothing was loaded.\n{report.table()}\nGive the checkpoint of '
+            'the same architecture (depth, width, patch size), or build the model like the one in the file.'
         )
     with torch.no_grad():
         for key, weight in weights.items():
             own[key].copy_(weight)
     print_log(report.table(), logger='current')
-    if report.homeless:
+    if report.unplaced:
         print_log(
-            f'the model has no place for {len(report.homeless)} weights of the backbone '
-            f'({", ".join(shorten(report.homeless, 4))}): what it computes differs from pre-training',
+            f'the model has no place for {len(report.unplaced)} weights of the backbone '
+            f'({", ".join(shorten(report.unplaced, 4))}): what it computes differs from pre-training',
             logger='current',
             level=logging.WARNING,
         )
     return report
 
 
-def layout_of(own: dict[str, Tensor]) -> Layout:
+def layout_of(own: dict[str, Tensor]) -> KeyLayout:
     """Whose names a model's weights have; names that no map knows count as they are."""
     known = find_backbones(own, LAYOUTS).get('')
-    return known or Layout('names of no known library', '', (next(iter(own)),))
+    return known or KeyLayout('names of no known library', '', (next(iter(own)),))
 
 
-def differences(module: nn.Module, layout: Layout) -> list[str]:
+def differences(module: nn.Module, layout: KeyLayout) -> list[str]:
     """What a model computes otherwise than the program whose names a file has, though all weights fit."""
     notes = []
     found = {norm.eps for norm in module.modules() if isinstance(norm, nn.LayerNorm)}
@@ -162,16 +162,16 @@ def differences(module: nn.Module, layout: Layout) -> list[str]:
 
 def compare(
     module: nn.Module,
-    layout: Layout,
+    layout: KeyLayout,
     own: dict[str, Tensor],
     source: BackboneWeights,
     bands: Bands,
     report: LoadReport,
 ) -> dict[str, Tensor]:
     """The new weights under the model's names; what became of each goes into the report."""
-    wanted = layout.to_ours(own)
-    names = {layout.our_name(key)[0]: key for key in own}
-    given = source.layout.to_ours(source.weights)
+    wanted = layout.to_mmpretrain(own)
+    names = {layout.mmpretrain_name(key)[0]: key for key in own}
+    given = source.layout.to_mmpretrain(source.weights)
     if bands != 'mean' and not any(name in FIRST_CONVOLUTIONS for name in wanted):
         raise ValueError(
             f'bands={bands!r}: the first convolution of {type(module).__name__} is not known, leave it out'
@@ -185,7 +185,7 @@ def compare(
             try:
                 fitted[name], note = fit(name, given[name], like)
             except DoesNotFitError as error:
-                report.unfit[key] = str(error)
+                report.mismatched[key] = str(error)
                 continue
             if note:
                 report.adapted[key] = note
@@ -195,25 +195,25 @@ def compare(
             report.fresh.append(key)
         elif not name.endswith(OPTIONAL):
             report.missing.append(key)
-    file_names = {source.layout.our_name(key)[0]: key for key in source.weights}
+    file_names = {source.layout.mmpretrain_name(key)[0]: key for key in source.weights}
     parts = {name.split('.')[0] for name in wanted}
     cut = cut_off(given, wanted)
     for name in [name for name in given if name not in wanted]:
         key = source.prefix + file_names[name]
         if name in cut:
-            report.unfit[key] = 'of a block that the model has not'
+            report.mismatched[key] = 'of a block that the model has not'
             continue
         report.ignored.append(key)
         if name.split('.')[0] in parts or INSIDE.fullmatch(name):
-            report.homeless.append(key)
+            report.unplaced.append(key)
     report.ignored += source.others
-    return layout.to_theirs(fitted)
+    return layout.from_mmpretrain(fitted)
 
 
 def cut_off(given: Iterable[str], wanted: Iterable[str]) -> set[str]:
     """Weights of blocks that a model has not, in stages that it has: it is not as deep as the file's backbone."""
-    stages = {block[0]: block[1] for block in map(BLOCK.match, wanted) if block}
-    found = ((name, BLOCK.match(name)) for name in given)
+    stages = {block[0]: block[1] for block in map(IN_A_BLOCK.match, wanted) if block}
+    found = ((name, IN_A_BLOCK.match(name)) for name in given)
     return {name for name, block in found if block and block[0] not in stages and block[1] in stages.values()}
 
 

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from mmrs_ssl.transfer.key_maps import LAYOUTS
-from mmrs_ssl.transfer.layouts import Layout, find_backbones
-from mmrs_ssl.transfer.project import (
+from mmrs_ssl.transfer.layouts import KeyLayout, find_backbones
+from mmrs_ssl.transfer.own_checkpoints import (
     PREFIX,
     UnsaidBranchError,
     choose_modality,
@@ -23,10 +23,11 @@ from mmrs_ssl.transfer.project import (
     read_model,
 )
 
-# Where a teacher's weights are when they are in one dictionary with the student's: ours, the published CMID.
+# Where a teacher's weights are when they are in one dictionary with the student's: this project's, the published CMID.
 CMID_TEACHER = 'branch_encoder.'
 TEACHERS = ('teacher.module.', CMID_TEACHER)
-# Which backbone is meant where a file has several: OpenMMLab's and ours, DINO's, the published CMID's, a bare one.
+# Which backbone is meant where a file has several: OpenMMLab's and this project's, DINO's, the published CMID's, a bare
+# one.
 PREFIXES = (PREFIX, f'module.{PREFIX}', 'online_encoder.model.', '', 'module.')
 
 
@@ -43,14 +44,14 @@ class BackboneWeights:
     """
 
     weights: dict[str, Tensor]
-    layout: Layout
+    layout: KeyLayout
     prefix: str
     branch: str | None
     others: list[str]
 
 
 def read_backbone(
-    checkpoint: str | Path, other: Layout, branch: str | None = None, modality: str | None = None
+    checkpoint: str | Path, other: KeyLayout, branch: str | None = None, modality: str | None = None
 ) -> BackboneWeights:
     """Read a checkpoint and find the backbone in it.
 
@@ -75,7 +76,7 @@ def read_backbone(
     if branch not in (None, 'student', 'teacher'):
         raise ValueError(f"branch={branch!r}, expected 'student', 'teacher' or None")
     content = read_file(path)
-    weights, branch = branch_of(content, path, branch)
+    weights, branch = weights_of_branch(content, path, branch)
     if modality is not None:
         weights = weights | modality_of(content, path, branch, modality)
     found = find_backbones(weights, (*LAYOUTS, other))
@@ -138,7 +139,7 @@ def why_refused(error: Exception) -> str:
     )
 
 
-def branch_of(content: Any, path: Path, branch: str | None) -> tuple[dict[str, Tensor], str | None]:
+def weights_of_branch(content: Any, path: Path, branch: str | None) -> tuple[dict[str, Tensor], str | None]:
     """The weights of one branch, without what marks the branch in their names, and which it is."""
     if isinstance(content, dict) and {'student', 'teacher'} & set(content):  # DINO, DINO-MC
         branch = branch or evaluated_by('mmrs_ssl.DINOMC')

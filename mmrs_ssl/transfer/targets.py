@@ -10,7 +10,7 @@ from mmpretrain.models.backbones import SwinTransformer, VisionTransformer
 from torch import Tensor
 
 from mmrs_ssl.transfer import key_maps
-from mmrs_ssl.transfer.layouts import Layout, find_backbones
+from mmrs_ssl.transfer.layouts import KeyLayout, find_backbones
 
 LIBRARIES = ('mmpretrain', 'mmseg', 'mmdet', 'opencd')
 # Whose classes a library builds by itself; open-cd's configs name mmsegmentation's.
@@ -49,21 +49,21 @@ PARTS = dict(
     vit=r'(patch_embed|layers|ln1|ln2|pre_norm)\.|cls_token|pos_embed',
     convnext=r'(downsample_layers|stages|norm\d)\.',
 )
-_OURS = (key_maps.RESNET, key_maps.SWIN, key_maps.VIT, key_maps.CONVNEXT)
+_MMPRETRAIN = (key_maps.RESNET, key_maps.SWIN, key_maps.VIT, key_maps.CONVNEXT)
 # mmpretrain's names -> the library's.
-NAMES: dict[str, dict[str, Layout]] = dict(
+NAMES: dict[str, dict[str, KeyLayout]] = dict(
     timm={
-        ours.name: theirs
-        for ours, theirs in zip(
-            _OURS,
+        common.name: named
+        for common, named in zip(
+            _MMPRETRAIN,
             (key_maps.RESNET, key_maps.SWIN_TIMM, key_maps.VIT_TIMM, key_maps.CONVNEXT_TIMM),
             strict=True,
         )
     },
     torchvision={
-        ours.name: theirs
-        for ours, theirs in zip(
-            _OURS,
+        common.name: named
+        for common, named in zip(
+            _MMPRETRAIN,
             (key_maps.RESNET, key_maps.SWIN_TORCHVISION, key_maps.VIT_TORCHVISION, key_maps.CONVNEXT_TORCHVISION),
             strict=True,
         )
@@ -98,7 +98,7 @@ class Target:
 
     settings: dict[str, Any]
     prefix: str
-    layouts: Mapping[str, Layout]
+    layouts: Mapping[str, KeyLayout]
     note: str = ''
 
     @property
@@ -148,7 +148,7 @@ def without_counterpart(kind: str, given: Mapping[str, Any]) -> list[str]:
     """Arguments of mmpretrain's class that mmsegmentation's and mmdetection's own have nothing like."""
     known = {*_SAME[kind], *_TRANSLATED[kind], 'out_indices'}
     lacking = [f'{key}={value!r}' for key, value in given.items() if key not in known]
-    if kind == 'ResNet' and given.get('avg_down', False):  # theirs pools in stages of stride 1 too, so names shift
+    if kind == 'ResNet' and given.get('avg_down', False):  # the library pools in stages of stride 1 too: names shift
         lacking.append("mmpretrain's avg_down=True")
     if kind == 'VisionTransformer':
         sizes = sizes_of(VisionTransformer, given.get('arch', 'base'))
@@ -185,7 +185,7 @@ def sizes_of(cls: type[SwinTransformer] | type[VisionTransformer], arch: str | M
     return dict(cls.arch_zoo[arch.lower()] if isinstance(arch, str) else arch)
 
 
-def layout_in(weights: Mapping[str, Tensor]) -> Layout | None:
+def layout_in(weights: Mapping[str, Tensor]) -> KeyLayout | None:
     """Whose names a backbone's weights have."""
     return find_backbones(weights, key_maps.LAYOUTS).get('')
 
@@ -202,25 +202,25 @@ def named_for(weights: Mapping[str, Tensor], library: str, settings: Mapping[str
         ValueError: if the library has no such backbone, or no such weight, or weights that this one has not.
     """
     advice = 'use --format openmmlab or safetensors'
-    ours = layout_in(weights)
-    target = NAMES[library].get(ours.name) if ours else None
-    if ours is None or target is None:
+    found = layout_in(weights)
+    target = NAMES[library].get(found.name) if found else None
+    if found is None or target is None:
         raise ValueError(
-            f'--format {library}: there is no map from {ours.name if ours else "this backbone"} to {library}, only '
+            f'--format {library}: there is no map from {found.name if found else "this backbone"} to {library}, only '
             f'from {", ".join(NAMES[library])}; {advice}'
         )
     kept = _KEPT.get(target.name, r'(?!)')
     for key in weights:
-        renamed = any(rule.ours.match(key) is not None for rule in target.rules)
+        renamed = any(rule.common.match(key) is not None for rule in target.rules)
         if not (renamed or key.endswith(_INDEX) or re.fullmatch(kept, key)):
             raise ValueError(f'--format {library}: {target.name} has no weight like {key}; {advice}')
     lacking = not_in(target, weights, settings)
     if lacking:
         raise ValueError(f'--format {library}: {target.name} {lacking}; {advice}')
-    return translate(weights, ours, target)
+    return translate(weights, found, target)
 
 
-def not_in(target: Layout, weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> str:
+def not_in(target: KeyLayout, weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> str:
     """Why a backbone is none of a library's, though it can name all its weights; ``''`` if it is one."""
     lacking = [key for key in _ALWAYS.get(target.name, ()) if key not in weights]
     if lacking:
@@ -262,24 +262,24 @@ def backbone_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in backbone.items() if key not in ('type', 'init_cfg', 'in_channels')}
 
 
-def translate(weights: Mapping[str, Tensor], source: Layout, target: Layout) -> dict[str, Tensor]:
+def translate(weights: Mapping[str, Tensor], source: KeyLayout, target: KeyLayout) -> dict[str, Tensor]:
     """Weights of one layout's names under another's, with the indices of Swin's tables that classes keep as buffers.
 
     Microsoft's and OpenMMLab's Swin keep them as (N, N), torchvision's as (N * N,), timm's does not keep them.
     """
     if source is target:
         return dict(weights)
-    renamed = target.to_theirs(source.to_ours(weights))
+    renamed = target.from_mmpretrain(source.to_mmpretrain(weights))
     if target is key_maps.SWIN_TIMM:
         return renamed
     for key, index in weights.items():
         if key.endswith(_INDEX):
             side = math.isqrt(index.numel())
             shape = (-1,) if target is key_maps.SWIN_TORCHVISION else (side, side)
-            renamed[target.their_name(source.our_name(key)[0])[0]] = index.reshape(shape)
+            renamed[target.own_name(source.mmpretrain_name(key)[0])[0]] = index.reshape(shape)
     return renamed
 
 
-def is_part(family: str, our_name: str) -> bool:
+def is_part(family: str, mmpretrain_name: str) -> bool:
     """Whether a weight, by its mmpretrain name, belongs to a backbone of a family; any does if the family is ``''``."""
-    return re.match(PARTS.get(family, ''), our_name) is not None
+    return re.match(PARTS.get(family, ''), mmpretrain_name) is not None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmrs_ssl.visualization.panels import stretch_limits, titled, to_picture
 
-COLUMNS = 4
+CROPS_IN_A_ROW = 4
 
 
 def dino_panel(
@@ -39,5 +39,7 @@ def dino_panel(
             probability, prototype = choices[number, sample].max(dim=0)
             title += f': prototype {int(prototype)} ({float(probability):.2f})'
         tiles.append(titled(to_picture(own, mean, std, limits, bands), title))
-    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
-    return np.vstack([np.hstack(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)])
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % CROPS_IN_A_ROW)
+    return np.vstack(
+        [np.hstack(tiles[start : start + CROPS_IN_A_ROW]) for start in range(0, len(tiles), CROPS_IN_A_ROW)]
+    )

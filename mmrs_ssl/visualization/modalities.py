@@ -15,7 +15,7 @@ def mssdf_panel(recorded: dict[str, Any], sample: int, preprocessor: ModalityPre
     """One sample's panel, a row per modality.
 
     A row shows the modality, the information of its patches (bright: much), what is left of it behind its mask, and the
-    teacher's and the predicted tokens, whose first three principal components (of the teacher's) are the colours.
+    teacher's and the predicted tokens, whose first three principal components (of the teacher's) are the colors.
 
     Args:
         recorded: what :class:`mmrs_ssl.models.MSSDF` keeps of a step.
@@ -32,7 +32,7 @@ def mssdf_panel(recorded: dict[str, Any], sample: int, preprocessor: ModalityPre
         limits = stretch_limits((image * part.std.view(-1, 1, 1) + part.mean.view(-1, 1, 1))[list(bands)])
         picture = to_picture(image, part.mean, part.std, limits, bands)
         mask = grid_of(recorded['masks'][name][sample])
-        targets, predictions = principal_colours(
+        targets, predictions = principal_colors(
             recorded['targets'][name][sample], recorded['predictions'][name][sample]
         )
         tiles = dict(
@@ -60,8 +60,8 @@ def enlarged(cells: np.ndarray) -> np.ndarray:
 def heat_map(values: np.ndarray) -> np.ndarray:
     """(side, side) as a tile, from dark for the lowest to bright for the highest."""
     low, high = float(values.min()), float(values.max())
-    grey = ((values - low) / max(high - low, 1e-6) * 255).round().astype(np.uint8)
-    return enlarged(cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS)[..., ::-1])
+    gray = ((values - low) / max(high - low, 1e-6) * 255).round().astype(np.uint8)
+    return enlarged(cv2.applyColorMap(gray, cv2.COLORMAP_VIRIDIS)[..., ::-1])
 
 
 def behind(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -70,16 +70,16 @@ def behind(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(cells > 0, 255, picture).astype(np.uint8)
 
 
-def principal_colours(targets: Tensor, predictions: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens (L, D) of teacher and student as colours (side, side, 3) by the teacher's principal components.
+def principal_colors(targets: Tensor, predictions: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens (L, D) of teacher and student as colors (side, side, 3) by the teacher's principal components.
 
-    Both have the same scale, from the 2nd to the 98th percentile of the teacher's: like colours are like tokens.
+    Both have the same scale, from the 2nd to the 98th percentile of the teacher's: like colors are like tokens.
     """
     first, second = (tokens.detach().float().cpu().numpy() for tokens in (targets, predictions))
     side = round(len(first) ** 0.5)
     analysis = PCA(n_components=3, random_state=0).fit(first)
     parts = [analysis.transform(tokens) for tokens in (first, second)]
     low, high = np.percentile(parts[0], [2, 98], axis=0)
-    colours = [(part - low) / np.maximum(high - low, 1e-6) * 255 for part in parts]
-    teacher, student = (part.clip(0, 255).round().astype(np.uint8).reshape(side, side, 3) for part in colours)
+    colors = [(part - low) / np.maximum(high - low, 1e-6) * 255 for part in parts]
+    teacher, student = (part.clip(0, 255).round().astype(np.uint8).reshape(side, side, 3) for part in colors)
     return teacher, student

@@ -22,7 +22,7 @@ def stretch_limits(view: Tensor) -> tuple[float, float]:
 def to_picture(
     image: Tensor, mean: Tensor, std: Tensor, limits: tuple[float, float], bands: Sequence[int]
 ) -> np.ndarray:
-    """A normalised image (C, H, W) as 8-bit RGB (TILE, TILE, 3), stretched between ``limits`` in its own units."""
+    """A normalized image (C, H, W) as 8-bit RGB (TILE, TILE, 3), stretched between ``limits`` in its own units."""
     pixels = (image * std.view(-1, 1, 1) + mean.view(-1, 1, 1))[list(bands)].float()
     scaled = ((pixels - limits[0]) / (limits[1] - limits[0])).clamp(0, 1) * 255
     picture = scaled.permute(1, 2, 0).byte().cpu().numpy()
@@ -47,7 +47,7 @@ def draw_matches(
         grid: rows and columns of cells.
 
     Returns:
-        The two tiles side by side with a line per pair, (H, 2 * W + gap, 3), and the line's colours (k, 3).
+        The two tiles side by side with a line per pair, (H, 2 * W + gap, 3), and the line's colors (k, 3).
     """
     height, width = left.shape[:2]
     gap = 4 * MARGIN
@@ -55,18 +55,18 @@ def draw_matches(
     canvas[:, :width], canvas[:, width + gap :] = left, right
     hues = np.linspace(0, 179, len(pairs), endpoint=False).astype(np.uint8)
     hsv = np.stack([hues, np.full_like(hues, 255), np.full_like(hues, 255)], axis=1)[None]
-    colours = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0]
+    colors = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0]
 
-    def centre(cell: int, offset: int) -> tuple[int, int]:
+    def center(cell: int, offset: int) -> tuple[int, int]:
         row, col = divmod(int(cell), grid[1])
         return round((col + 0.5) * width / grid[1]) + offset, round((row + 0.5) * height / grid[0])
 
-    for (a, b), colour in zip(pairs, colours.tolist(), strict=True):
-        start, end = centre(a, 0), centre(b, width + gap)
-        cv2.line(canvas, start, end, colour, 1, cv2.LINE_AA)
+    for (a, b), color in zip(pairs, colors.tolist(), strict=True):
+        start, end = center(a, 0), center(b, width + gap)
+        cv2.line(canvas, start, end, color, 1, cv2.LINE_AA)
         for point in (start, end):
-            cv2.circle(canvas, point, 4, colour, -1, cv2.LINE_AA)
-    return canvas, colours
+            cv2.circle(canvas, point, 4, color, -1, cv2.LINE_AA)
+    return canvas, colors
 
 
 def cmid_panel(

@@ -5,9 +5,9 @@ import re
 import pytest
 import rasterio
 
-from mmrs_ssl.datasets.raster import UnreadableImageError
-from mmrs_ssl.datasets.scene_index import SceneError
-from tests.datasets.rasters import CRS, LOAD, dataset, noise, write_raster
+from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.scenes.index import SceneError
+from tests.rasters.rasters import CRS, LOAD, dataset, noise, write_raster
 
 
 def good(root, count=3):
@@ -97,7 +97,7 @@ def test_scenes_that_cannot_be_used(tmp_path, monkeypatch, make, options, messag
     with pytest.raises(SceneError, match=rf"1 of 4 scenes cannot be used, more than the 0 .*scene 'bad' .*{message}"):
         dataset(tmp_path, max_bad=0, **settings)
     warnings = []
-    monkeypatch.setattr('mmrs_ssl.datasets.skipping.print_log', lambda text, *args: warnings.append(text))
+    monkeypatch.setattr('mmrs_ssl.datasets.unreadable.print_log', lambda text, *args: warnings.append(text))
     data = dataset(tmp_path, **settings)
     assert len(data) == 3 * 9
     assert re.search(rf"skipped 1 of 4 scenes: scene 'bad' .*{message}", warnings[0])
@@ -114,7 +114,7 @@ def test_no_file_has_a_crs_or_a_band(tmp_path):
 def test_a_band_that_is_called_alpha_is_told(tmp_path, monkeypatch):
     write_raster(tmp_path / 'a.tif', noise(4, 32, 32, 'uint8'), photometric='rgb', alpha='yes')
     warnings = []
-    monkeypatch.setattr('mmrs_ssl.datasets.scene_checks.print_log', lambda text, *args: warnings.append(text))
+    monkeypatch.setattr('mmrs_ssl.datasets.band_check.print_log', lambda text, *args: warnings.append(text))
     assert dataset(tmp_path)[0]['img'].shape == (16, 16, 3)
     assert re.search(r'1 files declare a band alpha, .*a\.tif.*pipeline\.0\.bands', warnings.pop())
     assert dataset(tmp_path, load=dict(LOAD, bands=4))[0]['img'].shape == (16, 16, 4)
@@ -129,7 +129,7 @@ def test_a_tile_that_cannot_be_read(tmp_path, monkeypatch):
         start = int(file.get_tag_item('BLOCK_OFFSET_1_1', 'TIFF', bidx=1))
     path.write_bytes(whole[:start] + b'\xff' * 40 + whole[start + 40 :])
     warnings = []
-    monkeypatch.setattr('mmrs_ssl.datasets.skipping.print_log', lambda text, *args: warnings.append(text))
+    monkeypatch.setattr('mmrs_ssl.datasets.unreadable.print_log', lambda text, *args: warnings.append(text))
     data = dataset(tmp_path)
     assert (16, 16) not in [data[i]['window'][:2] for i in range(len(data))]
     assert len(warnings) == 1
@@ -143,7 +143,7 @@ def test_a_tile_that_cannot_be_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(unit='feet'), r"unit='feet', expected one of: pixels, metres"),
+        (dict(unit='feet'), r"unit='feet' is not one of pixels, metres"),
         (dict(sampling='all'), r"sampling='all'"),
         (dict(window=0), r'window=0'),
         (dict(windows_per_epoch=5), r"windows_per_epoch is for sampling='random'"),

@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader
 
 from mmrs_ssl.datasets import EpochSampler, ImageFolder, SampleIndex, sample_rng
 from mmrs_ssl.datasets.transforms import UnreadableImageError
-from tests.datasets.rasters import picture, write_tiff
+from tests.rasters.rasters import picture, write_tiff
 
 VIEW = [
     dict(type='mmrs_ssl.RandomCropResize', size=32),
-    dict(type='mmrs_ssl.ColourJitter'),
+    dict(type='mmrs_ssl.ColorJitter'),
     dict(type='mmrs_ssl.RandomNoise'),
 ]
 PIPELINE = [
@@ -56,7 +56,7 @@ def warnings(monkeypatch):
         texts.append(text)
         print_log(text, *args, **kwargs)
 
-    monkeypatch.setattr('mmrs_ssl.datasets.skipping.print_log', record)
+    monkeypatch.setattr('mmrs_ssl.datasets.unreadable.print_log', record)
     return texts
 
 
@@ -204,12 +204,12 @@ def test_ranks_share_mmengines_order_and_repeat_nothing(monkeypatch, shuffle):
         samplers.append(kinds)
     for epoch in (0, 5):
         seen = []
-        for ours, theirs in samplers:
-            ours.set_epoch(epoch)
-            theirs.set_epoch(epoch)
-            indices = list(ours)
-            assert len(indices) == len(ours) == 3
-            assert indices == list(theirs)[:3]
+        for mine, default in samplers:
+            mine.set_epoch(epoch)
+            default.set_epoch(epoch)
+            indices = list(mine)
+            assert len(indices) == len(mine) == 3
+            assert indices == list(default)[:3]
             assert {(index.epoch, index.seed) for index in indices} == {(epoch, 3)}
             seen += indices
         assert len(set(seen)) == 9

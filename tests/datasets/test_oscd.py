@@ -6,7 +6,7 @@ import pytest
 import rasterio
 
 from mmrs_ssl.datasets import OSCDDataset
-from mmrs_ssl.datasets.synthetic_layouts import write_layout
+from mmrs_ssl.synthetic.layouts import write_layout
 
 
 def pipeline(bands):

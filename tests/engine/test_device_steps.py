@@ -12,7 +12,7 @@ from mmrs_ssl import get_config
 from mmrs_ssl.engine.hooks import ClipEachGradientHook
 from mmrs_ssl.engine.hooks.gradients import clip_each
 from mmrs_ssl.models.heads import QueueContrastHead
-from mmrs_ssl.models.losses import PrototypeCentre
+from mmrs_ssl.models.losses import PrototypeCenter
 from tests.conftest import TestProbe, cmid_config, dino_config, mssdf_config
 from tests.fake_devices import FakeDevice, untrained
 
@@ -23,7 +23,7 @@ PUBLISHED = dict(
     dino_mc='dino-mc_resnet50_4xb64-amp-coslr-300e_seco-224px',
     mssdf='mssdf_vit-base_8xb64-amp-coslr-500e_hr-pairs-320px',
 )
-# Waiting that is not ours. mmengine logs the norm of what it clips at once, unless DeferredLogHook keeps it; torch's
+# Waiting that is not mine. mmengine logs the norm of what it clips at once, unless DeferredLogHook keeps it; torch's
 # scaler asks whether a gradient was infinite before an optimizer's step that cannot be told on the device (Adan's).
 CLIPPING = 'value: mmengine/optim/optimizer/optimizer_wrapper.py OptimWrapper._clip_grad'
 SCALER = 'value: torch/amp/grad_scaler.py GradScaler._maybe_opt_step'
@@ -49,12 +49,12 @@ def test_teacher_follows(method):
     assert device.places() == []
 
 
-def test_queue_and_centre_move_on():
+def test_queue_and_center_move_on():
     with FakeDevice() as device:
-        head, centre = (device.adopt(module) for module in (QueueContrastHead(16, 24), PrototypeCentre(8)))
+        head, center = (device.adopt(module) for module in (QueueContrastHead(16, 24), PrototypeCenter(8)))
         head.enqueue(torch.zeros(7, 16, device='cuda'))
-        centre.update(torch.zeros(5, 8, device='cuda', dtype=torch.bfloat16))
-        assert device.wrote_to([head.queue, head.queue_position, centre.value])
+        center.update(torch.zeros(5, 8, device='cuda', dtype=torch.bfloat16))
+        assert device.wrote_to([head.queue, head.queue_position, center.value])
     assert device.places() == []
 
 

@@ -63,7 +63,7 @@ PARTS = dict(
     dino=('backbone', 'head.mlp', 'head.last_layer'),
     mssdf=('backbone', 'patch_embeds', 'fusion', 'decoders', 'predictors', 'classifier'),
 )
-MOVING = dict(cmid='centre.value', dino='centre.value', mssdf='teacher.module.backbone.layers.0.attn.qkv.weight')
+MOVING = dict(cmid='center.value', dino='center.value', mssdf='teacher.module.backbone.layers.0.attn.qkv.weight')
 
 
 @pytest.mark.parametrize('method', PARTS)
@@ -78,7 +78,7 @@ def test_terms_and_gradients_of_two_processes_are_those_of_one(one, two, method)
 
 
 @pytest.mark.parametrize('method', PARTS)
-def test_teacher_centre_and_queue_of_two_processes_are_those_of_one(one, two, method):
+def test_teacher_center_and_queue_of_two_processes_are_those_of_one(one, two, method):
     one, two = one[method], [found[method] for found in two]
     for step in range(workers.STEPS):
         for rank in range(2):
@@ -87,9 +87,9 @@ def test_teacher_centre_and_queue_of_two_processes_are_those_of_one(one, two, me
                     torch.testing.assert_close(two[rank][key], one[key], rtol=1e-4, atol=1e-5)
             if method != 'cmid':
                 continue
-            mine, theirs = (found[f'step{step}/state/global_head.queue'] for found in (one, two[rank]))
-            assert torch.cdist(mine, theirs).min(1).values.max() < 1e-5  # the same rows, in whatever order
-            assert torch.cdist(theirs, mine).min(1).values.max() < 1e-5
+            mine, reference = (found[f'step{step}/state/global_head.queue'] for found in (one, two[rank]))
+            assert torch.cdist(mine, reference).min(1).values.max() < 1e-5  # the same rows, in whatever order
+            assert torch.cdist(reference, mine).min(1).values.max() < 1e-5
         assert method != 'cmid' or one[f'step{step}/state/global_head.queue_position'] == 2 * workers.BATCH * (step + 1)
     assert not torch.equal(*(one[f'step{step}/state/{MOVING[method]}'] for step in range(2)))
     for key in one:  # and the two processes stay together
@@ -99,7 +99,7 @@ def test_teacher_centre_and_queue_of_two_processes_are_those_of_one(one, two, me
 
 @pytest.mark.parametrize('method', PARTS)
 def test_each_share_alone_is_something_else(one, monkeypatch, method):
-    """Else the tests above would show nothing: without the other process the gradients and the centre differ."""
+    """Else the tests above would show nothing: without the other process the gradients and the center differ."""
     one = one[method]
     monkeypatch.setattr(workers, 'get_dist_info', lambda: (0, 2))
     monkeypatch.setattr(cmid, 'block_mask', cmid.block_mask)

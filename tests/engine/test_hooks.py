@@ -59,16 +59,16 @@ def test_linear_without_length_spans_the_training():
     assert cosine(1.0, 3.0, 0, 1) == 1.0
 
 
-def test_stairs():
-    up = ScheduleHook('x', 0.0, 0.5, schedule='stairs', every=3, rise=0.2)
+def test_stepwise():
+    up = ScheduleHook('x', 0.0, 0.5, schedule='step', every=3, rise=0.2)
     steps = [0] * 3 + [0.2] * 3 + [0.4] * 3 + [0.5] * 3
     np.testing.assert_allclose([up.value(s, 99) for s in range(12)], steps)
-    down = ScheduleHook('x', 1.0, 0.3, schedule='stairs', every=2, rise=-0.5)
+    down = ScheduleHook('x', 1.0, 0.3, schedule='step', every=2, rise=-0.5)
     np.testing.assert_allclose([down.value(s, 99) for s in range(6)], [1, 1, 0.5, 0.5, 0.3, 0.3])
 
 
 def test_unknown_schedule_and_path(make_config):
-    with pytest.raises(ValueError, match=r"schedule='cosin' of teacher\.momentum is not one of linear, cosine, stairs"):
+    with pytest.raises(ValueError, match=r"schedule='cosin' of teacher\.momentum is not one of linear, cosine, step"):
         ScheduleHook('teacher.momentum', 0, 1, schedule='cosin')
     cfg = make_config()
     cfg.custom_hooks = [dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentun', start=0, end=1)]
@@ -202,7 +202,7 @@ MEASURES = ('student_std', 'student_rank', 'teacher_std', 'teacher_rank')
 
 
 def test_collapse_is_said_once(make_config, tmp_path):
-    """All images are one shade of grey: every feature is the same."""
+    """All images are one shade of gray: every feature is the same."""
     for i in range(16):
         cv2.imwrite(str(tmp_path / f'{i}.png'), np.full((80, 80, 3), 120, np.uint8))
     cfg = without(make_config(data_root=tmp_path), 'PictureHook')
@@ -245,14 +245,14 @@ def test_healthy_features_are_measured_and_not_warned_about(make_config):
 
 def test_a_teacher_that_says_the_same_of_all_images(make_config, tmp_path):
     """Features are healthy, but the prototypes are not told apart: seen in the choices alone."""
-    choices, centres = [], []
+    choices, centers = [], []
 
-    def before(runner, batch):  # the centre that the loss uses
-        centres.append(runner.model.centre.value.double())
+    def before(runner, batch):  # the center that the loss uses
+        centers.append(runner.model.center.value.double())
 
     def look(runner):
         model = runner.model
-        scores = (model.teacher_scores[0].double() - centres[-1]) / model.teacher_temperature
+        scores = (model.teacher_scores[0].double() - centers[-1]) / model.teacher_temperature
         rows = torch.softmax(scores, dim=-1).flatten(0, 1)
         mean = rows.mean(dim=0)
         entropies = -(mean * mean.log()).sum(), -(rows * rows.log()).sum(dim=1).mean()

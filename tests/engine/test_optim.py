@@ -47,8 +47,8 @@ def run(optimizer, params, steps, channels_last=False, missing=None):
         optimizer.step()
 
 
-def same(ours, theirs):
-    for a, b in zip(ours, theirs, strict=True):
+def same(mine, reference):
+    for a, b in zip(mine, reference, strict=True):
         torch.testing.assert_close(a, b, rtol=2e-5, atol=2e-6)
 
 
@@ -57,18 +57,18 @@ def same(ours, theirs):
 def test_block_adan_is_mmpretrains_adan(monkeypatch, block, layouts):
     """Parameters and gradients channels-last or contiguous, several groups, blocks smaller than a tensor."""
     monkeypatch.setattr(adan_module, 'BLOCK', block)
-    ours, theirs = parameters(layouts[0]), parameters()
-    first = BlockAdan(groups(ours), lr=1e-2)
-    run(first, ours, range(6), layouts[1])
-    second = Adan(groups(theirs), lr=1e-2, foreach=False)
-    run(second, theirs, range(6))
-    same(ours, theirs)
-    for a, b in zip(ours, theirs, strict=True):
+    mine, reference = parameters(layouts[0]), parameters()
+    first = BlockAdan(groups(mine), lr=1e-2)
+    run(first, mine, range(6), layouts[1])
+    second = Adan(groups(reference), lr=1e-2, foreach=False)
+    run(second, reference, range(6))
+    same(mine, reference)
+    for a, b in zip(mine, reference, strict=True):
         assert set(first.state[a]) == set(second.state[b])
         same(first.state[a].values(), [second.state[b][name] for name in first.state[a]])
     start = parameters()
-    assert all((a - b).abs().max() > 0.01 for a, b in zip(ours, start, strict=True))
-    assert ours[3].is_contiguous(memory_format=torch.channels_last) == layouts[0]
+    assert all((a - b).abs().max() > 0.01 for a, b in zip(mine, start, strict=True))
+    assert mine[3].is_contiguous(memory_format=torch.channels_last) == layouts[0]
 
 
 def test_block_adan_leaves_the_gradient_alone_and_skips_a_missing_one():

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tests.conftest import log_of, train
-from tests.transfer.backbones import COUNTERPARTS, build, ours, same, save, under, weights_of
+from tests.transfer.backbones import COUNTERPARTS, build, mine, same, save, under, weights_of
 
 NUMBER = itertools.count()
 
@@ -21,8 +21,8 @@ class Downstream(BaseModel):
     def __init__(self, library, **changes):
         super().__init__()
         config = COUNTERPARTS['resnet']
-        self.backbone = ours('resnet', seed=1, **changes) if library == 'mmpretrain' else build(library, config, seed=1)
-        self.parts = nn.ModuleDict(dict(encoder=ours('resnet', seed=2)))
+        self.backbone = mine('resnet', seed=1, **changes) if library == 'mmpretrain' else build(library, config, seed=1)
+        self.parts = nn.ModuleDict(dict(encoder=mine('resnet', seed=2)))
         self.head = nn.Linear(1, 1)
         self.found = None
 
@@ -52,7 +52,7 @@ def run(tmp_path, hook=None, library='mmpretrain', model=None, epochs=1, lr=0.0,
 @pytest.fixture
 def source():
     """A pre-trained backbone."""
-    return ours('resnet')
+    return mine('resnet')
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def checkpoint(source, tmp_path):
 def test_it_acts_before_the_first_iteration(library, source, checkpoint, tmp_path):
     runner = run(tmp_path, dict(checkpoint=checkpoint), library)
     assert same(runner.model.found['backbone'], weights_of(source))
-    assert same(runner.model.found['parts'], under('encoder.', weights_of(ours('resnet', seed=2))))
+    assert same(runner.model.found['parts'], under('encoder.', weights_of(mine('resnet', seed=2))))
     log = log_of(tmp_path / 'work')
     assert log.count(f'ResNet of {library}') == 1
     assert 'matched    120' in log
@@ -75,7 +75,7 @@ def test_it_acts_before_the_first_iteration(library, source, checkpoint, tmp_pat
 
 def test_another_module_and_other_bands(source, checkpoint, tmp_path):
     model = Downstream('mmpretrain')
-    model.parts['encoder'] = ours('resnet', seed=3, in_channels=4)
+    model.parts['encoder'] = mine('resnet', seed=3, in_channels=4)
     run(tmp_path, dict(checkpoint=checkpoint, module='parts.encoder', bands=[2, 1, 0, None]), model=model)
     found = {key.removeprefix('encoder.'): value for key, value in model.found['parts'].items()}
     kernels = found.pop('conv1.weight')
@@ -113,7 +113,7 @@ def test_two_sources_of_weights_are_refused(checkpoint, tmp_path):
 
 def test_training_does_not_start_without_the_backbone(checkpoint, tmp_path):
     models = [Downstream('mmpretrain') for _ in range(2)]
-    wrong = save(ours('vit').state_dict(), tmp_path / 'vit.pth')
+    wrong = save(mine('vit').state_dict(), tmp_path / 'vit.pth')
     with pytest.raises(ValueError, match=r'(?s)ViT of mmpretrain.*missing +100'):
         run(tmp_path, dict(checkpoint=str(wrong)), model=models[0])
     with pytest.raises(AttributeError, match=r"the model has no 'parts\.decoder'"):

@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch._utils import ExceptionWrapper
 
-from mmrs_ssl.cli.config import explain, set_launcher, set_precision
+from mmrs_ssl.cli.errors import explain
+from mmrs_ssl.cli.launch import set_launcher, set_precision
 from tests.conftest import BACKBONES, TestProbe, build_cmid, cmid_config, dino_config, log_of, mssdf_config
 
 NO_PICTURES = 'custom_hooks = [hook for hook in _base_.custom_hooks if "Picture" not in hook["type"]]\n'
@@ -57,8 +58,8 @@ class Stop(Exception):
     """The plug is pulled."""
 
 
-CMID_STATE = ('backbone.conv1.weight', 'teacher.module.backbone.conv1.weight', 'global_head.queue', 'centre.value')
-DINO_STATE = ('backbone.conv1.weight', 'teacher.module.head.mlp.0.weight', 'head.mlp.0.weight', 'centre.value')
+CMID_STATE = ('backbone.conv1.weight', 'teacher.module.backbone.conv1.weight', 'global_head.queue', 'center.value')
+DINO_STATE = ('backbone.conv1.weight', 'teacher.module.head.mlp.0.weight', 'head.mlp.0.weight', 'center.value')
 
 MSSDF_STATE = (
     'backbone.layers.0.attn.qkv.weight',
@@ -72,7 +73,7 @@ MSSDF_STATE = (
     ('model', 'state'), [(cmid_config(), CMID_STATE), (dino_config(), DINO_STATE), (mssdf_config(), MSSDF_STATE)]
 )
 def test_resume_is_the_uninterrupted_run(make_config, run_tool, tmp_path, model, state):
-    """Weights, teacher, queue, centre, optimizer and the next batches, bit for bit."""
+    """Weights, teacher, queue, center, optimizer and the next batches, bit for bit."""
     seen = {}
 
     def watch(name, stop=None):
@@ -266,7 +267,7 @@ def test_head_is_sized_by_the_data_set(make_config, run_tool, tmp_path):
     assert code == 0, output
     assert '256 prototypes (16 images are too few for the published 65,536 and 0.04)' in output
     checkpoint = torch.load(tmp_path / 'work' / 'epoch_2.pth', weights_only=True)
-    assert checkpoint['state_dict']['centre.value'].shape == (1, 256)
+    assert checkpoint['state_dict']['center.value'].shape == (1, 256)
     assert 'num_images=16' in checkpoint['meta']['cfg']
 
 

@@ -1,11 +1,11 @@
-"""Collapse measures and nearest neighbours against independent formulas."""
+"""Collapse measures and nearest neighbors against independent formulas."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalised_std
+from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalized_std
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
 
 
@@ -18,7 +18,7 @@ def test_measures_by_formula():
     unit = rows.double().numpy()
     unit = unit / np.sqrt((unit**2).sum(1, keepdims=True))
     deviations = [np.sqrt(((column - column.mean()) ** 2).sum() / 49) for column in unit.T]
-    assert normalised_std(rows) == pytest.approx(np.mean(deviations) * np.sqrt(12), rel=1e-5)
+    assert normalized_std(rows) == pytest.approx(np.mean(deviations) * np.sqrt(12), rel=1e-5)
     singular = np.linalg.svd(unit - unit.mean(0), compute_uv=False)
     share = singular / singular.sum()
     assert effective_rank(rows) == pytest.approx(np.exp(-np.sum(share * np.log(share))), rel=1e-5)
@@ -27,10 +27,10 @@ def test_measures_by_formula():
 @pytest.mark.parametrize('scale', [1e-3, 1.0, 1e3])
 def test_equal_features_have_collapsed(scale):
     rows = features(1).repeat(40, 1) * scale
-    assert normalised_std(rows) < 1e-6
+    assert normalized_std(rows) < 1e-6
     assert effective_rank(rows) == 1
     lengths = torch.linspace(0.5, 3, 40)[:, None]
-    assert normalised_std(rows * lengths) < 1e-5  # length alone is not information
+    assert normalized_std(rows * lengths) < 1e-5  # length alone is not information
     assert effective_rank(rows * lengths) == pytest.approx(1, abs=0.05)
 
 
@@ -55,9 +55,9 @@ def test_information_of_extreme_choices(prototypes):
 @pytest.mark.parametrize('width', [16, 256])
 def test_features_all_over_the_sphere(width):
     rows = torch.randn(4000, width, generator=torch.Generator().manual_seed(0))
-    assert normalised_std(rows) == pytest.approx(1, abs=0.01)
+    assert normalized_std(rows) == pytest.approx(1, abs=0.01)
     assert effective_rank(rows) > 0.95 * width
-    assert normalised_std(rows * 7) == pytest.approx(normalised_std(rows), rel=1e-5)
+    assert normalized_std(rows * 7) == pytest.approx(normalized_std(rows), rel=1e-5)
 
 
 @pytest.mark.parametrize('k', [2, 5, 20])
@@ -72,7 +72,7 @@ def test_rank_of_features_in_k_dimensions(k):
 def test_two_clusters_are_one_direction():
     rows = torch.cat([features(1, seed=1).repeat(20, 1), features(1, seed=2).repeat(20, 1)])
     assert effective_rank(rows) == pytest.approx(1, abs=0.01)
-    assert normalised_std(rows) > 0.1
+    assert normalized_std(rows) > 0.1
 
 
 def majority(train, labels, row, k):
@@ -86,23 +86,23 @@ def majority(train, labels, row, k):
 @pytest.mark.parametrize('k', [1, 5, 20])
 def test_knn_by_hand(k):
     generator = torch.Generator().manual_seed(k)
-    centres = torch.randn(4, 6, generator=generator)
+    centers = torch.randn(4, 6, generator=generator)
     labels, test_labels = torch.arange(60) % 4, torch.arange(30) % 4
-    train = centres[labels] + torch.randn(60, 6, generator=generator)
-    test = centres[test_labels] + torch.randn(30, 6, generator=generator)
+    train = centers[labels] + torch.randn(60, 6, generator=generator)
+    test = centers[test_labels] + torch.randn(30, 6, generator=generator)
     train = train * torch.linspace(0.1, 9, 60)[:, None]  # the length must not matter
     right = [majority(train, labels, row, k) == int(label) for row, label in zip(test, test_labels, strict=True)]
     expected = sum(right) / 30
     assert 0.3 < expected < 1
-    assert knn_accuracy(train, labels, test, test_labels, neighbours=k) == pytest.approx(expected)
+    assert knn_accuracy(train, labels, test, test_labels, neighbors=k) == pytest.approx(expected)
 
 
-def test_knn_uses_twenty_neighbours():
+def test_knn_uses_twenty_neighbors():
     angles = torch.linspace(0, 1, 40)
     train = torch.stack([angles.cos(), angles.sin()], 1)
     labels = torch.tensor([0] * 9 + [1] * 31)  # of the twenty nearest to the first, nine are 0 and eleven 1
     assert knn_accuracy(train, labels, train[:1], torch.tensor([1])) == 1
-    assert knn_accuracy(train, labels, train[:1], torch.tensor([0]), neighbours=17) == 1
+    assert knn_accuracy(train, labels, train[:1], torch.tensor([0]), neighbors=17) == 1
 
 
 @pytest.mark.parametrize('training', [True, False])

@@ -186,7 +186,7 @@ def byol(predictions: list[Tensor], targets: list[Tensor]) -> Tensor:
 
 
 def positions(box: list[float], flip: bool, rows: int, cols: int) -> list[tuple[float, float]]:
-    """Where in the image (y, x) the centre of every cell lies, row by row; a mirrored view's columns run backwards."""
+    """Where in the image (y, x) the center of every cell lies, row by row; a mirrored view's columns run backwards."""
     top, left, height, width = box
     return [
         (top + (r + 0.5) * height / rows, left + ((cols - 1 - c if flip else c) + 0.5) * width / cols)
@@ -209,8 +209,8 @@ def share_ground(box: list[float], other: list[float]) -> bool:
     return all(max(box[k], other[k]) < min(box[k] + box[k + 2], other[k] + other[k + 2]) for k in (0, 1))
 
 
-def pair_entropy(student: Tensor, teacher: Tensor, centre: Tensor, temperatures: tuple[float, float]) -> Tensor:
+def pair_entropy(student: Tensor, teacher: Tensor, center: Tensor, temperatures: tuple[float, float]) -> Tensor:
     """Cross-entropy of one pair's scores (K,), the student's temperature first."""
     scores = torch.exp(student / temperatures[0])
-    target = torch.exp((teacher - centre) / temperatures[1])
+    target = torch.exp((teacher - center) / temperatures[1])
     return -(target / target.sum() * torch.log(scores / scores.sum())).sum()

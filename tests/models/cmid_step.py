@@ -29,13 +29,13 @@ def make_config(family: str = 'resnet', byol: bool = False, bands: int = 3, **op
 
 
 def build_stirred(config: dict, seed: int = 0) -> nn.Module:
-    """A model in the midst of training: student and teacher differ; token, centre and queue position are not zero."""
+    """A model in the midst of training: student and teacher differ; token, center and queue position are not zero."""
     model = build(config, seed).train()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.endswith('original0'):  # the prototypes' gain, fixed at 1
                 parameter.add_(0.05 * torch.randn_like(parameter))
-        model.centre.value.normal_(0, 0.05)
+        model.center.value.normal_(0, 0.05)
         if hasattr(model.global_head, 'queue_position'):
             model.global_head.queue_position.fill_(len(model.global_head.queue) - 3)
     return model
@@ -130,7 +130,7 @@ class Rebuilt:
         keys: the teacher's vectors (B, C) of both views.
         images: the reconstructions.
         pairs: of both directions, every image's matched cells.
-        centre: what it must be after the step.
+        center: what it must be after the step.
     """
 
     def __init__(self, step: Step, options: dict) -> None:
@@ -148,7 +148,7 @@ class Rebuilt:
     def reconstruction(self) -> dict[str, Tensor]:
         stride, block = self.options['reconstruction_head__stride'], self.options['mask_block']
         self.images = [reference.reconstruct(each, self.weights, stride) for each in self.maps]
-        views = [view.double() for view in normalised(self.step.batch)]
+        views = [view.double() for view in normalized(self.step.batch)]
         masks = self.step.masks
         spatial = [reference.spatial(*each, block) for each in zip(self.images, views, masks, strict=True)]
         spectral = [reference.spectral(*each, block) for each in zip(self.images, views, masks, strict=True)]
@@ -171,7 +171,7 @@ class Rebuilt:
         rows, cols = self.maps[0].shape[2:]
         samples = self.step.batch['data_samples']
         boxes, flips = [s.boxes.tolist() for s in samples], [s.flips.tolist() for s in samples]
-        centre, directions, self.pairs = self.weights['centre.value'][0], [], []
+        center, directions, self.pairs = self.weights['center.value'][0], [], []
         temperatures = self.options['student_temperature'], self.options['teacher_temperature']
         for own, other in ((0, 1), (1, 0)):
             matched = []
@@ -188,17 +188,17 @@ class Rebuilt:
             targets = reference.prototype_scores(teacher, self.weights, 'teacher.module.local_head')
             owners = [b for b, pairs in enumerate(matched) for _ in pairs]
             entropies = [
-                reference.pair_entropy(s, t, centre, temperatures)
+                reference.pair_entropy(s, t, center, temperatures)
                 for s, t, b in zip(scores, targets, owners, strict=True)
                 if reference.share_ground(*boxes[b])
             ]
             directions.append(sum(entropies) / len(entropies))
-            centre = 0.9 * centre + 0.1 * targets.mean(dim=0)
+            center = 0.9 * center + 0.1 * targets.mean(dim=0)
             self.pairs.append(matched)
-        self.centre = centre
+        self.center = center
         return sum(directions) / 2
 
 
-def normalised(batch: dict) -> list[Tensor]:
+def normalized(batch: dict) -> list[Tensor]:
     """The raw 8-bit views by the statistics of the tests' preprocessor."""
     return [((view.double() - 100) / 50).float() for view in batch['inputs']]

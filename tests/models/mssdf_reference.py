@@ -19,7 +19,7 @@ DEFAULTS = dict(
     substitution=0.1,
     shortcuts=False,
     share_patch_embed=False,
-    normalise_targets=None,
+    normalize_targets=None,
     independence='class_tokens',
     alignment_samples=512,
     alignment_temperature=0.07,
@@ -40,10 +40,10 @@ def score(raw, mean, std, patch):
     for top in range(0, pixels.shape[1], patch):
         for left in range(0, pixels.shape[2], patch):
             own = pixels[:, top : top + patch, left : left + patch]
-            grey = np.tensordot(LUMINANCE, own, axes=1) if len(own) == 3 else own.mean(axis=0)
+            gray = np.tensordot(LUMINANCE, own, axes=1) if len(own) == 3 else own.mean(axis=0)
             if raw.dtype == torch.uint8 and len(own) == 3:
-                grey = np.floor(np.round(grey, 6) + 0.5)
-            g = np.pad(grey, 1, mode='reflect')
+                gray = np.floor(np.round(gray, 6) + 0.5)
+            g = np.pad(gray, 1, mode='reflect')
             rows, columns = [g[i : i + patch] for i in range(3)], [g[:, j : j + patch] for j in range(3)]
             across = sum(w * (row[:, 2:] - row[:, :-2]) for w, row in zip((1, 2, 1), rows, strict=True))
             down = sum(w * (column[2:] - column[:-2]) for w, column in zip((1, 2, 1), columns, strict=True))
@@ -143,7 +143,7 @@ def student(model, images, masks, shortcuts=False, shared=False):
 
 
 @torch.no_grad()
-def teacher(model, images, normalise=None, shared=False):
+def teacher(model, images, normalize=None, shared=False):
     """Targets (B, L, D) of every modality, of whole images (B, C, H, W), one by one."""
     parts = dict(model.teacher.module.items())
     patch_embed = embeddings(parts, shared)
@@ -151,13 +151,13 @@ def teacher(model, images, normalise=None, shared=False):
     for name, batch in images.items():
         every = range(parts['backbone'].pos_embed.shape[1] - 1)
         tokens = torch.stack([encode(parts['backbone'], patch_embed(name), image, every)[1] for image in batch])
-        if normalise == 'tokens':
+        if normalize == 'tokens':
             for row in tokens.flatten(0, 1):
                 row.copy_((row - row.mean()) / (row.var(correction=0) + 1e-5).sqrt())
-        elif normalise:
+        elif normalize:
             rows = tokens.flatten(0, 1).numpy()
             rows = rows - rows.mean(axis=0)
-            if normalise == 'dimensions':
+            if normalize == 'dimensions':
                 rows = rows / np.sqrt((rows**2).mean(axis=0) + 1e-5)
             else:
                 covariance = sum(np.outer(row, row) for row in rows) / len(rows)
@@ -254,7 +254,7 @@ def step(model, raw, statistics, masks, chosen, options):
     classes, tokens, predictions = (
         {name: torch.stack([each[part][name] for each in alone]) for name in images} for part in range(3)
     )
-    targets = teacher(double, images, options['normalise_targets'], shared)
+    targets = teacher(double, images, options['normalize_targets'], shared)
     rows = {name: each.flatten(0, 1) for name, each in predictions.items()}
     draws = iter(chosen)
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from mmengine.runner.checkpoint import load_checkpoint, load_state_dict
 
-from mmrs_ssl.models.entrance import MaskToken, entrance_of
 from mmrs_ssl.models.losses import soft_cross_entropy
+from mmrs_ssl.models.mask_token import MaskToken, entrance_of
 from mmrs_ssl.models.masks.blocks import upsample_mask
 from tests.conftest import BACKBONES, build_cmid, cmid_config, make_batch
 
@@ -120,7 +120,7 @@ def test_local_branch_against_a_loop_over_images():
     maps = list(torch.randn(4, 3, 64, 4, 4, generator=torch.manual_seed(3)))
     loss, _ = model.local_branch(maps[:2], maps[2:], boxes, flips)
 
-    centre, total = torch.zeros(1, 24), 0.0
+    center, total = torch.zeros(1, 24), 0.0
     for i, j in ((0, 1), (1, 0)):
         scores, direction = [], 0.0
         for b in range(3):
@@ -138,11 +138,11 @@ def test_local_branch_against_a_loop_over_images():
                 teacher = model.teacher.module['local_head'](maps[2 + j][b].flatten(1)[:, partner][None])
                 scores.append(teacher)
                 if b != 2:
-                    direction += soft_cross_entropy(student, teacher, centre, 0.1, 0.04).item() / 16 / 2
-        centre = 0.9 * centre + 0.1 * torch.cat(scores).mean(0, keepdim=True)
+                    direction += soft_cross_entropy(student, teacher, center, 0.1, 0.04).item() / 16 / 2
+        center = 0.9 * center + 0.1 * torch.cat(scores).mean(0, keepdim=True)
         total += direction / 2
     assert loss.item() == pytest.approx(total, rel=1e-4)
-    torch.testing.assert_close(model.centre.value, centre)
+    torch.testing.assert_close(model.center.value, center)
 
 
 def test_no_overlap_at_all_costs_nothing():
@@ -193,7 +193,7 @@ def test_bands_that_contradict_each_other():
         MODELS.build(config)
 
 
-def test_normalisation_keeps_the_input_and_is_channels_last():
+def test_normalization_keeps_the_input_and_is_channels_last():
     model = build_cmid()
     batch = make_batch()
     before = batch['inputs'][0].clone()

@@ -84,7 +84,7 @@ def test_an_option_changes_its_terms_and_no_other(options, terms):
         for name in ('students', 'student_maps', 'teachers', 'teacher_maps'):
             assert all(map(torch.equal, getattr(step, name), getattr(plain_step(), name))), name
     if LOCAL not in terms:
-        assert torch.equal(step.model.centre.value, plain_step().model.centre.value)
+        assert torch.equal(step.model.center.value, plain_step().model.center.value)
 
 
 @pytest.mark.parametrize('options', [dict(hid_channels=12), dict(with_last_bn=True)], ids=lambda each: next(iter(each)))

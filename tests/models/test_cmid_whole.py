@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.models import cmid_reference as reference
-from tests.models.cmid_step import Rebuilt, Step, build_stirred, make_config, make_views, normalised, stem, take_step
+from tests.models.cmid_step import Rebuilt, Step, build_stirred, make_config, make_views, normalized, stem, take_step
 
 PUBLISHED = dict(
     mask_block=32,
@@ -68,7 +68,7 @@ def test_every_term_is_its_formula(case):
 
 def test_the_teacher_sees_the_views_and_the_student_masks_of_its_own_in_each(case):
     step, rebuilt = case
-    views, block = normalised(step.batch), rebuilt.options['mask_block']
+    views, block = normalized(step.batch), rebuilt.options['mask_block']
     blocks = views[0][0, 0].numel() // block**2
     for view, student, teacher, masks in zip(views, step.students, step.teachers, step.masks, strict=True):
         torch.testing.assert_close(teacher, view)
@@ -96,9 +96,9 @@ def test_the_token_marks_masked_positions_at_the_entrance_of_the_first_stage(cas
     torch.testing.assert_close(step.model.mask_token.token.grad, sum(grads), rtol=1e-4, atol=1e-6)
 
 
-def test_queue_and_centre_after_the_step(case):
+def test_queue_and_center_after_the_step(case):
     step, rebuilt = case
-    torch.testing.assert_close(step.model.centre.value[0].double(), rebuilt.centre, **TOLERANCE)
+    torch.testing.assert_close(step.model.center.value[0].double(), rebuilt.center, **TOLERANCE)
     if 'global_head.queue' in rebuilt.weights:
         before = rebuilt.weights['global_head.queue'], int(rebuilt.weights['global_head.queue_position'])
         queue, position = reference.next_queue(*before, rebuilt.keys)

@@ -43,12 +43,12 @@ OPTIONS = {
     'mssdf-3': mssdf(THREE),
     'mssdf-1': mssdf(dict(rgb=3), substitution=0, loss_weights=ALONE),
     'mssdf-evenly': mssdf(PAIR, information_aware=False, substitution=0),
-    'mssdf-gives-way': mssdf(THREE, gives_way='dsm', shortcuts=True),
+    'mssdf-gives-way': mssdf(THREE, masked_modality='dsm', shortcuts=True),
     'mssdf-shared': mssdf(PHOTOS, share_patch_embed=True),
     'mssdf-predictions': mssdf(PAIR, independence='predictions'),
-    'mssdf-tokens': mssdf(PAIR, normalise_targets='tokens'),
-    'mssdf-dimensions': mssdf(PAIR, normalise_targets='dimensions'),
-    'mssdf-whiten': mssdf(PAIR, normalise_targets='whiten'),
+    'mssdf-tokens': mssdf(PAIR, normalize_targets='tokens'),
+    'mssdf-dimensions': mssdf(PAIR, normalize_targets='dimensions'),
+    'mssdf-whiten': mssdf(PAIR, normalize_targets='whiten'),
 }
 SIMPLE = ('cmid-resnet', 'dino-vit', 'mssdf')
 

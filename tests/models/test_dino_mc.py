@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS, init_default_scope
 
 from mmrs_ssl.engine.hooks import ScheduleHook
-from mmrs_ssl.models.losses import PrototypeCentre, cross_view_entropy
-from mmrs_ssl.models.sizing import head_size
+from mmrs_ssl.models.heads.sizing import head_size
+from mmrs_ssl.models.losses import PrototypeCenter, cross_view_entropy
 from tests.conftest import BACKBONES, build_dino, dino_config, make_crops
 
 FAMILIES = list(BACKBONES)
 SIZES = (64, 64, 44, 40, 36)  # 44 and 36 are no multiples of a patch of 8
 
 
-def pairwise(student, teacher, centre, student_temperature, teacher_temperature):
+def pairwise(student, teacher, center, student_temperature, teacher_temperature):
     """DINO's loss, pair by pair and image by image, in float64 by its formula."""
     terms = []
     for i, target in enumerate(teacher.double()):
@@ -26,7 +26,7 @@ def pairwise(student, teacher, centre, student_temperature, teacher_temperature)
             if i == j:
                 continue
             for t, s in zip(target, view, strict=True):
-                q = torch.exp((t - centre[0].double()) / teacher_temperature)
+                q = torch.exp((t - center[0].double()) / teacher_temperature)
                 p = torch.exp(s / student_temperature)
                 terms.append(-(q / q.sum() * torch.log(p / p.sum())).sum())
     return torch.stack(terms).mean()
@@ -36,18 +36,18 @@ def reference(found, key):
     return torch.from_numpy(found[key])
 
 
-def test_loss_centre_and_temperature_are_the_golden_ones(dino_golden):
+def test_loss_center_and_temperature_are_the_golden_ones(dino_golden):
     schedule = ScheduleHook('teacher_temperature', 0.04, 0.07, 'linear', by_epoch=True, length=3)
     temperatures = [schedule.value(epoch, 10) for epoch in range(10)]
     np.testing.assert_allclose(temperatures, dino_golden['dino/teacher_temp'])
-    centre = PrototypeCentre(16)
+    center = PrototypeCenter(16)
     for i, epoch in enumerate(dino_golden['dino/epochs']):
         student = reference(dino_golden, f'dino/student{i}').view(8, 3, 16)
         teacher = reference(dino_golden, f'dino/teacher{i}').view(2, 3, 16)
-        loss = cross_view_entropy(student, teacher, centre.value, 0.1, temperatures[epoch])
+        loss = cross_view_entropy(student, teacher, center.value, 0.1, temperatures[epoch])
         torch.testing.assert_close(loss, reference(dino_golden, f'dino/loss{i}'), rtol=1e-5, atol=1e-6)
-        centre.update(teacher)
-        torch.testing.assert_close(centre.value, reference(dino_golden, f'dino/center{i}'), rtol=1e-5, atol=1e-6)
+        center.update(teacher)
+        torch.testing.assert_close(center.value, reference(dino_golden, f'dino/center{i}'), rtol=1e-5, atol=1e-6)
 
 
 def test_loss_of_three_teacher_views_is_the_golden_one(dino_golden):
@@ -62,10 +62,10 @@ def test_loss_and_gradient_by_formula(views, globals_):
     rng = torch.Generator().manual_seed(views)
     student = torch.randn(views, 3, 20, generator=rng, requires_grad=True)
     teacher = torch.randn(globals_, 3, 20, generator=rng, requires_grad=True)
-    centre = 0.1 * torch.randn(1, 20, generator=rng)
-    expected = pairwise(student, teacher.detach(), centre, 0.1, 0.05)
+    center = 0.1 * torch.randn(1, 20, generator=rng)
+    expected = pairwise(student, teacher.detach(), center, 0.1, 0.05)
     (wanted,) = torch.autograd.grad(expected, student)
-    loss = cross_view_entropy(student, teacher, centre, 0.1, 0.05)
+    loss = cross_view_entropy(student, teacher, center, 0.1, 0.05)
     (3 * loss).backward()  # what comes after the loss must reach the gradient
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(student.grad, 3 * wanted.float(), rtol=1e-4, atol=1e-5)
@@ -109,7 +109,7 @@ def test_loss_of_the_model_against_single_crops(family, num_global):
     no_drop = dict(drop_path_rate=0.0) if family == 'swin' else {}
     backbone = {**dino_config(family)['backbone'], **no_drop}
     model = build_dino(family, num_global=num_global, backbone=backbone).train()
-    model.centre.value.normal_(0, 0.1)
+    model.center.value.normal_(0, 0.1)
     with torch.no_grad():  # a teacher of its own
         for parameter in model.teacher.module.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -128,10 +128,10 @@ def test_loss_of_the_model_against_single_crops(family, num_global):
     student = twin.head(vectors(twin.backbone, views)).view(len(sizes), 4, -1)
     teacher = twin.teacher.module['head'](vectors(twin.teacher.module['backbone'], views[:num_global]))
     teacher = teacher.view(num_global, 4, -1)
-    expected = pairwise(student, teacher, twin.centre.value, 0.1, 0.04)
+    expected = pairwise(student, teacher, twin.center.value, 0.1, 0.04)
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5)
     mean = teacher.mean(dim=(0, 1))
-    torch.testing.assert_close(model.centre.value[0], 0.9 * twin.centre.value[0] + 0.1 * mean, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(model.center.value[0], 0.9 * twin.center.value[0] + 0.1 * mean, rtol=1e-4, atol=1e-6)
 
     loss.backward()
     expected.backward()
@@ -217,19 +217,19 @@ def test_vit_that_pads_at_the_corner():
         build_dino('vit', backbone=config['backbone'])
 
 
-@pytest.mark.parametrize('option', [dict(num_global=0), dict(teacher_temperature=0.0), dict(centre_momentum=1.5)])
+@pytest.mark.parametrize('option', [dict(num_global=0), dict(teacher_temperature=0.0), dict(center_momentum=1.5)])
 def test_impossible_options(option):
     (name, value) = next(iter(option.items()))
     with pytest.raises(ValueError, match=rf'{name.split("_")[0]}.*{value}'):
         build_dino(**option)
 
 
-def test_evaluation_leaves_the_centre_alone():
+def test_evaluation_leaves_the_center_alone():
     model = build_dino().eval()
     model.loss(**model.data_preprocessor(make_crops(SIZES), False))
-    assert not model.centre.value.any()
+    assert not model.center.value.any()
     model.train().loss(**model.data_preprocessor(make_crops(SIZES), True))
-    assert model.centre.value.any()
+    assert model.center.value.any()
 
 
 def test_too_few_views():
@@ -291,7 +291,7 @@ def test_sizes_and_their_reason_are_printed(monkeypatch):
     config = dino_config(num_images=700)
     config['head'].pop('num_prototypes')
     model = MODELS.build(config)
-    assert model.head.num_prototypes == 512 == model.centre.value.shape[1]
+    assert model.head.num_prototypes == 512 == model.center.value.shape[1]
     assert model.teacher.module['head'].num_prototypes == 512
     assert '512 prototypes (700 images are too few for the published 65,536 and 0.04)' in said[0]
     assert 'teacher temperature 0.0225 (700 images are too few' in said[1]
@@ -303,7 +303,7 @@ def test_sizes_and_their_reason_are_printed(monkeypatch):
 
 
 def test_scores_are_cosines():
-    """Of the normalised bottleneck with unit prototypes, whatever they were trained to."""
+    """Of the normalized bottleneck with unit prototypes, whatever they were trained to."""
     model = build_dino()
     model.head.last_layer.parametrizations.weight.original1.data.mul_(5)
     rows = torch.randn(6, 64)

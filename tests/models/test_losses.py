@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from mmrs_ssl.models.heads import PixelReconstructionHead, QueueContrastHead
 from mmrs_ssl.models.losses import (
-    PrototypeCentre,
+    PrototypeCenter,
     focal_frequency,
     focal_l1,
     masked_focal_l1,
@@ -42,7 +42,7 @@ def test_focal_frequency_golden(golden):
 
 
 def test_focal_frequency_transforms_each_image_first():
-    """The definition: transform every image, then average the spectra; ours averages first."""
+    """The definition: transform every image, then average the spectra; mine averages first."""
     pred, target = torch.randn(2, 5, 3, 8, 6, generator=torch.manual_seed(0)).unbind()
     spectra = [torch.view_as_real(torch.fft.fft2(x.double(), norm='ortho')).mean(0) for x in (pred, target)]
     distance = (spectra[0] - spectra[1]).square().sum(-1)
@@ -124,25 +124,25 @@ def test_byol_golden(golden):
 
 
 def test_local_golden(golden):
-    """Losses and centres of three calls in a row; the reference has prototypes before positions."""
-    centre = PrototypeCentre(24)
+    """Losses and centers of three calls in a row; the reference has prototypes before positions."""
+    center = PrototypeCenter(24)
     temperatures = golden['local/teacher_temp']
     for i, epoch in enumerate(golden['local/epochs']):
         student = tensor(golden, f'local/student{i}').mT  # (3, 5, 24)
         teacher = tensor(golden, f'local/teacher{i}').mT
-        loss = soft_cross_entropy(student, teacher, centre.value, 0.1, float(temperatures[epoch])).mean()
-        centre.update(teacher)
+        loss = soft_cross_entropy(student, teacher, center.value, 0.1, float(temperatures[epoch])).mean()
+        center.update(teacher)
         torch.testing.assert_close(loss, tensor(golden, f'local/loss{i}'), **TOLERANCE)
-        torch.testing.assert_close(centre.value, tensor(golden, f'local/center{i}')[..., 0], **TOLERANCE)
+        torch.testing.assert_close(center.value, tensor(golden, f'local/center{i}')[..., 0], **TOLERANCE)
 
 
 def test_soft_cross_entropy_by_hand():
-    student, teacher, centre = torch.randn(3, 1, 4, dtype=torch.float64, generator=torch.manual_seed(0)).unbind()
-    target = np.exp((teacher - centre).numpy() / 0.05)
+    student, teacher, center = torch.randn(3, 1, 4, dtype=torch.float64, generator=torch.manual_seed(0)).unbind()
+    target = np.exp((teacher - center).numpy() / 0.05)
     target /= target.sum()
     scores = student.numpy() / 0.1
     expected = -(target * (scores - np.log(np.exp(scores).sum()))).sum()
-    assert soft_cross_entropy(student, teacher, centre, 0.1, 0.05).item() == pytest.approx(expected, rel=1e-5)
+    assert soft_cross_entropy(student, teacher, center, 0.1, 0.05).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_no_gradient_reaches_the_teacher():

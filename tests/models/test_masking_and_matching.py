@@ -9,7 +9,7 @@ import torch
 
 from mmrs_ssl.datasets.transforms import RandomCropResize
 from mmrs_ssl.models.masks.blocks import block_grid, block_mask, fill_with_mean, upsample_mask
-from mmrs_ssl.models.matching import boxes_overlap, cell_centres, gather_cells, nearest_cells
+from mmrs_ssl.models.matching import boxes_overlap, cell_centers, gather_cells, nearest_cells
 
 
 @pytest.mark.parametrize('ratio', [0.3, 0.6, 0.75])
@@ -60,8 +60,8 @@ def test_matching_golden(golden):
 
 
 def test_few_cells_are_all_matched():
-    centres = torch.rand(2, 9, 2)
-    own, partner = nearest_cells(centres, centres, matches=20)
+    centers = torch.rand(2, 9, 2)
+    own, partner = nearest_cells(centers, centers, matches=20)
     assert own.tolist() == partner.tolist() == [list(range(9))] * 2
 
 
@@ -85,15 +85,15 @@ def test_matched_cells_show_the_same_ground():
         boxes = [torch.tensor([view['box']]) for view in views]
         flips = [torch.tensor([view['flip']]) for view in views]
         flips_seen.add((views[0]['flip'], views[1]['flip']))
-        centres = [cell_centres(box, flip, (cells, cells)) for box, flip in zip(boxes, flips, strict=True)]
-        own, partner = nearest_cells(centres[0], centres[1], matches=20)
+        centers = [cell_centers(box, flip, (cells, cells)) for box, flip in zip(boxes, flips, strict=True)]
+        own, partner = nearest_cells(centers[0], centers[1], matches=20)
         # What each cell shows: the mean of the coordinates that its pixels carry.
         shown = [
             cv2.resize(np.ascontiguousarray(view['img']), (cells, cells), interpolation=cv2.INTER_AREA).reshape(-1, 2)
             for view in views
         ]
         for i in range(2):  # positions as computed and as seen agree to a pixel
-            np.testing.assert_allclose(centres[i][0].numpy() - 0.5, shown[i], atol=1.0)
+            np.testing.assert_allclose(centers[i][0].numpy() - 0.5, shown[i], atol=1.0)
         if not boxes_overlap(*boxes).item():
             continue
         cell = np.maximum(*[np.array([view['box'][2], view['box'][3]]) / cells for view in views])

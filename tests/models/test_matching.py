@@ -2,7 +2,7 @@
 
 import torch
 
-from mmrs_ssl.models.matching import cell_centres, nearest_cells
+from mmrs_ssl.models.matching import cell_centers, nearest_cells
 
 
 def test_the_pairs_of_many_cells_are_those_of_exact_distances():
@@ -12,7 +12,7 @@ def test_the_pairs_of_many_cells_are_those_of_exact_distances():
     for _ in range(2):
         corner, size = (low + span * torch.rand(128, 2, generator=rng) for low, span in ((0, 200), (120, 80)))
         flips = torch.randint(2, (128,), generator=rng).bool()
-        views.append(cell_centres(torch.cat((corner, size), dim=1), flips, (14, 14)))
+        views.append(cell_centers(torch.cat((corner, size), dim=1), flips, (14, 14)))
     own, partner = nearest_cells(*views, matches=20)
     first, second = (view.double() for view in views)
     exact = (first[:, :, None] - second[:, None]).square().sum(dim=-1).sqrt()

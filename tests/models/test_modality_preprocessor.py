@@ -10,7 +10,7 @@ TWO, THREE = dict(rgb=3, dsm=1), dict(rgb=3, dsm=1, irc=3)
 
 
 def test_information_is_of_the_pixels_as_they_were():
-    """8 bits as they are, metres between two deviations; not the normalised values."""
+    """8 bits as they are, metres between two deviations; not the normalized values."""
     model = build_mssdf(TWO).train()
     data = make_modalities(TWO)
     inputs, scale = model.data_preprocessor(data, True)['inputs'], model.data_preprocessor.byte_scale
@@ -83,10 +83,10 @@ def test_a_surface_model_of_constants_or_nan(value, kind, message):
         preprocessor.check(data['inputs'], data['data_samples'])
     with pytest.raises(ValueError, match=message):
         preprocessor(data, True)
-    assert set(preprocessor.normalise(data['inputs'])) == set(TWO)  # which reads no values
+    assert set(preprocessor.normalize(data['inputs'])) == set(TWO)  # which reads no values
 
 
-def test_colours_that_are_no_numbers_and_constant_colours():
+def test_colors_that_are_no_numbers_and_constant_colors():
     data = make_modalities(TWO)
     preprocessor = MODELS.build(mssdf_config(TWO)['data_preprocessor'])
     data['inputs']['rgb'][1] = 0  # black, in several bands, may be

@@ -7,9 +7,10 @@ import pytest
 import torch
 from mmpretrain.models.utils import build_2d_sincos_position_embedding
 
-from mmrs_ssl.datasets.synthetic import make_split
-from mmrs_ssl.models.losses.alignment import linear_hsic, reconstruction, symmetric_info_nce
-from mmrs_ssl.models.tokens import sincos_positions, visible_places, whitened
+from mmrs_ssl.models.backbones.tokens import sincos_positions, visible_places, whitened
+from mmrs_ssl.models.losses.alignment import linear_hsic, symmetric_info_nce
+from mmrs_ssl.models.losses.reconstruction import masked_token_error
+from mmrs_ssl.synthetic.scene import make_split
 from tests.conftest import build, build_mssdf, make_modalities, mssdf_config
 from tests.models.mssdf_reference import student
 
@@ -28,7 +29,10 @@ def test_terms_are_the_golden_ones(mssdf_golden):
     for found, key in (
         (symmetric_info_nce(first, second, 0.07), 'align/loss_t0.07'),
         (linear_hsic(first, second), 'hsic/loss'),
-        (reconstruction({'a': first[None]}, {'a': second[None]}, {'a': torch.ones(1, 12)}, {'a': 1.0}), 'latent/loss'),
+        (
+            masked_token_error({'a': first[None]}, {'a': second[None]}, {'a': torch.ones(1, 12)}, {'a': 1.0}),
+            'latent/loss',
+        ),
     ):
         np.testing.assert_allclose(found.item(), mssdf_golden[key], rtol=1e-5)
 
@@ -64,7 +68,7 @@ def test_reconstruction_counts_masked_places_of_weighted_modalities():
             float(((predictions[name][i, j] - targets[name][i, j]) ** 2).mean()) for i, j in mask.nonzero().tolist()
         ]
         expected += weights[name] * np.mean(errors)
-    assert reconstruction(predictions, targets, masks, weights).item() == pytest.approx(expected, rel=1e-5)
+    assert masked_token_error(predictions, targets, masks, weights).item() == pytest.approx(expected, rel=1e-5)
 
 
 # The whole against one sample after another
@@ -149,16 +153,16 @@ def test_masks_share_their_probabilities_and_differ():
     assert not torch.equal(masks['rgb'], masks['dsm'])
 
 
-@pytest.mark.parametrize('gives_way', ['rgb', 'dsm', None])
-def test_one_modality_gives_way(gives_way):
-    model = build_mssdf(TWO, substitution=0.5, gives_way=gives_way).train()
+@pytest.mark.parametrize('masked_modality', ['rgb', 'dsm', None])
+def test_one_modality_masked_modality(masked_modality):
+    model = build_mssdf(TWO, substitution=0.5, masked_modality=masked_modality).train()
     data = batch_of(model, TWO)
     counts = []
     for _ in range(20):
         _, masks, _ = model.draw_masks(**data)
         counts.append({name: set(mask.sum(dim=1).tolist()) for name, mask in masks.items()})
     ways = {next(name for name, count in each.items() if count == {14}) for each in counts}
-    assert ways == ({gives_way} if gives_way else {'rgb', 'dsm'})
+    assert ways == ({masked_modality} if masked_modality else {'rgb', 'dsm'})
     assert all({12} in each.values() for each in counts)
 
 
@@ -260,9 +264,9 @@ def test_class_tokens_are_detached_where_they_are_added():
     assert all(each.grad.abs().max() > 0 for each in tokens.values())
 
 
-@pytest.mark.parametrize(('normalise', 'over'), [('tokens', -1), ('dimensions', (0, 1))])
-def test_targets_can_be_normalised(normalise, over):
-    model = build_mssdf(TWO, normalise_targets=normalise).train()
+@pytest.mark.parametrize(('normalize', 'over'), [('tokens', -1), ('dimensions', (0, 1))])
+def test_targets_can_be_normalized(normalize, over):
+    model = build_mssdf(TWO, normalize_targets=normalize).train()
     tokens = model.teacher_tokens(batch_of(model, TWO)['inputs'])['dsm']
     mean = tokens.mean(over)
     torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-5, rtol=0)
@@ -274,7 +278,7 @@ def test_targets_can_be_normalised(normalise, over):
 
 def test_targets_can_be_whitened():
     """Nothing is correlated, and along the principal axes the variance is what shrinkage leaves of 1."""
-    model = build_mssdf(TWO, normalise_targets='whiten').train()
+    model = build_mssdf(TWO, normalize_targets='whiten').train()
     inputs = batch_of(model, TWO, count=16)['inputs']
     white = model.teacher_tokens(inputs)['dsm']
     plain = build_mssdf(TWO).train().teacher_tokens(inputs)['dsm']
@@ -320,8 +324,8 @@ def test_mask_ratios_that_leave_nothing_visible():
 def test_impossible_options():
     for options, message in (
         (dict(independence='tokens'), "independence='tokens' is not one of"),
-        (dict(gives_way='nir'), "gives_way='nir' is not one of"),
-        (dict(normalise_targets='patches'), "normalise_targets='patches' is not one of"),
+        (dict(masked_modality='nir'), "masked_modality='nir' is not one of"),
+        (dict(normalize_targets='patches'), "normalize_targets='patches' is not one of"),
         (dict(reconstruction_weights=dict(nir=1.0)), "a modality of reconstruction_weights='nir' is not one of"),
         (dict(loss_weights=dict(contrast=1)), "'contrast'"),
     ):

@@ -24,14 +24,14 @@ ALL = {'loss_reconstruction', 'loss_alignment', 'loss_independence', 'loss_modal
 PREDICTED = {'loss_reconstruction', 'loss_alignment'}
 SECOND = dict(
     shortcuts=True,
-    normalise_targets='whiten',
+    normalize_targets='whiten',
     independence='predictions',
     alignment_samples=20,
     alignment_temperature=0.3,
     mask_ratio=0.6,
     information_aware=False,
     substitution=0.4,
-    gives_way='dsm',
+    masked_modality='dsm',
     reconstruction_weights=dict(dsm=0.3, ms=2.0),
     loss_weights=dict(reconstruction=0.7, alignment=2.0, independence=1.5, modality=0.4),
 )
@@ -117,10 +117,10 @@ def close(found, expected, what, rtol=1e-4, atol=1e-5):
     ('names', 'options'),
     [
         (TWO, {}),
-        (TWO, dict(normalise_targets='dimensions', substitution=0.6, reconstruction_weights=dict(rgb=0.5))),
+        (TWO, dict(normalize_targets='dimensions', substitution=0.6, reconstruction_weights=dict(rgb=0.5))),
         (THREE, {}),
         (THREE, SECOND),
-        (ALIKE, dict(share_patch_embed=True, normalise_targets='tokens', shortcuts=True)),
+        (ALIKE, dict(share_patch_embed=True, normalize_targets='tokens', shortcuts=True)),
     ],
 )
 def test_every_term_and_gradient_is_what_the_pixels_and_masks_say(permutations, names, options):
@@ -208,9 +208,9 @@ def test_informative_patches_are_masked_less_often(names):
 
 @pytest.mark.parametrize(('names', 'share', 'hidden'), [(TWO, 0.4, 2), (THREE, 0.6, 4), (THREE, 0.1, 1)])
 @pytest.mark.parametrize('fixed', [True, False])
-def test_one_modality_gives_way_where_the_others_see_too(first_masks, names, share, hidden, fixed):
+def test_one_modality_masked_modality_where_the_others_see_too(first_masks, names, share, hidden, fixed):
     """Of its six visible patches the exact number, those first that another modality shows."""
-    options = dict(gives_way=names[1]) if fixed else {}
+    options = dict(masked_modality=names[1]) if fixed else {}
     model = model_of(names, substitution=share, **options)
     data = model.data_preprocessor(batch_of(names, count=8), True)
     ways = []
@@ -257,7 +257,7 @@ def variant(base, names=TWO, **options):
 
 @pytest.fixture(scope='module')
 def base():
-    return model_of(TWO, gives_way='rgb')
+    return model_of(TWO, masked_modality='rgb')
 
 
 @pytest.fixture(scope='module')
@@ -272,11 +272,11 @@ def base_losses(base):
         (dict(mask_ratio=0.5), ALL),
         (dict(information_aware=False), ALL),
         (dict(substitution=0.5), ALL),
-        (dict(gives_way='dsm'), ALL),
+        (dict(masked_modality='dsm'), ALL),
         (dict(shortcuts=True), PREDICTED),
-        (dict(normalise_targets='tokens'), {'loss_reconstruction'}),
-        (dict(normalise_targets='dimensions'), {'loss_reconstruction'}),
-        (dict(normalise_targets='whiten'), {'loss_reconstruction'}),
+        (dict(normalize_targets='tokens'), {'loss_reconstruction'}),
+        (dict(normalize_targets='dimensions'), {'loss_reconstruction'}),
+        (dict(normalize_targets='whiten'), {'loss_reconstruction'}),
         (dict(independence='predictions'), {'loss_independence'}),
         (dict(alignment_samples=10), {'loss_alignment'}),
         (dict(alignment_temperature=0.2), {'loss_alignment'}),
@@ -291,7 +291,7 @@ def base_losses(base):
     ids=str,
 )
 def test_an_option_changes_its_terms_and_no_others(base, base_losses, options, changed):
-    losses = losses_of(variant(base, **{'gives_way': 'rgb', **options}))
+    losses = losses_of(variant(base, **{'masked_modality': 'rgb', **options}))
     assert {name for name in ALL if losses[name] != base_losses[name]} == changed
     assert all(losses[name] != pytest.approx(base_losses[name], rel=1e-5) for name in changed)
 
@@ -299,8 +299,8 @@ def test_an_option_changes_its_terms_and_no_others(base, base_losses, options, c
 @pytest.mark.parametrize('name', reference.WEIGHTS)
 def test_a_weight_scales_its_term_and_none_removes_it(base, base_losses, name):
     weight = reference.WEIGHTS[name]
-    doubled = losses_of(variant(base, gives_way='rgb', loss_weights={name: 2 * weight}))
-    without = losses_of(variant(base, gives_way='rgb', loss_weights={name: 0}))
+    doubled = losses_of(variant(base, masked_modality='rgb', loss_weights={name: 2 * weight}))
+    without = losses_of(variant(base, masked_modality='rgb', loss_weights={name: 0}))
     own = f'loss_{name}'
     assert doubled.pop(own) == pytest.approx(2 * base_losses[own], rel=1e-6)
     assert doubled == without == {key: value for key, value in base_losses.items() if key != own}
@@ -308,15 +308,15 @@ def test_a_weight_scales_its_term_and_none_removes_it(base, base_losses, name):
 
 def test_samples_of_the_independence_of_predictions(base):
     """As many as of the alignment, in a draw of their own."""
-    options = dict(gives_way='rgb', independence='predictions')
+    options = dict(masked_modality='rgb', independence='predictions')
     every, few = (losses_of(variant(base, alignment_samples=count, **options)) for count in (512, 10))
     assert {name for name in ALL if every[name] != few[name]} == {'loss_alignment', 'loss_independence'}
 
 
 def test_a_shared_patch_embedding_is_the_backbones():
     """Modalities with patch embeddings of their own that are the backbone's give the same terms, with others not."""
-    own = model_of(ALIKE, gives_way='rgb')
-    shared = losses_of(variant(own, ALIKE, share_patch_embed=True, gives_way='rgb'), ALIKE)
+    own = model_of(ALIKE, masked_modality='rgb')
+    shared = losses_of(variant(own, ALIKE, share_patch_embed=True, masked_modality='rgb'), ALIKE)
     other = losses_of(own, ALIKE)
     assert all(shared[name] != other[name] for name in ALL)
     for parts in (dict(backbone=own.backbone, patch_embeds=own.patch_embeds), own.teacher.module):
@@ -328,7 +328,7 @@ def test_momentum_is_the_weight_of_the_old_teacher(base, base_losses):
     """It acts after a step, and on the targets alone."""
     after = {}
     for momentum in (0.5, 0.9):
-        model = variant(base, gives_way='rgb', teacher_momentum=momentum)
+        model = variant(base, masked_modality='rgb', teacher_momentum=momentum)
         old, new = copy.deepcopy(model.teacher.module), model.student_parts()
         model.update_teacher()
         for name, value in model.teacher.module.named_parameters():

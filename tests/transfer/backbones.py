@@ -43,7 +43,7 @@ def build(library, config, seed=0, **changes):
     return scramble(REGISTRIES[library].build({**config, 'type': f'{library}.{config["type"]}'}), seed)
 
 
-def ours(family, seed=0, **changes):
+def mine(family, seed=0, **changes):
     """mmpretrain's backbone of a family."""
     if family == 'deep_stem':
         family, changes = 'resnet', dict(deep_stem=True, **changes)
@@ -82,7 +82,7 @@ def counterpart(family, seed=1, **changes):
     """mmpretrain's backbone that takes the weights of :func:`torchvisions`."""
     if family == 'resnet':
         changes = dict(stem_channels=64, base_channels=64, **changes)
-    return ours(family, seed, **changes)
+    return mine(family, seed, **changes)
 
 
 def last_map(network, image):

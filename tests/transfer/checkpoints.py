@@ -6,7 +6,7 @@ import torch
 
 from mmrs_ssl.transfer import key_maps
 from tests.conftest import BACKBONES
-from tests.transfer.backbones import ours, save, torchvisions, under, weights_of
+from tests.transfer.backbones import mine, save, torchvisions, under, weights_of
 
 METHODS = dict(CMID='mmrs_ssl.CMID', DINOMC='mmrs_ssl.DINOMC', MSSDF='mmrs_ssl.MSSDF')
 
@@ -15,7 +15,7 @@ def training(path, family='resnet', method='CMID', bands=3, **changes):
     """A training run's file with a head, an optimizer and a progress; the student and the teacher in it."""
     settings = {**BACKBONES[family][0], **changes}
     channels = {} if bands == 3 else dict(in_channels=bands)
-    student, teacher = (ours(family, seed, **changes, **channels) for seed in (0, 1))
+    student, teacher = (mine(family, seed, **changes, **channels) for seed in (0, 1))
     model = dict(
         type=METHODS[method],
         data_preprocessor=dict(mean=[100.0 + i for i in range(bands)], std=[50.0 + i for i in range(bands)]),
@@ -29,8 +29,8 @@ def training(path, family='resnet', method='CMID', bands=3, **changes):
 
 def published_cmid(path, family):
     """The content of a CMID file, in ``path``, with a queue, a projector and a mask token."""
-    backbones = under('online_encoder.model.', ours(family).state_dict())
-    backbones |= under('branch_encoder.', ours(family, seed=1).state_dict())
+    backbones = under('online_encoder.model.', mine(family).state_dict())
+    backbones |= under('branch_encoder.', mine(family, seed=1).state_dict())
     heads = {
         'online_encoder.mask_token': torch.zeros(1),
         'branch_projector.0.weight': torch.zeros(1),
@@ -46,7 +46,7 @@ def published_dino(path, family):
 
     def weights(seed):
         if family == 'vit':
-            return key_maps.VIT_TIMM.to_theirs(weights_of(ours('vit', seed)))
+            return key_maps.VIT_TIMM.from_mmpretrain(weights_of(mine('vit', seed)))
         state = torchvisions(family, seed).state_dict()
         return {key: value for key, value in state.items() if not key.startswith(('fc.', 'head.'))}
 
@@ -66,6 +66,6 @@ def published_dino(path, family):
 
 def published_mssdf(path):
     """The same of MSSDF's, a backbone alone."""
-    weights = ours('vit').state_dict()
+    weights = mine('vit').state_dict()
     torch.save(weights | dict(mask_token=torch.zeros(1)), path)
     return dict(weights)

@@ -14,7 +14,7 @@ from timm.models import vision_transformer as timm_vit
 from torch import nn
 from torchvision.models import convnext, resnet, swin_transformer, vision_transformer
 
-from tests.transfer.backbones import last_map, ours, scramble
+from tests.transfer.backbones import last_map, mine, scramble
 
 # All that a library's network may have and an exported backbone has not.
 HEADS = re.compile(r'(fc|head|head\.fc|heads\.head|classifier\.2)\.(weight|bias)')
@@ -26,14 +26,14 @@ class Pair:
     """A network of a library and mmpretrain's backbone that computes the same of an image.
 
     Args:
-        theirs: makes the library's network for so many bands.
+        reference: makes the library's network for so many bands.
         family: of the tests' backbones.
         changes: of mmpretrain's backbone of this family.
         size: height and width of the image.
         bands: of the image.
     """
 
-    theirs: Callable[[int], nn.Module]
+    reference: Callable[[int], nn.Module]
     family: str
     changes: dict[str, Any] = field(default_factory=dict)
     size: tuple[int, int] = (97, 131)
@@ -41,11 +41,11 @@ class Pair:
 
     def network(self, seed: int = 0) -> nn.Module:
         """The library's, with weights that are all different."""
-        return scramble(self.theirs(self.bands), seed)
+        return scramble(self.reference(self.bands), seed)
 
     def backbone(self, seed: int = 1, **changes: Any) -> nn.Module:
         """mmpretrain's, with weights that are all different."""
-        return ours(self.family, seed, **{**self.changes, 'in_channels': self.bands, **changes})
+        return mine(self.family, seed, **{**self.changes, 'in_channels': self.bands, **changes})
 
     def image(self) -> torch.Tensor:
         """Two images."""

@@ -6,9 +6,9 @@ import torch
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.convert import PROGRAMS, convert_checkpoint
 from mmrs_ssl.transfer.export import export_backbone
-from mmrs_ssl.transfer.project import BRANCHES
+from mmrs_ssl.transfer.own_checkpoints import BRANCHES
 from tests.conftest import build_mssdf, cmid_config, mssdf_config
-from tests.transfer.backbones import counterpart, ours, same, save, torchvisions, under, weights_of
+from tests.transfer.backbones import counterpart, mine, same, save, torchvisions, under, weights_of
 from tests.transfer.checkpoints import published_cmid, published_dino, published_mssdf, training
 from tests.transfer.test_safe_types import ATTACKS, attack
 
@@ -32,20 +32,20 @@ def branches_in(path):
 def test_cmid_there_and_back(run_tool, tmp_path):
     for family in ('resnet', 'swin'):
         original = published_cmid(tmp_path / 'cmid.pth', family)
-        code, printed = run_tool('convert_checkpoint.py', tmp_path / 'cmid.pth', tmp_path / 'ours.pth', '--to', 'mmrs')
+        code, printed = run_tool('convert_checkpoint.py', tmp_path / 'cmid.pth', tmp_path / 'mine.pth', '--to', 'mmrs')
         assert code == 0, printed
         assert 'of CMID, student' in printed
         heads = 'student: online_encoder.* 1, student: branch_projector.* 2, student: queue 1'
         assert f'left out, no part of a backbone: {heads}, epoch 1, optimizer 1' in printed
-        parts = branches_in(tmp_path / 'ours.pth')
-        assert same(parts['student'], dict(ours(family).state_dict()))
-        assert same(parts['teacher'], dict(ours(family, seed=1).state_dict()))
-        meta = read(tmp_path / 'ours.pth')['meta']
+        parts = branches_in(tmp_path / 'mine.pth')
+        assert same(parts['student'], dict(mine(family).state_dict()))
+        assert same(parts['teacher'], dict(mine(family, seed=1).state_dict()))
+        meta = read(tmp_path / 'mine.pth')['meta']
         assert (meta['method'], meta['bands'], meta['epoch']) == ('mmrs_ssl.CMID', 3, 199)
-        backbone = ours(family, seed=4)
-        assert not load_backbone(backbone, tmp_path / 'ours.pth').ignored
-        assert same(weights_of(backbone), weights_of(ours(family)))  # the student by default
-        convert_checkpoint(tmp_path / 'ours.pth', tmp_path / 'back.pth', 'cmid')
+        backbone = mine(family, seed=4)
+        assert not load_backbone(backbone, tmp_path / 'mine.pth').ignored
+        assert same(weights_of(backbone), weights_of(mine(family)))  # the student by default
+        convert_checkpoint(tmp_path / 'mine.pth', tmp_path / 'back.pth', 'cmid')
         assert read(tmp_path / 'back.pth').keys() == {'model'}
         assert same(read(tmp_path / 'back.pth')['model'], original['model'])
 
@@ -53,20 +53,20 @@ def test_cmid_there_and_back(run_tool, tmp_path):
 @pytest.mark.parametrize('family', ['resnet', 'swin', 'vit'])
 def test_dino_there_and_back(family, run_tool, tmp_path):
     original = published_dino(tmp_path / 'dino.pth', family)
-    code, printed = run_tool('convert_checkpoint.py', tmp_path / 'dino.pth', tmp_path / 'ours.pth', '--to', 'mmrs')
+    code, printed = run_tool('convert_checkpoint.py', tmp_path / 'dino.pth', tmp_path / 'mine.pth', '--to', 'mmrs')
     assert code == 0, printed
     expected = 'student: module.head.* 2, teacher: head.* 2, optimizer 1, epoch 1, args 1, dino_loss 1'
     assert f'left out, no part of a backbone: {expected}' in printed
-    fresh = ours if family == 'vit' else counterpart
+    fresh = mine if family == 'vit' else counterpart
     teacher, student = fresh(family, seed=4), fresh(family, seed=4)
-    assert not load_backbone(teacher, tmp_path / 'ours.pth').ignored  # the teacher by default
-    load_backbone(student, tmp_path / 'ours.pth', branch='student')
-    parts = branches_in(tmp_path / 'ours.pth')
+    assert not load_backbone(teacher, tmp_path / 'mine.pth').ignored  # the teacher by default
+    load_backbone(student, tmp_path / 'mine.pth', branch='student')
+    parts = branches_in(tmp_path / 'mine.pth')
     assert same(parts['teacher'], dict(teacher.state_dict()))
     assert same(parts['student'], dict(student.state_dict()))
     assert not same(parts['student'], parts['teacher'])
     for to in ('dino-mc', 'dino-tp'):
-        convert_checkpoint(tmp_path / 'ours.pth', tmp_path / 'back.pth', to)
+        convert_checkpoint(tmp_path / 'mine.pth', tmp_path / 'back.pth', to)
         back = read(tmp_path / 'back.pth')
         assert back.keys() == {'student', 'teacher'}
         assert all(same(back[branch], original[branch]) for branch in back)
@@ -80,14 +80,14 @@ def test_dino_there_and_back(family, run_tool, tmp_path):
 
 def test_mssdf_there_and_back(run_tool, tmp_path):
     original = published_mssdf(tmp_path / 'mssdf.pth')
-    code, printed = run_tool('convert_checkpoint.py', tmp_path / 'mssdf.pth', tmp_path / 'ours.pth', '--to', 'mmrs')
+    code, printed = run_tool('convert_checkpoint.py', tmp_path / 'mssdf.pth', tmp_path / 'mine.pth', '--to', 'mmrs')
     assert code == 0, printed
     assert 'of MSSDF, by its names alone, student' in printed
     assert 'left out, no part of a backbone: student: mask_token 1' in printed
-    assert same(branches_in(tmp_path / 'ours.pth')['student'], original)
-    convert_checkpoint(tmp_path / 'ours.pth', tmp_path / 'back.pth', 'mssdf')
+    assert same(branches_in(tmp_path / 'mine.pth')['student'], original)
+    convert_checkpoint(tmp_path / 'mine.pth', tmp_path / 'back.pth', 'mssdf')
     assert same(read(tmp_path / 'back.pth'), original)
-    ours('vit').load_state_dict(read(tmp_path / 'back.pth'), strict=True)
+    mine('vit').load_state_dict(read(tmp_path / 'back.pth'), strict=True)
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_mssdf_there_and_back(run_tool, tmp_path):
 def test_a_training_checkpoint_there_and_back(family, to, run_tool, tmp_path):
     method = dict(cmid='CMID').get(to, 'DINOMC')
     path, student, teacher = training(tmp_path / 'run.pth', family, method=method)
-    code, printed = run_tool('convert_checkpoint.py', path, tmp_path / 'theirs.pth', '--to', to)
+    code, printed = run_tool('convert_checkpoint.py', path, tmp_path / 'reference.pth', '--to', to)
     assert code == 0, printed
     assert 'left out, no part of a backbone: student: neck.* 2, student: queue 1, optimizer 1' in printed
-    convert_checkpoint(tmp_path / 'theirs.pth', tmp_path / 'again.pth', 'mmrs')
+    convert_checkpoint(tmp_path / 'reference.pth', tmp_path / 'again.pth', 'mmrs')
     parts = branches_in(tmp_path / 'again.pth')
     assert same(parts['student'], dict(student.state_dict()))
     assert same(parts['teacher'], dict(teacher.state_dict()))
@@ -174,8 +174,8 @@ def test_what_is_not_converted(tmp_path):
 
 def test_a_converted_file_has_no_config_to_export(run_tool, tmp_path):
     published_cmid(tmp_path / 'cmid.pth', 'resnet')
-    convert_checkpoint(tmp_path / 'cmid.pth', tmp_path / 'ours.pth', 'mmrs')
-    code, printed = run_tool('export_backbone.py', tmp_path / 'ours.pth', tmp_path / 'out.pth')
+    convert_checkpoint(tmp_path / 'cmid.pth', tmp_path / 'mine.pth', 'mmrs')
+    code, printed = run_tool('export_backbone.py', tmp_path / 'mine.pth', tmp_path / 'out.pth')
     assert code != 0
     assert 'holds no config (meta.cfg) of a model' in printed.rstrip().splitlines()[-1]
 
@@ -229,7 +229,7 @@ def arguments(tool, checkpoint, tmp_path, config):
 @pytest.mark.parametrize('tool', TOOLS)
 def test_crafted_files_run_nothing_in_any_tool(tool, name, make_config, test_config, run_tool, tmp_path):
     marker, crafted = tmp_path / 'marker', tmp_path / 'crafted.pth'
-    torch.save(dict(state_dict=ours('resnet').state_dict(), meta=attack(name, f'touch {marker}')), crafted)
+    torch.save(dict(state_dict=mine('resnet').state_dict(), meta=attack(name, f'touch {marker}')), crafted)
     config = make_config(model=cmid_config()).filename if tool == 'train.py' else test_config
     code, printed = run_tool(tool, *arguments(tool, crafted, tmp_path, config))
     assert code != 0
@@ -244,6 +244,6 @@ def test_crafted_files_run_nothing_in_any_tool(tool, name, make_config, test_con
 
 def test_the_classifiers_config_works(test_config, run_tool, tmp_path):
     """Else the test above would show nothing of tools/test.py."""
-    path = save(under('backbone.', ours('resnet').state_dict()), tmp_path / 'fine.pth')
+    path = save(under('backbone.', mine('resnet').state_dict()), tmp_path / 'fine.pth')
     code, printed = run_tool('test.py', test_config, path, '--work-dir', tmp_path / 'work')
     assert code == 0, printed

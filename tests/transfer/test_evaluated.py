@@ -10,10 +10,10 @@ from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.convert import convert_checkpoint
 from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.inspect import inspect_checkpoint
-from mmrs_ssl.transfer.project import evaluated_branch, evaluated_by
+from mmrs_ssl.transfer.own_checkpoints import evaluated_branch, evaluated_by
 from tests.conftest import cmid_config, dino_config, mssdf_config, train
 from tests.fourth import fourth_run
-from tests.transfer.backbones import ours, same, weights_of
+from tests.transfer.backbones import mine, same, weights_of
 from tests.transfer.checkpoints import published_cmid, published_dino, training
 
 
@@ -56,7 +56,7 @@ def test_a_fourth_method_needs_no_list(make_config, run_tool, tmp_path, monkeypa
     def agree(wanted, **options):
         assert same(exported(path, out, **options), branches[wanted])
         assert same(exported(path, tmp_path / 'named.pth', branch='student'), branches['student'])
-        backbone = ours('resnet')
+        backbone = mine('resnet')
         load_backbone(backbone, path, **options)
         assert same(weights_of(backbone), branches[wanted])
 
@@ -68,7 +68,7 @@ def test_a_fourth_method_needs_no_list(make_config, run_tool, tmp_path, monkeypa
     rewritten(path, evaluated='student')
     agree('student')
     rewritten(path, evaluated=None)
-    for read in (lambda: export_backbone(path, out), lambda: load_backbone(ours('resnet'), path)):
+    for read in (lambda: export_backbone(path, out), lambda: load_backbone(mine('resnet'), path)):
         with pytest.raises(ValueError, match=r'holds a student and a teacher and does not say .*--branch student or'):
             read()
     code, printed = run_tool('export_backbone.py', path, out)
@@ -87,7 +87,7 @@ def test_older_files_are_recognised(method, branch, tmp_path):
     path, *networks = training(tmp_path / 'run.pth', family, method)
     assert 'evaluated' not in torch.load(path, weights_only=True)['meta']
     wanted = weights_of(dict(zip(('student', 'teacher'), networks, strict=True))[branch])
-    backbone = ours(family, seed=5)
+    backbone = mine(family, seed=5)
     load_backbone(backbone, path)
     assert same(weights_of(backbone), wanted)
 
@@ -102,8 +102,8 @@ def test_published_files(tmp_path):
         make(tmp_path / 'file.pth', 'resnet')
         branch = MODELS.get(f'mmrs_ssl.{method}').evaluated
         assert inspect_checkpoint(tmp_path / 'file.pth').branch == branch
-        convert_checkpoint(tmp_path / 'file.pth', tmp_path / 'ours.pth', 'mmrs')
-        assert torch.load(tmp_path / 'ours.pth', weights_only=True)['meta']['evaluated'] == branch
+        convert_checkpoint(tmp_path / 'file.pth', tmp_path / 'mine.pth', 'mmrs')
+        assert torch.load(tmp_path / 'mine.pth', weights_only=True)['meta']['evaluated'] == branch
 
 
 @pytest.mark.parametrize('said', ['both', ['teacher'], 1])
@@ -111,7 +111,7 @@ def test_what_is_no_branch_is_refused(said, tmp_path):
     path, *_ = training(tmp_path / 'run.pth')
     rewritten(path, evaluated=said)
     with pytest.raises(ValueError, match=r'has meta\.evaluated=.* expected student or teacher'):
-        load_backbone(ours('resnet'), path)
+        load_backbone(mine('resnet'), path)
 
 
 @pytest.mark.parametrize('name', ['antigravity.CMID', 'antigravity', 'mmrs_sslx.CMID', 'mmrs_ssl.BandPreprocessor', ''])

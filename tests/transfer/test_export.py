@@ -6,16 +6,16 @@ import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
-from mmrs_ssl.models.packed_vit import embed, packed_layers
+from mmrs_ssl.models.backbones.packed_vit import embed, packed_layers
 from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.safe_types import allow_checkpoint_types
 from tests.conftest import build_mssdf, cmid_config, dino_config, mssdf_config, train
-from tests.transfer.backbones import ours, save
+from tests.transfer.backbones import mine, save
 
 
 @pytest.fixture
 def checkpoint(make_config, tmp_path):
-    """Of a run with four bands that are no colours."""
+    """Of a run with four bands that are no colors."""
     folder = tmp_path / 'bands'
     folder.mkdir()
     for i in range(4):
@@ -149,7 +149,7 @@ def test_what_cannot_be_exported(run_tool, tmp_path):
 )
 def test_what_export_refuses(changes, out, options, message, tmp_path):
     (tmp_path / 'folder').mkdir()
-    weights = {f'backbone.{key}': value for key, value in ours('resnet').state_dict().items()}
+    weights = {f'backbone.{key}': value for key, value in mine('resnet').state_dict().items()}
     config = f'model = {dict(cmid_config(), **changes)!r}'
     path = save(weights, tmp_path / 'run.pth', meta=dict(cfg=config), optimizer=dict(state={}))
     before = path.read_bytes()

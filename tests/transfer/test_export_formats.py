@@ -21,7 +21,7 @@ from tests.transfer.backbones import (
     REGISTRIES,
     agree,
     counterpart,
-    ours,
+    mine,
     same,
     scramble,
     torchvisions,
@@ -88,10 +88,10 @@ def test_either_branch_of_a_class_with_other_names(branch, which, run_tool, tmp_
     assert code == 0, printed
     backbone, untouched = loaded_plainly('mmseg', pasted(printed)['backbone'])
     assert untouched == []
-    featmap = ours('vit', patch_size=8)
+    featmap = mine('vit', patch_size=8)
     featmap.load_state_dict(made[which].state_dict())
     agree(backbone, featmap, torch.randn(1, 3, 64, 64))
-    report = load_backbone(ours('vit', seed=9, patch_size=8), tmp_path / 'out.pth')
+    report = load_backbone(mine('vit', seed=9, patch_size=8), tmp_path / 'out.pth')
     assert not report.ignored
 
 
@@ -149,8 +149,8 @@ def test_open_cds_are_mmsegs_for_two_dates(run_tool, tmp_path):
         ('mmdet', DetDataPreprocessor, 1),
     ],
 )
-def test_the_printed_lines_normalise_what_openmmlab_loads(library, preprocessor, bands, run_tool, tmp_path):
-    """Colours come as BGR and leave in the order of the files; other bands stay where they are."""
+def test_the_printed_lines_normalize_what_openmmlab_loads(library, preprocessor, bands, run_tool, tmp_path):
+    """Colors come as BGR and leave in the order of the files; other bands stay where they are."""
     path, student, _ = training(tmp_path / 'run.pth', bands=bands)
     code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--for', library)
     assert code == 0, printed
@@ -165,7 +165,7 @@ def test_the_printed_lines_normalise_what_openmmlab_loads(library, preprocessor,
     agree(backbone, student, expected[None])
 
 
-# Bases to inherit from: other classes, widths and normalisation than the exported backbone's.
+# Bases to inherit from: other classes, widths and normalization than the exported backbone's.
 BASES = [
     ('mmpretrain', 'vit', ['models/vit-base-p16.py', 'datasets/imagenet_bs64_swin_224.py']),
     ('mmseg', 'resnet', ['models/upernet_r50.py']),
@@ -178,7 +178,7 @@ BASES = [
 
 @pytest.mark.parametrize(('library', 'family', 'bases'), BASES)
 def test_the_printed_lines_change_the_model_of_a_base(library, family, bases, run_tool, tmp_path):
-    """Below a ``_base_``, whose own backbone, weights and normalisation they replace, and nothing else."""
+    """Below a ``_base_``, whose own backbone, weights and normalization they replace, and nothing else."""
     path, student, _ = training(tmp_path / 'run.pth', family)
     code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--for', library)
     assert code == 0, printed
@@ -201,7 +201,7 @@ def test_the_printed_lines_change_the_model_of_a_base(library, family, bases, ru
     agree(model.backbone, student, torch.randn(1, 3, 64, 64))
 
 
-def test_mmdetection_normalises_one_or_three_bands(run_tool, tmp_path):
+def test_mmdetection_normalizes_one_or_three_bands(run_tool, tmp_path):
     path, _, _ = training(tmp_path / 'run.pth', bands=4)
     code, printed = run_tool('export_backbone.py', path, tmp_path / 'out.pth', '--for', 'mmdet')
     assert code == 0, printed
@@ -235,7 +235,7 @@ def test_timms_names(family, tmp_path):
     weights = torch.load(tmp_path / 'out.pth', weights_only=True)
     layout = NAMES['timm'][find_backbones(student.state_dict(), key_maps.LAYOUTS)[''].name]
     assert find_backbones(weights, key_maps.LAYOUTS) == {'': layout}
-    assert same(weights, layout.to_theirs(weights_of(student)))
+    assert same(weights, layout.from_mmpretrain(weights_of(student)))
 
 
 def test_safetensors_with_meta(run_tool, tmp_path):
@@ -253,7 +253,7 @@ def test_safetensors_with_meta(run_tool, tmp_path):
     assert same(load_file(out), content['state_dict'])
     (hook,) = pasted(printed)['custom_hooks']
     assert hook == dict(type='mmrs_ssl.PretrainedBackboneHook', checkpoint=str(out))
-    backbone = ours('swin', seed=3, in_channels=4)
+    backbone = mine('swin', seed=3, in_channels=4)
     load_backbone(backbone, hook['checkpoint'])
     assert same(weights_of(backbone), weights_of(teacher))
 

@@ -9,7 +9,7 @@ from mmrs_ssl.transfer.convert import convert_checkpoint
 from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.inspect import count_by_prefix, inspect_checkpoint
 from tests.conftest import build_mssdf, mssdf_config
-from tests.transfer.backbones import ours, same, save, torchvisions, under, weights_of
+from tests.transfer.backbones import mine, same, save, torchvisions, under, weights_of
 from tests.transfer.checkpoints import published_cmid, published_dino, published_mssdf, training
 
 
@@ -48,7 +48,7 @@ def test_the_printed_line_loads_the_branch(branch, run_tool, tmp_path):
     code, printed = run_tool('inspect_checkpoint.py', path, *options)
     assert code == 0, printed
     line = printed.split('to use it: mmrs_ssl.transfer.')[1].splitlines()[0]
-    target = ours('resnet', seed=4)
+    target = mine('resnet', seed=4)
     model = type('Model', (), dict(backbone=target))
     eval(line, dict(load_backbone=load_backbone, model=model))
     assert same(weights_of(target), weights_of(branches[branch == 'teacher']))
@@ -71,13 +71,13 @@ def test_published_files(tmp_path):
     found = inspect_checkpoint(tmp_path / 'dino.pth')
     assert (found.program, found.prefix, found.branch) == ('DINO-MC or DINO-TP', 'backbone.', 'teacher')
     assert found.layout == 'ViT of timm and DINO (family vit)'
-    assert found.parameters == parameters_of(ours('vit'))
+    assert found.parameters == parameters_of(mine('vit'))
     assert count_by_prefix(found.others) == 'head.* 2'
     published_mssdf(tmp_path / 'mssdf.pth')
     found = inspect_checkpoint(tmp_path / 'mssdf.pth')
     assert (found.program, found.branches, found.others) == ('MSSDF, by its names alone', ['student'], ['mask_token'])
-    convert_checkpoint(tmp_path / 'dino.pth', tmp_path / 'ours.pth', 'mmrs')
-    found = inspect_checkpoint(tmp_path / 'ours.pth')
+    convert_checkpoint(tmp_path / 'dino.pth', tmp_path / 'mine.pth', 'mmrs')
+    found = inspect_checkpoint(tmp_path / 'mine.pth')
     assert found.program == 'mmrs_ssl, converted from DINO-MC or DINO-TP (mmrs_ssl.DINOMC)'
     assert (found.branch, found.meta) == (
         'teacher',
@@ -100,7 +100,7 @@ def test_exported_files(file_format, tmp_path):
 @pytest.mark.parametrize(('text', 'message'), [('model = 3', 'has model=3'), ('model = dict(a=1)', None)])
 def test_a_config_that_names_no_method(text, message, tmp_path):
     """It says nothing of which branch is evaluated."""
-    weights = under('backbone.', ours('resnet').state_dict()) | under('teacher.module.backbone.', {'a': torch.ones(1)})
+    weights = under('backbone.', mine('resnet').state_dict()) | under('teacher.module.backbone.', {'a': torch.ones(1)})
     path = save(weights, tmp_path / 'run.pth', meta=dict(cfg=text))
     if message is None:
         found = inspect_checkpoint(path)
@@ -160,7 +160,7 @@ def test_what_cannot_be_inspected(name, message, run_tool, tmp_path):
     for damaged in ('damaged.pth', 'damaged.safetensors'):
         (tmp_path / damaged).write_bytes(b'hello, this is no checkpoint')
     torch.save(dict(epoch=3), tmp_path / 'empty.pth')
-    save(ours('resnet').state_dict(), tmp_path / 'plain.pth')
+    save(mine('resnet').state_dict(), tmp_path / 'plain.pth')
     marker = tmp_path / 'marker'
     torch.save([torch.ones(1)], tmp_path / 'list.pth')
     torch.save({0: torch.ones(1)}, tmp_path / 'numbers.pth')
@@ -168,7 +168,7 @@ def test_what_cannot_be_inspected(name, message, run_tool, tmp_path):
     save_file({'weight': torch.ones(1)}, tmp_path / 'a.safetensors')
     (tmp_path / 'a.safetensors').rename(tmp_path / 'safetensors.pth')
     for file, text in (('crafted.pth', f"model = open({str(marker)!r}, 'w')"), ('number.pth', 'model = 3')):
-        save(ours('resnet').state_dict(), tmp_path / file, meta=dict(cfg=text))
+        save(mine('resnet').state_dict(), tmp_path / file, meta=dict(cfg=text))
     file, *options = name.split()
     code, printed = run_tool('inspect_checkpoint.py', tmp_path / file, *options)
     assert code != 0

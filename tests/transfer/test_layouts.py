@@ -10,7 +10,7 @@ from mmrs_ssl.transfer import key_maps, load_backbone
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.layouts import Template, find_backbones
 from tests.transfer import backbones
-from tests.transfer.backbones import agree, build, counterpart, ours, same, save, torchvisions, under, weights_of
+from tests.transfer.backbones import agree, build, counterpart, mine, same, save, torchvisions, under, weights_of
 
 FAMILIES = ('resnet', 'swin', 'vit', 'convnext')
 
@@ -18,23 +18,23 @@ FAMILIES = ('resnet', 'swin', 'vit', 'convnext')
 def mmpretrains(layout):
     """The mmpretrain backbone whose weights a layout can name, with everything that has a name."""
     if layout in (key_maps.RESNET_FLAT_STEM, key_maps.RESNET_DEEP_STEM):
-        return ours('deep_stem')
+        return mine('deep_stem')
     if layout is key_maps.CONVNEXT_TIMM:
-        return ours('convnext', use_grn=True)
+        return mine('convnext', use_grn=True)
     if layout in (key_maps.VIT_TIMM, key_maps.VIT):
-        return ours('vit', layer_scale_init_value=0.1, pre_norm=True, out_type='avg_featmap')
-    return ours(layout.family)
+        return mine('vit', layer_scale_init_value=0.1, pre_norm=True, out_type='avg_featmap')
+    return mine(layout.family)
 
 
 @pytest.mark.parametrize('layout', LAYOUTS, ids=lambda layout: layout.name)
 def test_there_and_back_nothing_is_lost(layout):
     weights = weights_of(mmpretrains(layout))
-    theirs = layout.to_theirs(weights)
-    assert len(theirs) == len(weights)
-    assert find_backbones(under('module.net.', theirs), LAYOUTS) == {'module.net.': layout}
-    assert same(layout.to_ours(theirs), weights)
+    reference = layout.from_mmpretrain(weights)
+    assert len(reference) == len(weights)
+    assert find_backbones(under('module.net.', reference), LAYOUTS) == {'module.net.': layout}
+    assert same(layout.to_mmpretrain(reference), weights)
     head = {'head.fc.weight': torch.ones(1), 'mask_token': torch.zeros(1)}
-    assert same(layout.to_ours(theirs | head), weights | head)
+    assert same(layout.to_mmpretrain(reference | head), weights | head)
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -43,7 +43,7 @@ def test_torchvisions_names(family, tmp_path):
     network, backbone = torchvisions(family), counterpart(family)
     weights = weights_of(network)
     (layout,) = find_backbones(weights, LAYOUTS).values()
-    assert same(layout.to_theirs(layout.to_ours(weights)), weights)
+    assert same(layout.from_mmpretrain(layout.to_mmpretrain(weights)), weights)
     torch.save(network.state_dict(), tmp_path / 'torchvision.pth')
     report = load_backbone(backbone, tmp_path / 'torchvision.pth')
     assert sorted(key.split('.')[-1] for key in report.ignored) == ['bias', 'weight']  # of the classifier
@@ -51,13 +51,13 @@ def test_torchvisions_names(family, tmp_path):
     assert not report.adapted
     image = torch.randn(2, 3, 64, 64)
     agree(backbone, network, image)
-    save(under('backbone.', weights_of(backbone)), tmp_path / 'ours.pth')
+    save(under('backbone.', weights_of(backbone)), tmp_path / 'mine.pth')
     other = torchvisions(family, seed=2)
     for head in ('fc', 'head', 'heads', 'classifier'):  # the network alone, without what the file cannot have
         if hasattr(other, head):
             part = getattr(other, head)
             setattr(other, head, part[:1] if family == 'convnext' else torch.nn.Identity())
-    load_backbone(other, tmp_path / 'ours.pth')
+    load_backbone(other, tmp_path / 'mine.pth')
     agree(other, network, image, exact=0)
 
 
@@ -67,7 +67,7 @@ def test_torchvisions_old_names_of_the_vit():
     old = {key.replace('mlp.0.', 'mlp.linear_1.').replace('mlp.3.', 'mlp.linear_2.'): w for key, w in weights.items()}
     assert sum('linear_' in key for key in old) == 8
     layout = key_maps.VIT_TORCHVISION
-    assert same(layout.to_ours(old), layout.to_ours(weights))
+    assert same(layout.to_mmpretrain(old), layout.to_mmpretrain(weights))
 
 
 def test_wide_resnet():
@@ -86,13 +86,13 @@ def test_wide_resnet():
 )
 def test_openmmlabs_other_libraries(library, family, tmp_path):
     """From mmpretrain to mmseg or mmdet and back: the same outputs, the same weights."""
-    source = ours(family)
+    source = mine(family)
     target = build(library, backbones.COUNTERPARTS[family], seed=1)
-    report = load_backbone(target, save(under('backbone.', source.state_dict()), tmp_path / 'ours.pth'))
+    report = load_backbone(target, save(under('backbone.', source.state_dict()), tmp_path / 'mine.pth'))
     assert report.fresh == [f'norm{i}.{p}' for i in range(3) for p in ('weight', 'bias')] * (family == 'swin')
     agree(target, source, torch.randn(2, 3, 64, 64))
-    back = ours(family, seed=2)
-    report = load_backbone(back, save(under('backbone.', target.state_dict()), tmp_path / 'theirs.pth'))
+    back = mine(family, seed=2)
+    report = load_backbone(back, save(under('backbone.', target.state_dict()), tmp_path / 'reference.pth'))
     assert report.ignored == [f'backbone.norm{i}.{p}' for i in range(3) for p in ('weight', 'bias')] * (
         family == 'swin'
     )
@@ -101,9 +101,9 @@ def test_openmmlabs_other_libraries(library, family, tmp_path):
 
 def test_a_norm_before_the_layers(tmp_path):
     """mmseg's ViT has it too, under another name."""
-    source = ours('vit', pre_norm=True)
+    source = mine('vit', pre_norm=True)
     target = build('mmseg', backbones.COUNTERPARTS['vit'], seed=1, pre_norm=True, patch_bias=False)
-    load_backbone(target, save(source.state_dict(), tmp_path / 'ours.pth'))
+    load_backbone(target, save(source.state_dict(), tmp_path / 'mine.pth'))
     agree(target, source, torch.randn(2, 3, 64, 64))
 
 
@@ -122,16 +122,16 @@ def test_swin_from_mmseg_to_mmdet(tmp_path):
 
 def test_convnext_of_several_outputs(tmp_path):
     """As mmseg's configs build mmpretrain's."""
-    source, target = ours('convnext'), ours('convnext', seed=1, out_indices=[0, 1, 2, 3])
-    report = load_backbone(target, save(under('backbone.', source.state_dict()), tmp_path / 'ours.pth'))
+    source, target = mine('convnext'), mine('convnext', seed=1, out_indices=[0, 1, 2, 3])
+    report = load_backbone(target, save(under('backbone.', source.state_dict()), tmp_path / 'mine.pth'))
     assert report.fresh == [f'norm{i}.{p}' for i in range(3) for p in ('weight', 'bias')]
     agree(target, source, torch.randn(1, 3, 64, 64), exact=0)
 
 
 def test_the_published_swin_is_what_mmdetection_makes_of_it():
     """Names and the order of patch merging; mmdetection's converter is the reference."""
-    weights = weights_of(ours('swin'))
-    published = key_maps.SWIN_PUBLISHED.to_theirs(weights)
+    weights = weights_of(mine('swin'))
+    published = key_maps.SWIN_PUBLISHED.from_mmpretrain(weights)
     assert 'layers.2.downsample.reduction.weight' in published
     assert 'layers.3.downsample.reduction.weight' not in published
     converted = {key.removeprefix('backbone.'): value for key, value in swin_converter(published).items()}
@@ -181,22 +181,22 @@ def test_timms_names(family):
     if family == 'vit':  # mmpretrain's has no bias in front of a norm
         names.remove('patch_embed.proj.bias')
     weights = weights_of(backbone)
-    assert set(layout.to_theirs(weights)) == names
+    assert set(layout.from_mmpretrain(weights)) == names
     assert find_backbones(names | {'head.fc.weight'}, LAYOUTS) == {'': layout}
 
 
 def test_timm_moved_the_patch_merging():
     """Both places are told apart, and lead to the same weights."""
-    weights = weights_of(ours('swin'))
-    old, new = (layout.to_theirs(weights) for layout in (key_maps.SWIN_PUBLISHED, key_maps.SWIN_TIMM))
+    weights = weights_of(mine('swin'))
+    old, new = (layout.from_mmpretrain(weights) for layout in (key_maps.SWIN_PUBLISHED, key_maps.SWIN_TIMM))
     assert {key for key in old if 'downsample' in key} != {key for key in new if 'downsample' in key}
-    for theirs, layout in ((old, key_maps.SWIN_PUBLISHED), (new, key_maps.SWIN_TIMM)):
+    for reference, layout in ((old, key_maps.SWIN_PUBLISHED), (new, key_maps.SWIN_TIMM)):
         buffers = {
             'layers.0.blocks.0.attn.relative_position_index': torch.zeros(1),
             'layers.0.blocks.0.attn_mask': torch.zeros(1),
         }
-        assert find_backbones(theirs, LAYOUTS) == {'': layout}
-        assert same(layout.to_ours(theirs | buffers), weights)
+        assert find_backbones(reference, LAYOUTS) == {'': layout}
+        assert same(layout.to_mmpretrain(reference | buffers), weights)
 
 
 def test_patch_merging_by_hand():
@@ -231,7 +231,7 @@ def test_templates(template, key, values):
 def test_two_names_of_one_weight_are_refused():
     weights = {'norm.weight': torch.zeros(1), 'norm3.weight': torch.ones(1)}
     with pytest.raises(ValueError, match=r"'norm.weight' and 'norm3.weight' are both 'norm3.weight'"):
-        key_maps.SWIN_TIMM.to_ours(weights)
+        key_maps.SWIN_TIMM.to_mmpretrain(weights)
 
 
 def test_other_networks_are_not_mistaken():

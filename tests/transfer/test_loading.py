@@ -10,7 +10,7 @@ from torch import nn
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.adapt import adapt_bands, resize_positions, resize_relative_positions
 from tests.conftest import BACKBONES
-from tests.transfer.backbones import COUNTERPARTS, SWIN, agree, build, ours, same, save, under, weights_of
+from tests.transfer.backbones import COUNTERPARTS, SWIN, agree, build, mine, same, save, under, weights_of
 
 FIRST = dict(
     resnet='conv1.weight',
@@ -33,9 +33,9 @@ def log(tmp_path):
 
 
 def test_one_table_says_what_became_of_every_weight(tmp_path, log):
-    source, target = ours('swin'), build('mmseg', SWIN, in_channels=4, window_size=4, seed=1)
+    source, target = mine('swin'), build('mmseg', SWIN, in_channels=4, window_size=4, seed=1)
     heads = {'head.fc.weight': torch.zeros(1), 'mask_token': torch.zeros(1), 'backbone.head.x': torch.zeros(1)}
-    path = save(under('backbone.', source.state_dict()) | heads, tmp_path / 'ours.pth')
+    path = save(under('backbone.', source.state_dict()) | heads, tmp_path / 'mine.pth')
     report = load_backbone(target, path)
     weights = weights_of(target)
     assert set(report.matched) | set(report.adapted) | set(report.fresh) == set(weights)
@@ -43,7 +43,7 @@ def test_one_table_says_what_became_of_every_weight(tmp_path, log):
     assert report.adapted['patch_embed.projection.weight'] == '3 -> 4 bands, the mean kernel in each'
     assert len(report.adapted) == 1 + 5  # and a table for each block
     assert sorted(report.ignored) == sorted(heads)
-    assert (report.missing, report.unfit, report.homeless) == ([], {}, [])
+    assert (report.missing, report.mismatched, report.unplaced) == ([], {}, [])
     printed = log()
     assert printed.count('adapted') == 1
     assert report.table() in printed
@@ -54,7 +54,7 @@ def test_one_table_says_what_became_of_every_weight(tmp_path, log):
         ('ignored', 3),
         ('fresh', 6),
         ('missing', 0),
-        ('unfit', 0),
+        ('mismatched', 0),
     ]
     assert str(path) in report.table()
     assert 'Swin of OpenMMLab' in report.table()
@@ -63,11 +63,11 @@ def test_one_table_says_what_became_of_every_weight(tmp_path, log):
 
 def test_a_weight_without_a_place_is_warned_of(tmp_path, log):
     """mmseg's ViT has by default no bias of its patch embedding: its tokens would be others."""
-    source = ours('vit')
+    source = mine('vit')
     target = build('mmseg', COUNTERPARTS['vit'], seed=1, patch_bias=False, final_norm=False)
-    report = load_backbone(target, save(under('backbone.', source.state_dict()), tmp_path / 'ours.pth'))
-    assert report.homeless == ['backbone.patch_embed.projection.bias']
-    assert set(report.ignored) == {*report.homeless, 'backbone.ln1.weight', 'backbone.ln1.bias'}
+    report = load_backbone(target, save(under('backbone.', source.state_dict()), tmp_path / 'mine.pth'))
+    assert report.unplaced == ['backbone.patch_embed.projection.bias']
+    assert set(report.ignored) == {*report.unplaced, 'backbone.ln1.weight', 'backbone.ln1.bias'}
     assert 'WARNING - the model has no place for 1 weights of the backbone' in log()
 
 
@@ -79,10 +79,10 @@ def unchanged(module, before):
 
 
 def test_missing_weights_raise_and_change_nothing(tmp_path):
-    weights = weights_of(ours('vit'))
+    weights = weights_of(mine('vit'))
     for key in [key for key in weights if key.startswith('layers.1.attn')]:
         del weights[key]
-    target = ours('vit', seed=1)
+    target = mine('vit', seed=1)
     before = weights_of(target)
     with pytest.raises(ValueError, match=r'4 of \d+ weights of the model') as error:
         load_backbone(target, save(under('backbone.', weights), tmp_path / 'part.pth'))
@@ -96,9 +96,9 @@ def test_missing_weights_raise_and_change_nothing(tmp_path):
 
 @pytest.mark.parametrize('buffer', ['running_mean', 'running_var'])
 def test_running_statistics_are_needed_and_counts_are_not(buffer, tmp_path):
-    weights = weights_of(ours('resnet'))
+    weights = weights_of(mine('resnet'))
     published = {key: value for key, value in weights.items() if not key.endswith('num_batches_tracked')}
-    target = ours('resnet', seed=1)
+    target = mine('resnet', seed=1)
     report = load_backbone(target, save(published, tmp_path / 'published.pth'))
     assert len(report.matched) == len(published)
     del published[f'layer3.1.bn2.{buffer}']
@@ -107,17 +107,19 @@ def test_running_statistics_are_needed_and_counts_are_not(buffer, tmp_path):
 
 
 def test_the_last_norm_is_not_exempt(tmp_path):
-    weights = weights_of(ours('swin'))
+    weights = weights_of(mine('swin'))
     del weights['norm3.weight']
     with pytest.raises(ValueError, match=r'missing +1  norm3\.weight'):
         load_backbone(build('mmseg', SWIN), save(weights, tmp_path / 'part.pth'))
 
 
 def test_other_shapes_raise_and_change_nothing(tmp_path):
-    target = ours('resnet', seed=1)
+    target = mine('resnet', seed=1)
     before = weights_of(target)
-    with pytest.raises(ValueError, match=r'unfit +\d+  .*\[16, 3, 7, 7\] in the file, \[8, 3, 7, 7\] in the model'):
-        load_backbone(target, save(weights_of(ours('resnet', stem_channels=16)), tmp_path / 'wide.pth'))
+    with pytest.raises(
+        ValueError, match=r'mismatched +\d+  .*\[16, 3, 7, 7\] in the file, \[8, 3, 7, 7\] in the model'
+    ):
+        load_backbone(target, save(weights_of(mine('resnet', stem_channels=16)), tmp_path / 'wide.pth'))
     assert unchanged(target, before)
 
 
@@ -132,35 +134,37 @@ def test_other_shapes_raise_and_change_nothing(tmp_path):
 )
 def test_a_deeper_backbone_is_not_cut_short(family, deeper, place, tmp_path):
     """All weights of the model are in the file, but not all blocks of its stages are in the model."""
-    source, target = ours(family, **deeper), ours(family, seed=1)
+    source, target = mine(family, **deeper), mine(family, seed=1)
     before = weights_of(target)
     extra = len(weights_of(source)) - len(before)
     path = save(under('backbone.', source.state_dict()), tmp_path / 'deeper.pth')
-    with pytest.raises(ValueError, match=rf'unfit +{extra}  backbone\.{place} \(of a block that the model has not\)'):
+    with pytest.raises(
+        ValueError, match=rf'mismatched +{extra}  backbone\.{place} \(of a block that the model has not\)'
+    ):
         load_backbone(target, path)
     assert unchanged(target, before)
 
 
 def test_a_stage_less(tmp_path):
     """Taken on purpose, e.g. by detectors that use the third stage of a ResNet."""
-    source = ours('resnet')
+    source = mine('resnet')
     stages = dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,))
-    target = ours('resnet', seed=1, **stages)
-    report = load_backbone(target, save(source.state_dict(), tmp_path / 'ours.pth'))
+    target = mine('resnet', seed=1, **stages)
+    report = load_backbone(target, save(source.state_dict(), tmp_path / 'mine.pth'))
     assert {key.split('.')[0] for key in report.ignored} == {'layer4'}
     assert same(weights_of(target), {k: w for k, w in weights_of(source).items() if not k.startswith('layer4')})
 
 
 def test_a_module_without_weights(tmp_path):
-    path = save(ours('resnet').state_dict(), tmp_path / 'ours.pth')
+    path = save(mine('resnet').state_dict(), tmp_path / 'mine.pth')
     with pytest.raises(ValueError, match='ReLU has no weights to load; give the backbone'):
         load_backbone(nn.ReLU(), path)
 
 
 def test_another_family_raises(tmp_path):
-    target = ours('resnet', seed=1)
+    target = mine('resnet', seed=1)
     with pytest.raises(ValueError, match='Swin of OpenMMLab') as error:
-        load_backbone(target, save(weights_of(ours('swin')), tmp_path / 'swin.pth'))
+        load_backbone(target, save(weights_of(mine('swin')), tmp_path / 'swin.pth'))
     assert 'matched      0' in str(error.value)
 
 
@@ -171,16 +175,16 @@ def test_a_backbone_that_no_map_knows(tmp_path):
     report = load_backbone(networks[1], path)
     assert len(report.matched) == 9
     assert same(weights_of(networks[0]), weights_of(networks[1]))
-    with pytest.raises(ValueError, match=r'unfit +2  2\.weight'):
+    with pytest.raises(ValueError, match=r'mismatched +2  2\.weight'):
         load_backbone(networks[2], path)
 
 
 @pytest.mark.parametrize('library', ['mmpretrain', 'mmseg', 'mmdet'])
 def test_openmmlabs_own_loading_goes_on_with_nothing(library, tmp_path):
     """The contrast: the same files, no name of which fits, leave every weight as it was, and no error is raised."""
-    source = ours('resnet')
+    source = mine('resnet')
     renamed = str(save(under('encoder.net.', source.state_dict()), tmp_path / 'renamed.pth'))
-    another = str(save(under('backbone.', ours('vit').state_dict()), tmp_path / 'another.pth'))
+    another = str(save(under('backbone.', mine('vit').state_dict()), tmp_path / 'another.pth'))
     fitting = str(save(source.state_dict(), tmp_path / 'fitting.pth'))
     loaded = {}
     for path in (renamed, another, fitting):
@@ -203,9 +207,9 @@ def test_openmmlabs_own_loading_goes_on_with_nothing(library, tmp_path):
 @pytest.mark.parametrize('size', [96, (64, 128)])
 def test_position_embeddings_are_mmpretrains(size, tmp_path):
     """Its own resizing is the reference, and mmseg's ViT gets the same."""
-    source = ours('vit')
-    path = save(under('backbone.', source.state_dict()), tmp_path / 'ours.pth')
-    reference, target = ours('vit', seed=1, img_size=size), ours('vit', seed=2, img_size=size)
+    source = mine('vit')
+    path = save(under('backbone.', source.state_dict()), tmp_path / 'mine.pth')
+    reference, target = mine('vit', seed=1, img_size=size), mine('vit', seed=2, img_size=size)
     reference.load_state_dict(source.state_dict())
     report = load_backbone(target, path)
     assert list(report.adapted) == ['pos_embed']
@@ -220,10 +224,10 @@ def test_position_embeddings_are_mmpretrains(size, tmp_path):
 
 @pytest.mark.parametrize('size', [64, 96])
 def test_a_model_without_a_class_token(size, tmp_path):
-    source, target = ours('vit'), ours('vit', seed=1, with_cls_token=False, img_size=size)
-    reference = ours('vit', seed=2, with_cls_token=False)
+    source, target = mine('vit'), mine('vit', seed=1, with_cls_token=False, img_size=size)
+    reference = mine('vit', seed=2, with_cls_token=False)
     reference.load_state_dict(source.state_dict(), strict=False)  # leaves out the token's position
-    report = load_backbone(target, save(source.state_dict(), tmp_path / 'ours.pth'))
+    report = load_backbone(target, save(source.state_dict(), tmp_path / 'mine.pth'))
     assert report.adapted == {
         'pos_embed': f"4x4 -> {size // 16}x{size // 16} patches, without the class token's position"
     }
@@ -237,16 +241,16 @@ def test_a_model_without_a_class_token(size, tmp_path):
 
 
 def test_a_file_without_a_class_token(tmp_path):
-    path = save(weights_of(ours('vit', with_cls_token=False)), tmp_path / 'ours.pth')
+    path = save(weights_of(mine('vit', with_cls_token=False)), tmp_path / 'mine.pth')
     with pytest.raises(ValueError, match=r'(?s)missing +1  cls_token.*the file has no position of a class token'):
-        load_backbone(ours('vit', seed=1), path)
+        load_backbone(mine('vit', seed=1), path)
 
 
 def test_absolute_positions_of_swin(tmp_path):
-    source = ours('swin', use_abs_pos_embed=True)
-    reference, target = (ours('swin', seed=seed, use_abs_pos_embed=True, img_size=96) for seed in (1, 2))
+    source = mine('swin', use_abs_pos_embed=True)
+    reference, target = (mine('swin', seed=seed, use_abs_pos_embed=True, img_size=96) for seed in (1, 2))
     reference.load_state_dict(source.state_dict())
-    report = load_backbone(target, save(weights_of(source), tmp_path / 'ours.pth'))
+    report = load_backbone(target, save(weights_of(source), tmp_path / 'mine.pth'))
     assert report.adapted == {'absolute_pos_embed': '16x16 -> 24x24 patches'}
     torch.testing.assert_close(target.absolute_pos_embed, reference.absolute_pos_embed, rtol=1e-6, atol=1e-6)
 
@@ -254,7 +258,7 @@ def test_absolute_positions_of_swin(tmp_path):
 @pytest.mark.parametrize('library', ['mmseg', 'mmdet'])
 def test_relative_positions_are_mmsegs(library, tmp_path):
     """For larger windows; its own reading of the same file is the reference."""
-    path = str(save(weights_of(ours('swin')), tmp_path / 'ours.pth'))
+    path = str(save(weights_of(mine('swin')), tmp_path / 'mine.pth'))
     changes = dict(window_size=4)
     if library == 'mmdet':
         changes['out_indices'] = (3,)
@@ -276,7 +280,7 @@ def test_a_table_keeps_what_is_symmetric():
     larger = resize_relative_positions(table, 81).reshape(9, 9)
     torch.testing.assert_close(larger, larger.flip(0))
     torch.testing.assert_close(larger, larger.flip(1))
-    assert larger.argmax() == 40  # the centre
+    assert larger.argmax() == 40  # the center
     assert not torch.allclose(larger, larger.T)
 
 
@@ -293,14 +297,14 @@ def response(module, name, image):
 @pytest.mark.parametrize('bands', [1, 4, 13])
 def test_the_mean_response_stays_there_and_back(family, bands, tmp_path):
     """An image that is the same in every band gives the same response, from 3 bands to others and back to 3."""
-    source, middle, back = (ours(family, seed, in_channels=count) for seed, count in enumerate((3, bands, 3)))
+    source, middle, back = (mine(family, seed, in_channels=count) for seed, count in enumerate((3, bands, 3)))
     report = load_backbone(middle, save(weights_of(source), tmp_path / 'three.pth'))
     assert report.adapted == {FIRST[family]: f'3 -> {bands} bands, the mean kernel in each'}
     load_backbone(back, save(weights_of(middle), tmp_path / 'many.pth'))
-    grey = torch.randn(2, 1, 32, 32)
-    expected = response(source, FIRST[family], grey.expand(-1, 3, -1, -1))
+    gray = torch.randn(2, 1, 32, 32)
+    expected = response(source, FIRST[family], gray.expand(-1, 3, -1, -1))
     for module, count in ((middle, bands), (back, 3)):
-        found = response(module, FIRST[family], grey.expand(-1, count, -1, -1))
+        found = response(module, FIRST[family], gray.expand(-1, count, -1, -1))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
     kernels = weights_of(middle)[FIRST[family]]
     torch.testing.assert_close(kernels, kernels[:, :1].expand_as(kernels))  # no band is preferred
@@ -324,7 +328,7 @@ def test_bands_by_name():
 
 
 def test_another_order_of_as_many_bands(tmp_path):
-    source, target = ours('resnet'), ours('resnet', seed=1)
+    source, target = mine('resnet'), mine('resnet', seed=1)
     path = save(weights_of(source), tmp_path / 'rgb.pth')
     load_backbone(target, path, bands=(2, 1, 0))
     assert torch.equal(target.conv1.weight, source.conv1.weight.flip(1))
@@ -333,12 +337,12 @@ def test_another_order_of_as_many_bands(tmp_path):
     torch.testing.assert_close(found(image.double().flip(1))[-1], expected(image.double())[-1], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('bands', [(0, 1), (0, 1, 2, 3), (0, 1, -1, 2), 'grey', [0.0, 1.0, 2.0, None], 4])
+@pytest.mark.parametrize('bands', [(0, 1), (0, 1, 2, 3), (0, 1, -1, 2), 'gray', [0.0, 1.0, 2.0, None], 4])
 def test_bands_that_are_not_there(bands, tmp_path):
-    target = ours('resnet', seed=1, in_channels=4)
+    target = mine('resnet', seed=1, in_channels=4)
     before = weights_of(target)
     with pytest.raises(ValueError, match=r'expected one entry for each of the 4 bands.*between 0 and 2'):
-        load_backbone(target, save(weights_of(ours('resnet')), tmp_path / 'rgb.pth'), bands=bands)
+        load_backbone(target, save(weights_of(mine('resnet')), tmp_path / 'rgb.pth'), bands=bands)
     assert unchanged(target, before)
 
 

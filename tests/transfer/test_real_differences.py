@@ -1,4 +1,4 @@
-"""Networks of the libraries that are none of ours, or ours of theirs: refused, or said, and never passed over."""
+"""Networks of the libraries that are none of mine, or mine of reference: refused, or said, and never passed over."""
 
 import pytest
 import timm.models.deit
@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.targets import remarks
-from tests.transfer.backbones import build, ours, same, scramble, weights_of
+from tests.transfer.backbones import build, mine, same, scramble, weights_of
 from tests.transfer.checkpoints import training
 from tests.transfer.references import (
     DEPTHS,
@@ -47,7 +47,7 @@ SWIN = PAIRS['timm, Swin']
 
 
 @pytest.mark.parametrize(
-    ('theirs', 'like', 'message'),
+    ('reference', 'like', 'message'),
     [
         (
             timm_resnet_of('BasicBlock', (2, 2, 2, 2), stem_type='deep', stem_width=32),
@@ -56,25 +56,25 @@ SWIN = PAIRS['timm, Swin']
         ),
         (timm_resnet_of('BasicBlock', DEPTHS, avg_down=True), R18, r'missing +\d+  layer1\.0\.downsample\.0'),
         (timm_resnet_of('BasicBlock', (2, 2, 2, 3)), R18, r'of a block that the model has not'),
-        (timm_vit_of(no_embed_class=True), VIT, r'unfit +1  pos_embed \(15 positions are no square'),
-        (timm_vit_of(reg_tokens=4), VIT, r'unfit +1  pos_embed \(20 positions are no square'),
+        (timm_vit_of(no_embed_class=True), VIT, r'mismatched +1  pos_embed \(15 positions are no square'),
+        (timm_vit_of(reg_tokens=4), VIT, r'mismatched +1  pos_embed \(20 positions are no square'),
         (timm_vit_of(pos_embed='none'), VIT, r'missing +1  pos_embed'),
         (timm_vit_of(global_pool='avg'), VIT, r'missing +2  ln1\.weight'),
         (timm_vit_of(qkv_bias=False), VIT, r'missing +2  layers\.0\.attn\.qkv\.bias'),
         (timm_vit_of(class_token=False, global_pool='avg', fc_norm=False), VIT, r'missing +1  cls_token'),
-        (timm_vit_of(patch_size=8), VIT, r'unfit +1  patch_embed\.projection\.weight'),
-        (distilled, VIT, r'unfit +1  pos_embed \(17 positions are no square'),
+        (timm_vit_of(patch_size=8), VIT, r'mismatched +1  patch_embed\.projection\.weight'),
+        (distilled, VIT, r'mismatched +1  pos_embed \(17 positions are no square'),
         (timm_swin_of((64, 64), window_size=2, depths=(2, 2, 3, 2)), SWIN, r'of a block that the model has not'),
         (timm_convnext_of(head_norm_first=True), PAIRS['timm, ConvNeXt'], r'missing +2  norm3\.weight'),
         (timm_convnext_of(ls_init_value=None), PAIRS['timm, ConvNeXt'], r'missing +5  stages\.0\.0\.gamma'),
     ],
 )
-def test_networks_that_are_none_of_ours_are_refused(theirs, like, message, tmp_path):
+def test_networks_that_are_none_of_ours_are_refused(reference, like, message, tmp_path):
     backbone = like.backbone()
     before = weights_of(backbone)
-    torch.save(scramble(theirs(3), 0).state_dict(), tmp_path / 'theirs.pth')
+    torch.save(scramble(reference(3), 0).state_dict(), tmp_path / 'reference.pth')
     with pytest.raises(ValueError, match=message):
-        load_backbone(backbone, tmp_path / 'theirs.pth')
+        load_backbone(backbone, tmp_path / 'reference.pth')
     assert same(weights_of(backbone), before)
 
 
@@ -104,12 +104,12 @@ WARNED = {
 
 @pytest.mark.parametrize('what', WARNED)
 def test_weights_that_change_what_others_compute_are_not_left_out_in_silence(what, log, tmp_path):
-    theirs, like, changes, name = WARNED[what]
-    network, backbone = scramble(theirs(3), 0), like.backbone(**changes)
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
-    report = load_backbone(backbone, tmp_path / 'theirs.pth')
-    assert name in report.homeless
-    assert f'WARNING - the model has no place for {len(report.homeless)} weights of the backbone' in log()
+    reference, like, changes, name = WARNED[what]
+    network, backbone = scramble(reference(3), 0), like.backbone(**changes)
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    report = load_backbone(backbone, tmp_path / 'reference.pth')
+    assert name in report.unplaced
+    assert f'WARNING - the model has no place for {len(report.unplaced)} weights of the backbone' in log()
     found, expected = (features(each, like.image()) for each in (backbone, network))
     if found.shape != expected.shape:
         expected = expected[:, -found.shape[1] :]  # without tokens that it has not
@@ -117,9 +117,9 @@ def test_weights_that_change_what_others_compute_are_not_left_out_in_silence(wha
 
 
 def test_positions_of_swin_that_the_model_has_not(log, tmp_path):
-    source, target = ours('swin', use_abs_pos_embed=True), ours('swin', seed=1)
-    torch.save(source.state_dict(), tmp_path / 'ours.pth')
-    assert load_backbone(target, tmp_path / 'ours.pth').homeless == ['absolute_pos_embed']
+    source, target = mine('swin', use_abs_pos_embed=True), mine('swin', seed=1)
+    torch.save(source.state_dict(), tmp_path / 'mine.pth')
+    assert load_backbone(target, tmp_path / 'mine.pth').unplaced == ['absolute_pos_embed']
     assert 'WARNING - the model has no place for 1 weights' in log()
 
 
@@ -137,11 +137,11 @@ def test_small_maps_of_swin(name, log, tmp_path):
     """The last map is a single window, which the libraries do not shift; OpenMMLab does where it pads small maps."""
     pair = SMALL[name]
     network = pair.network()
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
     backbones = [pair.backbone(pad_small_map=True)]
     backbones += [build(library, dict(CASES['torchvision, Swin'][0])) for library in ('mmseg', 'mmdet')]
     for backbone in backbones:
-        (note,) = load_backbone(backbone, tmp_path / 'theirs.pth').notes
+        (note,) = load_backbone(backbone, tmp_path / 'reference.pth').notes
         assert note.startswith(
             f'on maps no larger than a window Swin of {name} attends to the whole map, this model to'
         )
@@ -151,7 +151,7 @@ def test_small_maps_of_swin(name, log, tmp_path):
             assert deviation(backbone, network, larger) < EXACT
     assert f'  note: {note}' in log()
     plain = pair.backbone(seed=2)
-    assert not load_backbone(plain, tmp_path / 'theirs.pth').notes
+    assert not load_backbone(plain, tmp_path / 'reference.pth').notes
     assert deviation(plain, network, pair.image()) < EXACT
 
 
@@ -159,10 +159,10 @@ def test_the_eps_of_norms(log, tmp_path):
     """mmseg's ViT has another one by default than the program that the weights come from."""
     name = 'timm, ViT of oblong images'
     network, (config, size) = PAIRS[name].network(), CASES[name]
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
     right, other = build('mmseg', config), build('mmseg', config, norm_cfg=dict(type='LN'))
-    assert load_backbone(right, tmp_path / 'theirs.pth').notes == []
-    (note,) = load_backbone(other, tmp_path / 'theirs.pth').notes
+    assert load_backbone(right, tmp_path / 'reference.pth').notes == []
+    (note,) = load_backbone(other, tmp_path / 'reference.pth').notes
     assert note == "the LayerNorms' eps: 1e-05; of ViT of timm and DINO it is 1e-06 by default"
     assert f'  note: {note}' in log()
     assert deviation(other, right, images(13, size)) > 1e-8

@@ -34,9 +34,9 @@ CASES = {
 def test_a_librarys_weights_compute_the_same_downstream(library, name, tmp_path):
     config, size = CASES[name]
     network, backbone = PAIRS[name].network(), build(library, config, seed=1)
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
-    report = load_backbone(backbone, tmp_path / 'theirs.pth')
-    assert (report.adapted, report.homeless) == ({}, [])
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    report = load_backbone(backbone, tmp_path / 'reference.pth')
+    assert (report.adapted, report.unplaced) == ({}, [])
     image = images(config.get('in_channels', 3), size)
     found, expected = features(backbone, image), features(network, image)
     if 'ViT' in name:
@@ -81,8 +81,8 @@ def test_a_librarys_weights_go_on_to_another_library(name, tmp_path):
     """From timm or torchvision to mmseg's class, and from a file of that to mmpretrain's."""
     pair = PAIRS[name]
     network, between, backbone = pair.network(), build('mmseg', CASES[name][0], seed=1), pair.backbone(seed=2)
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
-    load_backbone(between, tmp_path / 'theirs.pth')
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    load_backbone(between, tmp_path / 'reference.pth')
     torch.save(dict(state_dict=between.state_dict()), tmp_path / 'mmseg.pth')
     load_backbone(backbone, tmp_path / 'mmseg.pth')
     assert deviation(backbone, network, pair.image()) < EXACT

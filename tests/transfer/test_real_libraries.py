@@ -1,4 +1,4 @@
-"""timm's and torchvision's own networks beside ours: the same weights compute the same, there and here."""
+"""timm's and torchvision's own networks beside mine: the same weights compute the same, there and here."""
 
 import re
 
@@ -14,7 +14,7 @@ from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.convert import convert_checkpoint
 from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.key_maps import SWIN_PUBLISHED
-from tests.transfer.backbones import ours, save, scramble, weights_of
+from tests.transfer.backbones import mine, save, scramble, weights_of
 from tests.transfer.checkpoints import training
 from tests.transfer.references import (
     CORNER,
@@ -46,9 +46,9 @@ def take(network, weights):
 def test_a_librarys_weights_compute_the_same_here(name, tmp_path):
     pair = PAIRS[name]
     network, backbone = pair.network(), pair.backbone()
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
-    report = load_backbone(backbone, tmp_path / 'theirs.pth')
-    assert (report.adapted, report.fresh, report.homeless, report.notes) == ({}, [], [], [])
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    report = load_backbone(backbone, tmp_path / 'reference.pth')
+    assert (report.adapted, report.fresh, report.unplaced, report.notes) == ({}, [], [], [])
     assert all(map(HEADS.fullmatch, report.ignored))
     assert deviation(backbone, network, pair.image()) < EXACT
 
@@ -67,8 +67,8 @@ def test_convolutions_of_one_pixel_are_linear_layers(name, linear, tmp_path):
     """Of either kind there, of the other here."""
     pair = PAIRS[name]
     network, backbone = pair.network(), pair.backbone(linear_pw_conv=linear)
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
-    report = load_backbone(backbone, tmp_path / 'theirs.pth')
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    report = load_backbone(backbone, tmp_path / 'reference.pth')
     assert len(report.adapted) == 2 * 5
     assert deviation(backbone, network, pair.image()) < EXACT
 
@@ -103,7 +103,7 @@ def test_timms_own_reading_of_the_published_swin(tmp_path):
     """Its old names, and Microsoft's: patch merging ends a stage."""
     pair = PAIRS['timm, Swin']
     backbone = pair.backbone()
-    old = SWIN_PUBLISHED.to_theirs(weights_of(backbone))
+    old = SWIN_PUBLISHED.from_mmpretrain(weights_of(backbone))
     network = pair.network()
     take(network, checkpoint_filter_fn(dict(old), network))
     assert deviation(network, backbone, pair.image()) < EXACT
@@ -172,8 +172,8 @@ def test_images_of_another_size_are_nearly_timms(tmp_path):
     pair = Pair(timms, 'vit', vit_changes(patch_cfg={}), (97, 131))
     network, backbone = pair.network(), pair.backbone()
     smooth_positions(network, (4, 4))
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
-    load_backbone(backbone, tmp_path / 'theirs.pth')
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    load_backbone(backbone, tmp_path / 'reference.pth')
     found, expected = (features(each, pair.image()) for each in (backbone, network))
     assert found.shape == expected.shape == (2, 1 + 7 * 9, 32)
     torch.testing.assert_close(found, expected, rtol=0, atol=float(0.1 * expected.std()))
@@ -181,9 +181,9 @@ def test_images_of_another_size_are_nearly_timms(tmp_path):
 
 def test_larger_windows_are_those_of_timms_plain_resizing(tmp_path):
     """It has another one too, which looks more closely at near positions, and takes that of its own files."""
-    network, backbone = PAIRS['timm, Swin'].network(), ours('swin', 1, **swin_changes(4))
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
-    report = load_backbone(backbone, tmp_path / 'theirs.pth')
+    network, backbone = PAIRS['timm, Swin'].network(), mine('swin', 1, **swin_changes(4))
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    report = load_backbone(backbone, tmp_path / 'reference.pth')
     assert set(report.adapted.values()) == {'3 -> 7 relative positions a side'}
     larger = Pair(timm_swin_of((128, 128), window_size=4), 'swin', {}, (128, 128))
     resized = {
@@ -208,25 +208,25 @@ BANDED = (
 
 
 @pytest.mark.parametrize('name', BANDED)
-def test_a_grey_image_is_the_same_in_any_number_of_bands(name, tmp_path):
+def test_a_gray_image_is_the_same_in_any_number_of_bands(name, tmp_path):
     """A library's network of many bands in our backbone of three, features and all."""
     pair = PAIRS[name]
     network, backbone = pair.network(), pair.backbone(in_channels=3)
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
-    report = load_backbone(backbone, tmp_path / 'theirs.pth')
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    report = load_backbone(backbone, tmp_path / 'reference.pth')
     (note,) = report.adapted.values()
     assert note == f'{pair.bands} -> 3 bands, the mean kernel in each'
-    grey = pair.image()[:, :1]
-    expected = features(network, grey.expand(-1, pair.bands, -1, -1))
-    found = features(backbone, grey.expand(-1, 3, -1, -1))
+    gray = pair.image()[:, :1]
+    expected = features(network, gray.expand(-1, pair.bands, -1, -1))
+    found = features(backbone, gray.expand(-1, 3, -1, -1))
     assert (found - expected).abs().max() < 1e-3 * expected.std()  # the kernels are of single precision
 
 
 def test_one_band_is_what_timm_makes_of_three(tmp_path):
-    """Of more bands it repeats red, green and blue; ours does not know what a band shows."""
+    """Of more bands it repeats red, green and blue; mine does not know what a band shows."""
     network, backbone = PAIRS['timm, ViT'].network(), PAIRS['timm, ViT'].backbone(in_channels=1)
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
-    load_backbone(backbone, tmp_path / 'theirs.pth')
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    load_backbone(backbone, tmp_path / 'reference.pth')
     expected = adapt_input_conv(1, network.patch_embed.proj.weight)
     torch.testing.assert_close(backbone.patch_embed.projection.weight, expected)
 
@@ -262,8 +262,8 @@ def test_networks_of_published_size(name, tmp_path):
         swin=dict(img_size=224, window_size=7, pad_small_map=False),
         convnext=dict(gap_before_final_norm=True),
     )[family]
-    network, backbone = scramble(make(which), 0), ours(family, 1, **{**usual, **changes})
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
-    report = load_backbone(backbone, tmp_path / 'theirs.pth')
-    assert (report.adapted, report.fresh, report.homeless, report.notes) == ({}, [], [], [])
+    network, backbone = scramble(make(which), 0), mine(family, 1, **{**usual, **changes})
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    report = load_backbone(backbone, tmp_path / 'reference.pth')
+    assert (report.adapted, report.fresh, report.unplaced, report.notes) == ({}, [], [], [])
     assert deviation(backbone, network, images(3, (224, 224))) < 1e-7  # twelve layers and more of noise

@@ -13,7 +13,7 @@ from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.sources import read_backbone, read_file
 from tests.conftest import build_cmid, build_dino, build_mssdf, cmid_config, dino_config, mssdf_config
-from tests.transfer.backbones import ours, same, save, scramble, torchvisions, under, weights_of
+from tests.transfer.backbones import mine, same, save, scramble, torchvisions, under, weights_of
 from tests.transfer.test_safe_types import ATTACKS, Call, attack
 
 
@@ -42,14 +42,14 @@ def test_the_branch_that_the_authors_evaluate(make, config, evaluated, tmp_path)
     path = training(model, config(), tmp_path / 'run.pth')
     branches = dict(student=weights_of(model.backbone), teacher=weights_of(model.teacher.module['backbone']))
     assert not same(branches['student'], branches['teacher'])
-    assert same(loaded(path, ours('resnet', seed=1)), branches[evaluated])
+    assert same(loaded(path, mine('resnet', seed=1)), branches[evaluated])
     for branch, weights in branches.items():
-        assert same(loaded(path, ours('resnet', seed=1), branch=branch), weights)
+        assert same(loaded(path, mine('resnet', seed=1), branch=branch), weights)
         export_backbone(path, tmp_path / 'exported.pth', branch=branch)
-        assert same(loaded(tmp_path / 'exported.pth', ours('resnet', seed=1)), weights)
-        assert same(loaded(tmp_path / 'exported.pth', ours('resnet', seed=1), branch=branch), weights)
+        assert same(loaded(tmp_path / 'exported.pth', mine('resnet', seed=1)), weights)
+        assert same(loaded(tmp_path / 'exported.pth', mine('resnet', seed=1), branch=branch), weights)
     with pytest.raises(ValueError, match='holds the teacher alone, not the student'):
-        load_backbone(ours('resnet'), tmp_path / 'exported.pth', branch='student')
+        load_backbone(mine('resnet'), tmp_path / 'exported.pth', branch='student')
 
 
 def test_modalities(tmp_path):
@@ -65,27 +65,27 @@ def test_modalities(tmp_path):
             if modality != 'rgb':
                 expected |= under('patch_embed.', weights_of(own[modality]))
             options = dict(branch=branch, modality=modality)
-            assert same(loaded(path, ours('vit', seed=1, in_channels=bands), **options), expected)
+            assert same(loaded(path, mine('vit', seed=1, in_channels=bands), **options), expected)
     first = weights_of(model.backbone)
-    assert same(loaded(path, ours('vit', seed=1)), first)
+    assert same(loaded(path, mine('vit', seed=1)), first)
     with pytest.raises(ValueError, match="no modality 'nir', the model has rgb, irc, dsm"):
-        load_backbone(ours('vit'), path, modality='nir')
+        load_backbone(mine('vit'), path, modality='nir')
     export_backbone(path, tmp_path / 'dsm.pth', modality='dsm')
     assert 'dsm' in str(torch.load(tmp_path / 'dsm.pth', weights_only=True)['meta'])
-    loaded(tmp_path / 'dsm.pth', ours('vit', seed=1, in_channels=1), modality='dsm')
+    loaded(tmp_path / 'dsm.pth', mine('vit', seed=1, in_channels=1), modality='dsm')
     with pytest.raises(ValueError, match=r"does not say that it holds modality 'rgb' \(but 'dsm'\)"):
-        load_backbone(ours('vit'), tmp_path / 'dsm.pth', modality='rgb')
+        load_backbone(mine('vit'), tmp_path / 'dsm.pth', modality='rgb')
 
 
 def test_no_modalities_no_teacher(tmp_path):
     path = training(build_cmid(), cmid_config(), tmp_path / 'run.pth')
     with pytest.raises(ValueError, match="no modality 'rgb', the model has none of its own"):
-        load_backbone(ours('resnet'), path, modality='rgb')
-    save(ours('resnet').state_dict(), tmp_path / 'plain.pth')
+        load_backbone(mine('resnet'), path, modality='rgb')
+    save(mine('resnet').state_dict(), tmp_path / 'plain.pth')
     with pytest.raises(ValueError, match='holds no teacher'):
-        load_backbone(ours('resnet'), tmp_path / 'plain.pth', branch='teacher')
+        load_backbone(mine('resnet'), tmp_path / 'plain.pth', branch='teacher')
     with pytest.raises(ValueError, match="branch='tutor', expected 'student', 'teacher' or None"):
-        load_backbone(ours('resnet'), path, branch='tutor')
+        load_backbone(mine('resnet'), path, branch='tutor')
 
 
 # Published ones
@@ -94,7 +94,7 @@ def test_no_modalities_no_teacher(tmp_path):
 @pytest.mark.parametrize('family', ['resnet', 'swin'])
 def test_published_cmid(family, tmp_path):
     """All of its training checkpoint, and the backbone alone."""
-    student, teacher = ours(family), ours(family, seed=1)
+    student, teacher = mine(family), mine(family, seed=1)
     weights = under('online_encoder.model.', student.state_dict()) | under('branch_encoder.', teacher.state_dict())
     others = {
         'online_encoder.mask_token': torch.zeros(1),
@@ -103,19 +103,19 @@ def test_published_cmid(family, tmp_path):
     }
     torch.save(dict(epoch=199, model=weights | others, optimizer={}), tmp_path / 'cmid.pth')
     path = tmp_path / 'cmid.pth'
-    assert same(loaded(path, ours(family, seed=2)), weights_of(student))
-    assert same(loaded(path, ours(family, seed=2), branch='teacher'), weights_of(teacher))
-    report = load_backbone(ours(family, seed=2), path)
+    assert same(loaded(path, mine(family, seed=2)), weights_of(student))
+    assert same(loaded(path, mine(family, seed=2), branch='teacher'), weights_of(teacher))
+    report = load_backbone(mine(family, seed=2), path)
     assert report.ignored == list(others)
     torch.save(student.state_dict(), tmp_path / 'backbone.pth')
-    assert same(loaded(tmp_path / 'backbone.pth', ours(family, seed=2)), weights_of(student))
+    assert same(loaded(tmp_path / 'backbone.pth', mine(family, seed=2)), weights_of(student))
 
 
 @pytest.mark.parametrize('family', ['resnet', 'swin', 'vit'])
 def test_published_dino_mc(family, tmp_path):
     """Student and teacher, with and without a data-parallel wrapper, and the options of the command line."""
     if family == 'vit':
-        student, teacher = (key_maps.VIT_TIMM.to_theirs(weights_of(ours('vit', seed))) for seed in (0, 1))
+        student, teacher = (key_maps.VIT_TIMM.from_mmpretrain(weights_of(mine('vit', seed))) for seed in (0, 1))
         layout = key_maps.VIT_TIMM
     else:
         student, teacher = (weights_of(torchvisions(family, seed)) for seed in (0, 1))
@@ -145,10 +145,10 @@ def test_published_dino_mc(family, tmp_path):
 @pytest.mark.parametrize('part', [None, 'state_dict', 'model'])
 def test_backbones_alone(prefix, part, tmp_path):
     """The published MSSDF's is mmpretrain's ViT; whatever stands before the names, and around them, is found."""
-    source = ours('vit')
+    source = mine('vit')
     weights = under(prefix, source.state_dict()) | {f'{prefix}mask_token': torch.zeros(1), 'epoch': 3}
     torch.save({part: weights} if part else weights, tmp_path / 'mssdf.pth')
-    assert same(loaded(tmp_path / 'mssdf.pth', ours('vit', seed=1)), weights_of(source))
+    assert same(loaded(tmp_path / 'mssdf.pth', mine('vit', seed=1)), weights_of(source))
 
 
 def test_safetensors(tmp_path):
@@ -156,7 +156,7 @@ def test_safetensors(tmp_path):
     save_file(weights_of(source), tmp_path / 'model.safetensors')
     torch.save(source.state_dict(), tmp_path / 'model.pth')
     paths = (tmp_path / 'model.safetensors', tmp_path / 'model.pth')
-    assert same(*(loaded(path, ours('convnext', seed=1)) for path in paths))
+    assert same(*(loaded(path, mine('convnext', seed=1)) for path in paths))
 
 
 def test_safetensors_say_what_they_hold(tmp_path):
@@ -169,23 +169,23 @@ def test_safetensors_say_what_they_hold(tmp_path):
         expected = weights_of(model.teacher.module['backbone'])
         expected |= under('patch_embed.', weights_of(model.teacher.module['patch_embeds']['dsm']))
         options = dict(branch='teacher', modality='dsm')
-        assert same(loaded(out, ours('vit', seed=1, in_channels=1), **options), expected)
-        assert '(teacher, ViT of mmpretrain' in load_backbone(ours('vit', in_channels=1), out).source
+        assert same(loaded(out, mine('vit', seed=1, in_channels=1), **options), expected)
+        assert '(teacher, ViT of mmpretrain' in load_backbone(mine('vit', in_channels=1), out).source
         with pytest.raises(ValueError, match='holds the teacher alone, not the student'):
-            load_backbone(ours('vit', in_channels=1), out, branch='student')
+            load_backbone(mine('vit', in_channels=1), out, branch='student')
         with pytest.raises(ValueError, match=r"modality 'rgb' \(but 'dsm'\)"):
-            load_backbone(ours('vit', in_channels=1), out, modality='rgb')
+            load_backbone(mine('vit', in_channels=1), out, modality='rgb')
 
 
 def test_openmmlab_checkpoints_prefer_the_backbone(tmp_path):
     """A momentum encoder of another method is not mistaken for it; two equals are refused."""
-    source = ours('resnet')
-    keys = under('encoder_k.0.', ours('resnet', seed=5).state_dict())
+    source = mine('resnet')
+    keys = under('encoder_k.0.', mine('resnet', seed=5).state_dict())
     path = save(keys | under('backbone.', source.state_dict()), tmp_path / 'moco.pth')
-    assert same(loaded(path, ours('resnet', seed=1)), weights_of(source))
+    assert same(loaded(path, mine('resnet', seed=1)), weights_of(source))
     path = save(keys | under('encoder_q.0.', source.state_dict()), tmp_path / 'moco.pth')
     with pytest.raises(ValueError, match=r"several backbones, under 'encoder_k\.0\.', 'encoder_q\.0\.': save one"):
-        load_backbone(ours('resnet'), path)
+        load_backbone(mine('resnet'), path)
 
 
 # What is refused
@@ -195,9 +195,9 @@ def test_openmmlab_checkpoints_prefer_the_backbone(tmp_path):
 @pytest.mark.parametrize('archive', [True, False])
 def test_crafted_files_run_nothing(name, archive, tmp_path):
     marker, path = tmp_path / 'marker', tmp_path / 'crafted.pth'
-    content = dict(state_dict=ours('resnet').state_dict(), meta=attack(name, f'touch {marker}'))
+    content = dict(state_dict=mine('resnet').state_dict(), meta=attack(name, f'touch {marker}'))
     torch.save(content, path, _use_new_zipfile_serialization=archive)
-    target = ours('resnet', seed=1)
+    target = mine('resnet', seed=1)
     before = weights_of(target)
     with pytest.raises(
         ValueError, match=r'crafted\.pth is refused, nothing in it was run: .*(posix|eval|getattr|__import__)'
@@ -231,7 +231,7 @@ def test_the_allow_list_is_not_left_open(tmp_path):
 
 
 def test_damaged_and_missing_files(tmp_path):
-    path = save(ours('resnet').state_dict(), tmp_path / 'whole.pth')
+    path = save(mine('resnet').state_dict(), tmp_path / 'whole.pth')
     whole = path.read_bytes()
     for content in (b'', b'hello, this is no checkpoint', whole[: len(whole) // 2]):
         for name in ('cut.pth', 'cut.safetensors'):
@@ -239,13 +239,13 @@ def test_damaged_and_missing_files(tmp_path):
             with pytest.raises(
                 ValueError, match=rf'{name} is refused, nothing in it was run: it is damaged or no check'
             ):
-                load_backbone(ours('resnet'), tmp_path / name)
+                load_backbone(mine('resnet'), tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r'no checkpoint .*absent'):
-        load_backbone(ours('resnet'), tmp_path / 'absent.pth')
+        load_backbone(mine('resnet'), tmp_path / 'absent.pth')
 
 
 @pytest.mark.parametrize('content', [{}, dict(epoch=3), torch.zeros(2), [1, 2], dict(state_dict=dict(a=1))])
 def test_files_without_weights(content, tmp_path):
     torch.save(content, tmp_path / 'empty.pth')
     with pytest.raises(ValueError, match=r'empty\.pth holds no weights but '):
-        load_backbone(ours('resnet'), tmp_path / 'empty.pth')
+        load_backbone(mine('resnet'), tmp_path / 'empty.pth')

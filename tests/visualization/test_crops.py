@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmrs_ssl.visualization.crops import COLUMNS, dino_panel
+from mmrs_ssl.benchmarks.gpu_table import COLUMNS
+from mmrs_ssl.visualization.crops import dino_panel
 from mmrs_ssl.visualization.panels import MARGIN, TILE, TITLE, titled
 from tests.conftest import build_cmid, build_dino, dino_config, make_batch, make_crops, train
 from tests.fourth import fourth_run
@@ -34,7 +35,7 @@ def recorded(sizes=(56, 56, 28, 28, 14)):
 def test_crops_and_choices(sample):
     model, views, kept = recorded()
     assert torch.equal(kept['choices'][:, sample].sum(dim=-1).round(decimals=4), torch.ones(2))
-    scores = model.teacher_scores[0][:, sample]  # at this first step the centre is 0
+    scores = model.teacher_scores[0][:, sample]  # at this first step the center is 0
     torch.testing.assert_close(kept['choices'][:, sample], (scores / 0.07).softmax(-1), atol=1e-5, rtol=1e-4)
     panel = dino_panel(kept, sample, model.data_preprocessor.mean, model.data_preprocessor.std)
     assert panel.shape == (2 * HEIGHT, COLUMNS * WIDTH, 3)

@@ -1,9 +1,9 @@
-"""MSSDF's panel: what stands where, and that like colours are like tokens."""
+"""MSSDF's panel: what stands where, and that like colors are like tokens."""
 
 import numpy as np
 import torch
 
-from mmrs_ssl.visualization.modalities import behind, heat_map, mssdf_panel, principal_colours
+from mmrs_ssl.visualization.modalities import behind, heat_map, mssdf_panel, principal_colors
 from mmrs_ssl.visualization.panels import MARGIN, TILE, TITLE
 from tests.conftest import build_mssdf, make_modalities
 
@@ -34,8 +34,8 @@ def test_panel_of_a_training_step():
                     assert np.array_equal(visible[cell], whole[cell])
         scores = model.recorded['information'][name][1]
         assert np.array_equal(tile(panel, row, 1), heat_map(scores.view(4, 4).numpy()))
-    assert (np.ptp(tile(panel, 0, 0), axis=2) > 20).any()  # in colours
-    assert not np.ptp(tile(panel, 1, 0), axis=2).any()  # grey
+    assert (np.ptp(tile(panel, 0, 0), axis=2) > 20).any()  # in colors
+    assert not np.ptp(tile(panel, 1, 0), axis=2).any()  # gray
 
 
 def test_brightest_is_the_most_informative():
@@ -52,15 +52,15 @@ def test_behind_a_mask():
     assert (shown == 9).mean() == 0.75
 
 
-def test_like_colours_are_like_tokens():
+def test_like_colors_are_like_tokens():
     torch.manual_seed(0)
     targets = torch.randn(16, 8) * torch.linspace(3, 0.1, 8)
-    teacher, student = principal_colours(targets, targets.clone())
+    teacher, student = principal_colors(targets, targets.clone())
     assert np.array_equal(teacher, student)
     assert teacher.shape == (4, 4, 3)
-    _, other = principal_colours(targets, targets.flip(0))
+    _, other = principal_colors(targets, targets.flip(0))
     assert np.array_equal(other, teacher[::-1, ::-1])
-    _, none = principal_colours(targets, targets.mean(dim=0, keepdim=True).repeat(16, 1))
+    _, none = principal_colors(targets, targets.mean(dim=0, keepdim=True).repeat(16, 1))
     assert not np.ptp(none.reshape(16, 3), axis=0).any()
     some = torch.cat([targets[:4], 20 * torch.randn(12, 8)])  # whatever else there is
-    assert np.array_equal(principal_colours(targets, some)[1][0], teacher[0])
+    assert np.array_equal(principal_colors(targets, some)[1][0], teacher[0])

@@ -1,11 +1,11 @@
-"""Panels: bands to colours, the right circles at the right pixels."""
+"""Panels: bands to colors, the right circles at the right pixels."""
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from mmrs_ssl.models.matching import cell_centres, nearest_cells
+from mmrs_ssl.models.matching import cell_centers, nearest_cells
 from mmrs_ssl.visualization.panels import MARGIN, TILE, TITLE, cmid_panel, draw_matches, stretch_limits, to_picture
 
 
@@ -14,8 +14,8 @@ def test_to_picture_shows_the_bands_in_their_own_units(bands, shown):
     generator = torch.Generator().manual_seed(0)
     raster = torch.rand(bands, 8, 8, generator=generator) * 4000
     mean, std = torch.linspace(500, 900, bands), torch.linspace(100, 300, bands)
-    normalised = (raster - mean[:, None, None]) / std[:, None, None]
-    picture = to_picture(normalised, mean[None, :, None, None], std[None, :, None, None], (1000.0, 3000.0), shown)
+    normalized = (raster - mean[:, None, None]) / std[:, None, None]
+    picture = to_picture(normalized, mean[None, :, None, None], std[None, :, None, None], (1000.0, 3000.0), shown)
     assert picture.shape == (TILE, TILE, 3)
     assert picture.dtype == np.uint8
     expected = ((raster.numpy() - 1000) / 2000 * 255).clip(0, 255)
@@ -36,23 +36,23 @@ def test_circles_are_at_matched_cells_of_a_flipped_pair():
     """View 2 is the left half of view 1's box, mirrored: the partner's column counts from the other side."""
     boxes = [torch.tensor([[0.0, 0.0, 80.0, 80.0]]), torch.tensor([[0.0, 0.0, 80.0, 40.0]])]
     flips = [torch.tensor([False]), torch.tensor([True])]
-    centres = [cell_centres(box, flip, (4, 4)) for box, flip in zip(boxes, flips, strict=True)]
-    own, partner = nearest_cells(centres[0], centres[1], 8)
+    centers = [cell_centers(box, flip, (4, 4)) for box, flip in zip(boxes, flips, strict=True)]
+    own, partner = nearest_cells(centers[0], centers[1], 8)
     pairs = torch.stack([own[0], partner[0]], 1).numpy()
     black = np.zeros((TILE, TILE, 3), np.uint8)
-    canvas, colours = draw_matches(black, black, pairs, (4, 4))
+    canvas, colors = draw_matches(black, black, pairs, (4, 4))
     gap = 4 * MARGIN
     assert canvas.shape == (TILE, 2 * TILE + gap, 3)
-    assert len({tuple(colour) for colour in colours}) == len(pairs) == 8
-    for (a, b), colour in zip(pairs, colours, strict=True):
+    assert len({tuple(color) for color in colors}) == len(pairs) == 8
+    for (a, b), color in zip(pairs, colors, strict=True):
         column = a % 4
-        ground = column * 20 + 10  # of the cell's centre in the image
+        ground = column * 20 + 10  # of the cell's center in the image
         assert ground < 40  # matched cells of view 1 lie in the half that both views show
         mirrored = (40 - ground) / 40 * TILE
         y = (a // 4 + 0.5) * TILE / 4
         left, right = canvas[:, :TILE], canvas[:, TILE + gap :]
-        assert has_circle(left, ground / 80 * TILE, y, colour)
-        assert has_circle(right, mirrored, y, colour, slack=TILE / 8)
+        assert has_circle(left, ground / 80 * TILE, y, color)
+        assert has_circle(right, mirrored, y, color, slack=TILE / 8)
         assert b // 4 == a // 4
     nothing = np.ones((4, 4), bool)
     nothing.flat[pairs[:, 0]] = False
@@ -63,16 +63,16 @@ def test_circles_are_at_matched_cells_of_a_flipped_pair():
 
 def test_cells_of_an_oblong_map_are_counted_row_by_row():
     black = np.zeros((120, 200, 3), np.uint8)
-    canvas, colours = draw_matches(black, black, np.array([[6, 3]]), (3, 5))
+    canvas, colors = draw_matches(black, black, np.array([[6, 3]]), (3, 5))
     left, right = canvas[:, :200], canvas[:, 200 + 4 * MARGIN :]
-    assert has_circle(left, 1.5 * 40, 1.5 * 40, colours[0])  # the second cell of the second row
-    assert has_circle(right, 3.5 * 40, 0.5 * 40, colours[0])
+    assert has_circle(left, 1.5 * 40, 1.5 * 40, colors[0])  # the second cell of the second row
+    assert has_circle(right, 3.5 * 40, 0.5 * 40, colors[0])
 
 
-def has_circle(tile, x, y, colour, slack=0.0):
-    """Whether a filled disc of that colour of radius 3 lies at (x, y), up to ``slack`` pixels left or right."""
+def has_circle(tile, x, y, color, slack=0.0):
+    """Whether a filled disc of that color of radius 3 lies at (x, y), up to ``slack`` pixels left or right."""
     near = tile[round(y) - 2 : round(y) + 3, max(round(x - slack) - 2, 0) : round(x + slack) + 3]
-    columns = (near == colour).all(2).all(0)
+    columns = (near == color).all(2).all(0)
     return bool(np.convolve(columns, np.ones(5), 'valid').max() == 5)
 
 
@@ -98,8 +98,8 @@ def test_panel(bands):
         expected = to_picture(view[1], mean, std, stretch_limits(pixels), shown)
         top = row * (TITLE + TILE + MARGIN) + TITLE
         assert np.array_equal(panel[top : top + TILE, MARGIN : MARGIN + TILE], expected)
-        grey = panel[top : top + TILE, MARGIN + tile : MARGIN + tile + TILE]
-        assert np.ptp(grey) == 0  # the masked view, here all mean
+        gray = panel[top : top + TILE, MARGIN + tile : MARGIN + tile + TILE]
+        assert np.ptp(gray) == 0  # the masked view, here all mean
     left = panel[TITLE : TITLE + TILE, 3 * tile + MARGIN : 3 * tile + MARGIN + TILE]
     first = panel[TITLE : TITLE + TILE, MARGIN : MARGIN + TILE]
     changed = (left != first).any(2)

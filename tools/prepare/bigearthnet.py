@@ -19,9 +19,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmrs_ssl.cli.config import clear_errors
-from mmrs_ssl.datasets.raster import open_raster
-from mmrs_ssl.datasets.tiling import Array
+from mmrs_ssl.archives.tiling import Array
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.rasters.reader import open_raster
 
 # The 19 classes and the CORINE classes each of them joins (Sumbul et al., https://arxiv.org/abs/2105.07921), in the
 # order of the authors' label_indices.json; and the CORINE classes that have no place among them.

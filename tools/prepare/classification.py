@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmrs_ssl.cli.config import clear_errors
+from mmrs_ssl.cli.errors import clear_errors
 
 SUFFIXES = ('.tif', '.jpg', '.jpeg', '.png')
 

@@ -20,10 +20,10 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from mmrs_ssl.cli.config import clear_errors
-from mmrs_ssl.datasets.preparing import require_partners
-from mmrs_ssl.datasets.raster import open_raster
-from mmrs_ssl.datasets.tiling import Array, starts
+from mmrs_ssl.archives.checks import require_partners
+from mmrs_ssl.archives.tiling import Array, starts
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.rasters.reader import open_raster
 
 CLASSES = (
     'plane', 'baseball-diamond', 'bridge', 'ground-track-field', 'small-vehicle', 'large-vehicle', 'ship',
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('dota', type=Path, help='folder with train and val')
     parser.add_argument('--out', type=Path, required=True, help='folder to write to')
     parser.add_argument('--size', type=int, default=1024, help='pixels a side of a tile (default: 1024)')
-    parser.add_argument('--overlap', type=int, default=200, help='pixels that neighbours share (default: 200)')
+    parser.add_argument('--overlap', type=int, default=200, help='pixels that neighbors share (default: 200)')
     parser.add_argument('--keep', type=float, default=0.5, help='share of a box that a tile must show (default: 0.5)')
     return parser.parse_args()
 

@@ -1,7 +1,7 @@
 """Bring images and heights above ground (nDSM) of US3D or Potsdam into the layout of the height configs.
 
     python tools/prepare/height.py Track1-RGB Track1-Truth --image-suffix _RGB --height-suffix _AGL --out data/us3d
-    python tools/prepare/height.py 2_Ortho_RGB 1_DSM_normalisation --image-prefix top_potsdam_ --image-suffix _RGB
+    python tools/prepare/height.py 2_Ortho_RGB 1_DSM_normalization --image-prefix top_potsdam_ --image-suffix _RGB
         --height-prefix dsm_potsdam_ --height-suffix _normalized_lastools --scale METRES --size 512
         --out data/potsdam_height
 
@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from mmrs_ssl.cli.config import clear_errors
-from mmrs_ssl.datasets.preparing import require_new, require_partners
-from mmrs_ssl.datasets.raster import open_raster
-from mmrs_ssl.datasets.raster_windows import find_all
-from mmrs_ssl.datasets.tiling import Array, starts
+from mmrs_ssl.archives.checks import require_new, require_partners
+from mmrs_ssl.archives.tiling import Array, starts
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.rasters.find import find_all
+from mmrs_ssl.rasters.reader import open_raster
 
 
 def parse_args() -> argparse.Namespace:
@@ -82,15 +82,15 @@ def read_pair(image: Path, height: Path, scale: float) -> tuple[Array, Array]:
     with open_raster(image) as raster:
         if raster.count < 3 or raster.dtypes[0] != 'uint8':
             raise ValueError(f'{image} has {raster.count} bands of {raster.dtypes[0]}, expected RGB of 8 bits')
-        colours = raster.read([1, 2, 3])
+        colors = raster.read([1, 2, 3])
     with open_raster(height) as raster:
-        if raster.count != 1 or raster.shape != colours.shape[1:]:
+        if raster.count != 1 or raster.shape != colors.shape[1:]:
             raise ValueError(
-                f'{height} has {raster.count} bands of {raster.shape} pixels, expected one of {colours.shape[1:]}, as '
+                f'{height} has {raster.count} bands of {raster.shape} pixels, expected one of {colors.shape[1:]}, as '
                 f'{image}'
             )
         metres = raster.read(masked=True).astype(np.float32).filled(np.nan) * np.float32(scale)
-    return colours, metres
+    return colors, metres
 
 
 def write(path: Path, values: Array) -> None:
@@ -116,8 +116,8 @@ def main() -> None:
     counts = dict(train=0, val=0)
     for name in names:
         split = 'val' if places[name] in val else 'train'
-        colours, metres = read_pair(images[name], heights[name], args.scale)
-        rows, columns = colours.shape[1:]
+        colors, metres = read_pair(images[name], heights[name], args.scale)
+        rows, columns = colors.shape[1:]
         high, wide = (args.size, args.size) if args.size else (rows, columns)
         if min(rows - high, columns - wide) < 0:
             raise ValueError(
@@ -126,7 +126,7 @@ def main() -> None:
         for top, left in product(starts(rows, high, high), starts(columns, wide, wide)):
             window = np.s_[:, top : top + high, left : left + wide]
             file = f'{name}_{top:05d}_{left:05d}.tif'
-            write(args.out / 'img_dir' / split / file, colours[window])
+            write(args.out / 'img_dir' / split / file, colors[window])
             write(args.out / 'height_dir' / split / file, metres[window])
             counts[split] += 1
     print(f'{counts["train"]} training and {counts["val"]} validation pairs in {args.out}')

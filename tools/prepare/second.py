@@ -3,8 +3,8 @@
     python tools/prepare/second.py SECOND --out data/SECOND
 
 Reads SECOND_train_set (or train) and test of the unpacked archives, links the pictures {train,test}/{im1,im2}, turns
-the colours of label1 and label2 into class numbers (0 is unchanged) and writes label, 255 where a date has a class: the
-archive colours what changed, also within a class.
+the colors of label1 and label2 into class numbers (0 is unchanged) and writes label, 255 where a date has a class: the
+archive colors what changed, also within a class.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmrs_ssl.cli.config import clear_errors
-from mmrs_ssl.datasets.preparing import require_new, require_partners
-from mmrs_ssl.datasets.tiling import Array
+from mmrs_ssl.archives.checks import require_new, require_partners
+from mmrs_ssl.archives.tiling import Array
+from mmrs_ssl.cli.errors import clear_errors
 
 # RGB of the class numbers of open-cd's SECOND_Dataset, 0 to 6.
 SECOND = ((255, 255, 255), (0, 0, 255), (128, 128, 128), (0, 128, 0), (0, 255, 0), (128, 0, 0), (255, 0, 0))
@@ -40,17 +40,17 @@ def write(path: Path, values: Array) -> None:
 
 
 def second_classes(path: Path) -> Array:
-    """Class numbers of a coloured label, uint8 (H, W).
+    """Class numbers of a colored label, uint8 (H, W).
 
     Raises:
-        ValueError: if it has a colour that is none of SECOND's.
+        ValueError: if it has a color that is none of SECOND's.
     """
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise ValueError(f'{path} is missing or no readable picture')
     classes = np.full(picture.shape[:2], 255, np.uint8)
-    for number, colour in enumerate(SECOND):
-        classes[(picture[..., ::-1] == colour).all(-1)] = number
+    for number, color in enumerate(SECOND):
+        classes[(picture[..., ::-1] == color).all(-1)] = number
     if (classes == 255).any():
         row, column = np.argwhere(classes == 255)[0]
         found = picture[row, column, ::-1].tolist()

@@ -5,7 +5,7 @@
     python tools/prepare/segmentation.py vaihingen --images top --labels gts_eroded --out data/vaihingen
     python tools/prepare/segmentation.py half data/potsdam
 
-The first two cut the scenes of the unpacked archives into tiles, turn the labels' colours into class numbers (0 is
+The first two cut the scenes of the unpacked archives into tiles, turn the labels' colors into class numbers (0 is
 ignored) and split by scene as mmsegmentation does. The last writes train_half.txt: every second training tile in the
 order of names, the same ones every time. Tiles that overlap (the default stride) show nearly all pixels even so: for
 half of the labelled pixels, cut with --stride 512. LoveDA needs mmsegmentation's own
@@ -24,14 +24,14 @@ import cv2
 import numpy as np
 import rasterio
 
-from mmrs_ssl.cli.config import clear_errors
-from mmrs_ssl.datasets.preparing import require_new, require_partners
-from mmrs_ssl.datasets.raster import open_raster
-from mmrs_ssl.datasets.raster_windows import find_all
-from mmrs_ssl.datasets.tiling import Array, cut_tiles, find_scenes, plan_tiles
+from mmrs_ssl.archives.checks import require_new, require_partners
+from mmrs_ssl.archives.tiling import Array, cut_tiles, find_scenes, plan_tiles
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.rasters.find import find_all
+from mmrs_ssl.rasters.reader import open_raster
 
-# RGB of class numbers 1 to 6; black (the eroded boundaries) is 0, and so is a small share of pixels of other colours.
-COLOURS = ((255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0))
+# RGB of class numbers 1 to 6; black (the eroded boundaries) is 0, and so is a small share of pixels of other colors.
+COLORS = ((255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0))
 MAX_UNKNOWN = 0.01
 # How file names go on before and after the scene's name; mmsegmentation's scenes for training and evaluation.
 NAMES = {
@@ -56,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     for name in NAMES:
         command = commands.add_parser(name)
         command.add_argument('--images', required=True, help='folder of the orthophotos')
-        command.add_argument('--labels', required=True, help='folder of the coloured labels')
+        command.add_argument('--labels', required=True, help='folder of the colored labels')
         command.add_argument('--out', type=Path, required=True, help='folder to write to')
         command.add_argument('--size', type=int, default=512, help='pixels a side of a tile (default: 512)')
         command.add_argument('--stride', type=int, default=256, help='pixels from tile to tile (default: 256)')
@@ -98,21 +98,21 @@ def by_scene(folder: str, dataset: str) -> dict[str, Path]:
 
 
 def read_classes(path: Path) -> Array:
-    """Class numbers of a coloured label, uint8 (H, W).
+    """Class numbers of a colored label, uint8 (H, W).
 
     Raises:
-        ValueError: if it has not three bands, or more than a few pixels of colours that no label has.
+        ValueError: if it has not three bands, or more than a few pixels of colors that no label has.
     """
     with open_raster(path) as raster:
         if raster.count != 3:
-            raise ValueError(f'{path} has {raster.count} bands, expected the three of a coloured label')
-        colours = raster.read()
-    classes = np.zeros(colours.shape[1:], np.uint8)
-    for number, colour in enumerate(COLOURS, 1):
-        classes[(colours == np.array(colour)[:, None, None]).all(0)] = number
-    unknown = float(((classes == 0) & colours.any(0)).mean())
+            raise ValueError(f'{path} has {raster.count} bands, expected the three of a colored label')
+        colors = raster.read()
+    classes = np.zeros(colors.shape[1:], np.uint8)
+    for number, color in enumerate(COLORS, 1):
+        classes[(colors == np.array(color)[:, None, None]).all(0)] = number
+    unknown = float(((classes == 0) & colors.any(0)).mean())
     if unknown > MAX_UNKNOWN:
-        raise ValueError(f'{path}: {unknown:.0%} of the pixels have colours that are no class; is this a label?')
+        raise ValueError(f'{path}: {unknown:.0%} of the pixels have colors that are no class; is this a label?')
     return classes
 
 

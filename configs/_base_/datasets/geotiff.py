@@ -7,9 +7,9 @@ weak_view = [dict(type='mmrs_ssl.RandomCropResize', size=224, scale=(0.3, 1.0), 
 strong_view = [
     *weak_view,
     dict(type='mmrs_ssl.SpectralJitter', brightness=0.4, contrast=0.4, prob=0.8),
-    dict(type='mmrs_ssl.RandomBlur', kernel=(3, 7), sigma=(0.1, 2.0)),
+    dict(type='mmrs_ssl.RandomGaussianBlur', kernel=(3, 7), sigma=(0.1, 2.0)),
     dict(type='mmrs_ssl.RandomNoise', variance=(10, 50), prob=0.6),
-    dict(type='mmrs_ssl.RandomSolarise', prob=0.2),
+    dict(type='mmrs_ssl.RandomSolarize', prob=0.2),
     dict(type='mmrs_ssl.BandDropout', prob=0.2),
 ]
 

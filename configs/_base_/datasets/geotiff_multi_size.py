@@ -8,7 +8,7 @@ train_dataloader = dict(
         data_root=data_root,
         pipeline=[
             *_base_.train_dataloader.dataset.pipeline[:3],
-            dict(type='mmrs_ssl.MultiSizeCrops', colours=False),
+            dict(type='mmrs_ssl.MultiSizeCrops', colors=False),
             dict(type='mmrs_ssl.PackViews'),
         ],
     )

@@ -12,7 +12,7 @@ train_dataloader = dict(
         min_dates=2,
         pipeline=[
             *_base_.train_dataloader.dataset.pipeline[:3],
-            dict(type='mmrs_ssl.TemporalCrops', colours=False),
+            dict(type='mmrs_ssl.TemporalCrops', colors=False),
             dict(type='mmrs_ssl.PackViews'),
         ],
     )

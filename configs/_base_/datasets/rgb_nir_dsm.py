@@ -1,4 +1,4 @@
-# Orthophoto, colour-infrared image and surface height of one place; grids and resolutions may differ, all are read onto
+# Orthophoto, color-infrared image and surface height of one place; grids and resolutions may differ, all are read onto
 # that of the first
 _base_ = 'hr_pairs.py'
 

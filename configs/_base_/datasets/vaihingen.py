@@ -15,7 +15,7 @@ train_dataloader = dict(
                 ),
             ),
             *_base_.train_dataloader.dataset.pipeline[1:3],
-            dict(type='mmrs_ssl.ColourJitter', prob=0.5, modality='irrg'),
+            dict(type='mmrs_ssl.ColorJitter', prob=0.5, modality='irrg'),
             dict(type='mmrs_ssl.PackModalities'),
         ],
     )

@@ -1,4 +1,4 @@
-# Statistics of every modality in the units of its raster: 8-bit colours, metres above the window's lowest point. The
+# Statistics of every modality in the units of its raster: 8-bit colors, metres above the window's lowest point. The
 # first one's patch embedding is the backbone's. tools/band_stats.py prints those of your data.
 model = dict(
     type='mmrs_ssl.MSSDF',

@@ -5,5 +5,5 @@ model = dict(
     backbone=dict(arch='deit-small', img_size=224),
     decoder_channels=192,
     decoder_heads=6,
-    normalise_targets='whiten',
+    normalize_targets='whiten',
 )

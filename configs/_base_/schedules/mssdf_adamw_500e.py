@@ -21,7 +21,7 @@ custom_hooks = [
     dict(
         type='mmrs_ssl.ScheduleHook',
         path='substitution',
-        schedule='stairs',
+        schedule='step',
         start=0.1,
         end=0.7,
         every=10,

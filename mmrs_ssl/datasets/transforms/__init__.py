@@ -1,37 +1,37 @@
 """Transforms: loading, views that remember their source, photometric augmentation."""
 
-from mmrs_ssl.datasets.images import read_image
-from mmrs_ssl.datasets.raster import UnreadableImageError
 from mmrs_ssl.datasets.transforms.crops import MultiSizeCrops, TemporalCrops
 from mmrs_ssl.datasets.transforms.geometric import RandomFlip, RandomRotate90
-from mmrs_ssl.datasets.transforms.loading import LoadModalities, LoadRaster, NoDataError
+from mmrs_ssl.datasets.transforms.loading import LoadModalities, LoadRaster
 from mmrs_ssl.datasets.transforms.packing import PackModalities, PackViews
 from mmrs_ssl.datasets.transforms.photometric import (
-    ColourJitter,
-    RandomBlur,
-    RandomGrey,
+    ColorJitter,
+    RandomGaussianBlur,
+    RandomGrayscale,
     RandomNoise,
-    RandomSolarise,
+    RandomSolarize,
 )
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, ShrinkToSize, Views
+from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
+from mmrs_ssl.rasters.pictures import read_image
 
 __all__ = [
     'BandDropout',
-    'ColourJitter',
+    'ColorJitter',
     'LoadModalities',
     'LoadRaster',
     'MultiSizeCrops',
     'NoDataError',
     'PackModalities',
     'PackViews',
-    'RandomBlur',
+    'RandomGaussianBlur',
     'RandomCropResize',
     'RandomFlip',
-    'RandomGrey',
+    'RandomGrayscale',
     'RandomNoise',
     'RandomRotate90',
-    'RandomSolarise',
+    'RandomSolarize',
     'ShrinkToSize',
     'SpectralJitter',
     'TemporalCrops',

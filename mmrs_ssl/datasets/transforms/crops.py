@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmrs_ssl.aliases import accept_old_options
 from mmrs_ssl.datasets.transforms.geometric import common_size
-from mmrs_ssl.datasets.transforms.photometric import ColourJitter, RandomBlur, RandomGrey, RandomSolarise
+from mmrs_ssl.datasets.transforms.photometric import ColorJitter, RandomGaussianBlur, RandomGrayscale, RandomSolarize
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, Views
 from mmrs_ssl.registry import TRANSFORMS
@@ -24,6 +25,7 @@ LOCAL_JITTER = (0.8, 0.8, 0.8, 0.2)
 DATE_JITTER = (0.4, 0.4, 0.4, 0.1)
 
 
+@accept_old_options
 class CropViews(Views):
     """Base: checks the options, makes the pipelines and refuses images that they are not for.
 
@@ -32,12 +34,12 @@ class CropViews(Views):
         local_sizes: sides of the local crops in pixels, in the order of the views; sizes may repeat.
         num_local: how many local crops, of the last of these sizes. Default: one of each.
         global_scale, local_scale: range of a crop's share of the image's area.
-        colours: whether images are 8-bit RGB. Otherwise jitter of single bands and band dropout take the place of
-            colour jitter and grey, for any number of bands of any type.
-        max_value: the value of white for ``colours=False``. Default: 255 for 8-bit images, else the data set's.
+        colors: whether images are 8-bit RGB. Otherwise jitter of single bands and band dropout take the place of
+            color jitter and gray, for any number of bands of any type.
+        max_value: the value of white for ``colors=False``. Default: 255 for 8-bit images, else the data set's.
 
     Raises:
-        ValueError: for impossible options; for an image that is not 8-bit RGB where ``colours`` says so.
+        ValueError: for impossible options; for an image that is not 8-bit RGB where ``colors`` says so.
     """
 
     def __init__(
@@ -47,10 +49,10 @@ class CropViews(Views):
         num_local: int | None = None,
         global_scale: Sequence[float] = GLOBAL_SCALE,
         local_scale: Sequence[float] = LOCAL_SCALE,
-        colours: bool = True,
+        colors: bool = True,
         max_value: float | None = None,
     ) -> None:
-        self.colours = colours
+        self.colors = colors
         self.max_value = max_value
         name = type(self).__name__
         if min([global_size, *local_sizes]) < 1:
@@ -92,23 +94,23 @@ class CropViews(Views):
         return RandomCropResize(size, self.local_scale, **options)
 
     def photometry(self, brightness: float, contrast: float, saturation: float, hue: float) -> list[BaseTransform]:
-        """Jitter and grey, or what stands for them where bands are no colours."""
-        if self.colours:
-            return [ColourJitter(brightness, contrast, saturation, hue, prob=0.8), RandomGrey(prob=0.2)]
+        """Jitter and gray, or what stands for them where bands are no colors."""
+        if self.colors:
+            return [ColorJitter(brightness, contrast, saturation, hue, prob=0.8), RandomGrayscale(prob=0.2)]
         return [SpectralJitter(brightness, contrast, prob=0.8, max_value=self.max_value), BandDropout(prob=0.2)]
 
     def check(self, image: np.ndarray, path: object) -> None:
-        """Raise for an image (H, W, C) that colour operations are not defined for."""
-        if self.colours and (image.shape[2] != 3 or image.dtype != np.uint8):
+        """Raise for an image (H, W, C) that color operations are not defined for."""
+        if self.colors and (image.shape[2] != 3 or image.dtype != np.uint8):
             raise ValueError(
                 f'{path}: {type(self).__name__} expects 8-bit RGB, found {image.shape[2]} bands of {image.dtype}; set '
-                'colours=False, or bring the bands to 8-bit RGB with LoadRaster(bands=..., stretch=...)'
+                'colors=False, or bring the bands to 8-bit RGB with LoadRaster(bands=..., stretch=...)'
             )
 
 
-def blur(prob: float) -> RandomBlur:
+def blur(prob: float) -> RandomGaussianBlur:
     """DINO's blur."""
-    return RandomBlur(kernel=None, sigma=(0.1, 2.0), prob=prob)
+    return RandomGaussianBlur(kernel=None, sigma=(0.1, 2.0), prob=prob)
 
 
 @TRANSFORMS.register_module()
@@ -116,15 +118,15 @@ class MultiSizeCrops(CropViews):
     """Two global and several local crops of one image, the local ones of different sizes (DINO-MC).
 
     ``img`` becomes a list: the global crops (bicubic), then the local ones (bilinear) in the order of ``local_sizes``.
-    Each is cropped, mirrored (p 0.5), jittered (p 0.8) and made grey (p 0.2). The first global crop is always blurred,
-    the second seldom (p 0.1) but perhaps solarised (p 0.2), a local crop as often as not. ``boxes`` (V, 4) and
+    Each is cropped, mirrored (p 0.5), jittered (p 0.8) and made gray (p 0.2). The first global crop is always blurred,
+    the second seldom (p 0.1) but perhaps solarized (p 0.2), a local crop as often as not. ``boxes`` (V, 4) and
     ``flips`` (V,) are kept as :class:`Views` keeps them.
 
     Of several dates of a place the data set draws one at each visit (``dates=1``). Wanyan et al., arXiv 2303.06670.
 
     Args:
         global_jitter, local_jitter: strengths of brightness, contrast, saturation and hue, as of
-            :class:`ColourJitter`; without ``colours`` the first two count.
+            :class:`ColorJitter`; without ``colors`` the first two count.
         *args, **kwargs: of :class:`CropViews`.
 
     Differs from the official code: it draws the date once, at start-up.
@@ -149,10 +151,10 @@ class MultiSizeCrops(CropViews):
         super().__init__(*args, **kwargs)
 
     def global_views(self) -> list[list[BaseTransform]]:
-        """The one is always blurred, the other perhaps solarised."""
+        """The one is always blurred, the other perhaps solarized."""
         common = [self.global_crop(), *self.photometry(*self.global_jitter)]
-        solarise = RandomSolarise(prob=0.2, max_value=self.max_value)
-        return [[*common, blur(prob=1.0)], [*common, blur(prob=0.1), solarise]]
+        solarize = RandomSolarize(prob=0.2, max_value=self.max_value)
+        return [[*common, blur(prob=1.0)], [*common, blur(prob=0.1), solarize]]
 
     def local_view(self, size: int) -> list[BaseTransform]:
         """Strong jitter."""
@@ -175,7 +177,7 @@ class MultiSizeCrops(CropViews):
 class TemporalCrops(CropViews):
     """Three global and several local crops of three dates t0, t1 and t2 of one place (DINO-TP).
 
-    With a(.) an augmentation of a whole image (jitter 0.4, 0.4, 0.4, 0.1 with p 0.8, grey p 0.2, blur p 0.5, mirrored
+    With a(.) an augmentation of a whole image (jitter 0.4, 0.4, 0.4, 0.1 with p 0.8, gray p 0.2, blur p 0.5, mirrored
     p 0.5), ``img`` becomes a list: global crops (bicubic) of a(t1), t2 and a(t0), then local crops (bilinear) of t0 in
     the order of ``local_sizes``. ``boxes`` (V, 4) are in pixels of the dates as they were loaded, on their common grid;
     ``flips`` (V,) says where a(.) mirrored. Wanyan et al., arXiv 2303.06670.

@@ -8,9 +8,14 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from rasterio.enums import Resampling
 
-from mmrs_ssl.datasets.images import read_image
-from mmrs_ssl.datasets.raster import Header, UnreadableImageError, bands_last, differs, pool
-from mmrs_ssl.datasets.scene_files import IMAGE_SUFFIXES
+from mmrs_ssl.aliases import accept_old_options
+from mmrs_ssl.rasters.arrays import bands_last
+from mmrs_ssl.rasters.errors import NoDataError
+from mmrs_ssl.rasters.find import IMAGE_SUFFIXES
+from mmrs_ssl.rasters.grid import Header
+from mmrs_ssl.rasters.nodata import has_data
+from mmrs_ssl.rasters.pictures import read_image
+from mmrs_ssl.rasters.reader import pool
 from mmrs_ssl.registry import TRANSFORMS
 
 # OpenCV resizes and blurs none of these types; the values keep their meaning in a wider one.
@@ -19,11 +24,8 @@ _WIDER = dict(
 )
 
 
-class NoDataError(UnreadableImageError):
-    """An image or window with too few valid pixels."""
-
-
 @TRANSFORMS.register_module()
+@accept_old_options
 class LoadRaster(BaseTransform):
     """Load ``img``, (H, W, C), bands in the file's order, of the file's own type unless an option changes it.
 
@@ -44,9 +46,9 @@ class LoadRaster(BaseTransform):
         unscale: apply the file's scale and offset per band; the result is float32.
         stretch: bring bands to 8 bits. (low, high) per band become 0 and 255; two numbers in [0, 1] are quantiles of
             the image's own valid pixels instead.
-        height: for surface models: ``'above_minimum'`` subtracts the smallest valid value, ``'colours'`` also maps
+        height: for surface models: ``'above_minimum'`` subtracts the smallest valid value, ``'colors'`` also maps
             0 to ``height_limit`` to 8-bit RGB.
-        height_limit: metres that get the last colour.
+        height_limit: metres that get the last color.
 
     Raises:
         UnreadableImageError: if a file is missing, truncated or no image.
@@ -64,7 +66,7 @@ class LoadRaster(BaseTransform):
         fill: float | Literal['mean'] = 'mean',
         unscale: bool = False,
         stretch: Sequence[float] | Sequence[Sequence[float]] | None = None,
-        height: Literal['above_minimum', 'colours'] | None = None,
+        height: Literal['above_minimum', 'colors'] | None = None,
         height_limit: float = 50.0,
     ) -> None:
         self.bands = bands if isinstance(bands, int) or bands is None else list(bands)
@@ -87,8 +89,8 @@ class LoadRaster(BaseTransform):
             and not (0 <= self.stretch.min() < self.stretch.max() <= 1)
         ):
             raise ValueError(f'stretch={stretch!r}, expected two quantiles in [0, 1], or (low, high) for every band')
-        if height not in (None, 'above_minimum', 'colours'):
-            raise ValueError(f"height={height!r}, expected 'above_minimum', 'colours' or None")
+        if height not in (None, 'above_minimum', 'colors'):
+            raise ValueError(f"height={height!r}, expected 'above_minimum', 'colors' or None")
 
     def transform(self, results: dict) -> dict:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
@@ -147,7 +149,7 @@ class LoadRaster(BaseTransform):
         bands = self.choose_of(raster.header, file, files)
         pixels, valid = raster.read(bands, results.get('window'), self.size, self.resampling)
         if self.nodata is not None:  # in the file's own units
-            given = differs(pixels, [self.nodata] * len(pixels)).any(axis=0)
+            given = has_data(pixels, [self.nodata] * len(pixels)).any(axis=0)
             valid = np.broadcast_to(given, pixels.shape) if valid is None else valid & given
         if self.unscale:
             source = raster.source
@@ -232,9 +234,9 @@ class LoadRaster(BaseTransform):
             pixels = pixels.copy()
             for band, mask in zip(pixels, valid, strict=True):
                 band[~mask] = band[mask].mean(dtype=np.float64) if self.fill == 'mean' else self.fill
-        if self.height == 'colours':
-            grey = np.clip(pixels[0] * (255 / self.height_limit), 0, 255).round().astype(np.uint8)
-            return cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS)[..., ::-1].transpose(2, 0, 1)
+        if self.height == 'colors':
+            gray = np.clip(pixels[0] * (255 / self.height_limit), 0, 255).round().astype(np.uint8)
+            return cv2.applyColorMap(gray, cv2.COLORMAP_VIRIDIS)[..., ::-1].transpose(2, 0, 1)
         return pixels if limits is None else _to_8_bits(pixels, limits)
 
     def stretch_limits(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:

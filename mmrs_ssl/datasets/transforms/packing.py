@@ -5,8 +5,8 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmpretrain.structures import DataSample
 
-from mmrs_ssl.datasets.raster import bands_first
 from mmrs_ssl.datasets.transforms.geometric import map_images
+from mmrs_ssl.rasters.arrays import bands_first
 from mmrs_ssl.registry import TRANSFORMS
 
 _PLACE_AND_TIME = ('scene', 'window', 'date', 'dates')
@@ -31,7 +31,7 @@ class PackViews(BaseTransform):
 
     The sample carries ``boxes`` (V, 4) float32 in pixels, ``flips`` (V,) boolean, ``img_path`` and ``sample_idx``, and
     ``scene``, ``window``, ``date`` and ``dates`` where the data set gives them.
-    Pixels stay as they are on disk (8 bits travel as 8 bits); the data preprocessor normalises on the device.
+    Pixels stay as they are on disk (8 bits travel as 8 bits); the data preprocessor normalizes on the device.
     """
 
     def transform(self, results: dict) -> dict:

@@ -1,6 +1,6 @@
 """Photometric augmentation of views, on the type the pixels have on disk.
 
-Every transform draws from ``results['rng']``. Those that mean colour need three bands (RGB) and say so; their
+Every transform draws from ``results['rng']``. Those that mean color need three bands (RGB) and say so; their
 counterpart for any number of bands is :class:`SpectralJitter`. The others give a band the same values whatever number
 of bands follows it, and draw as often.
 """
@@ -14,9 +14,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmrs_ssl.datasets.transforms.bands import in_threes
+from mmrs_ssl.rasters.arrays import LUMINANCE
 from mmrs_ssl.registry import TRANSFORMS
 
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luminance, ITU-R BT.601
+_LUMINANCE = np.array(LUMINANCE, np.float32)
 _IDENTITY = np.eye(3, dtype=np.float32)
 
 
@@ -105,7 +106,7 @@ class Photometric(BaseTransform):
         if image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(
                 f'{type(self).__name__} is defined for 8-bit RGB, not for {image.shape[2]} bands of {image.dtype}; use '
-                "dict(type='mmrs_ssl.SpectralJitter') for other bands and leave colour operations out"
+                "dict(type='mmrs_ssl.SpectralJitter') for other bands and leave color operations out"
             )
 
 
@@ -120,10 +121,10 @@ def affine(image: np.ndarray, gain: np.ndarray | float, offset: np.ndarray | flo
 
 
 @TRANSFORMS.register_module()
-class ColourJitter(Photometric):
+class ColorJitter(Photometric):
     """Brightness, contrast, saturation and hue of an 8-bit RGB image, in random order.
 
-    Factors are uniform in [1 - x, 1 + x]; the hue turns by a uniform share of the colour circle in [-hue, hue].
+    Factors are uniform in [1 - x, 1 + x]; the hue turns by a uniform share of the color circle in [-hue, hue].
 
     The same distribution as torchvision's ``ColorJitter``, rounded to 8 bits after each operation.
     mmpretrain's works on BGR and draws from the global generator.
@@ -150,12 +151,12 @@ class ColourJitter(Photometric):
             if operation == 0:
                 image = cv2.transform(image, brightness * _IDENTITY)
             elif operation == 1:
-                grey = float(np.dot(cv2.mean(image)[:3], _GREY))
-                matrix = np.full((3, 4), (1 - contrast) * grey, np.float32)  # the last column is added
+                gray = float(np.dot(cv2.mean(image)[:3], _LUMINANCE))
+                matrix = np.full((3, 4), (1 - contrast) * gray, np.float32)  # the last column is added
                 matrix[:, :3] = contrast * _IDENTITY
                 image = cv2.transform(image, matrix)
             elif operation == 2:
-                image = cv2.transform(image, saturation * _IDENTITY + (1 - saturation) * _GREY)
+                image = cv2.transform(image, saturation * _IDENTITY + (1 - saturation) * _LUMINANCE)
             else:
                 image = turn_hue(image, hue)
         return image
@@ -170,7 +171,7 @@ def turn_hue(image: np.ndarray, turn: float) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class RandomBlur(Photometric):
+class RandomGaussianBlur(Photometric):
     """Gaussian blur of a random sigma, for any number of bands.
 
     Args:
@@ -241,7 +242,7 @@ def draw_noise(shape: tuple[int, int, int], sigma: float, dtype: type) -> np.nda
 
 
 @TRANSFORMS.register_module()
-class RandomSolarise(Photometric):
+class RandomSolarize(Photometric):
     """Invert values at or above ``threshold`` (a share of white), for any number of bands."""
 
     def __init__(
@@ -255,7 +256,7 @@ class RandomSolarise(Photometric):
         self.threshold = threshold
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """Solarise (H, W, C)."""
+        """Solarize (H, W, C)."""
         white = self.white(image, max_value)
         if image.dtype == np.uint8:
             levels = np.arange(256)
@@ -266,13 +267,13 @@ class RandomSolarise(Photometric):
 
 
 @TRANSFORMS.register_module()
-class RandomGrey(Photometric):
+class RandomGrayscale(Photometric):
     """Replace 8-bit RGB by its luminance in all three bands."""
 
     def __init__(self, prob: float = 0.2, modality: str | None = None) -> None:
         super().__init__(prob, modality=modality)
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """Make (H, W, 3) uint8 grey."""
+        """Make (H, W, 3) uint8 gray."""
         self.need_rgb(image)
         return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

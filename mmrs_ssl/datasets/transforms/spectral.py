@@ -14,7 +14,7 @@ class SpectralJitter(Photometric):
     """Brightness and contrast per band, for any number of bands and any type.
 
     Each band gets its own gain in [1 - brightness, 1 + brightness] and contrast around its mean in
-    [1 - contrast, 1 + contrast]: the N-band counterpart of :class:`ColourJitter`.
+    [1 - contrast, 1 + contrast]: the N-band counterpart of :class:`ColorJitter`.
     """
 
     def __init__(

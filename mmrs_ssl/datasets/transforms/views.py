@@ -30,7 +30,7 @@ def resize(
 
 
 def smooth_before_shrinking(bands: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Blur (H, W, c) as shrinking to (height, width) needs it, since OpenCV interpolates between neighbours only.
+    """Blur (H, W, c) as shrinking to (height, width) needs it, since OpenCV interpolates between neighbors only.
 
     A Gaussian of 0.45 * sqrt(s ** 2 - 1) pixels for a shrinkage of s, down and across: together with the interpolation
     it comes closest to the filters that Pillow shrinks with. Below 0.35 pixels nothing would change.
@@ -55,7 +55,7 @@ def draw_crop(
         ratio: smallest and largest width / height, drawn log-uniformly.
 
     Returns:
-        top, left, height, width in pixels, inside the image. After ten draws that do not fit: the largest centred box
+        top, left, height, width in pixels, inside the image. After ten draws that do not fit: the largest centerd box
         of an allowed ratio, as torchvision does.
     """
     log_ratio = math.log(ratio[0]), math.log(ratio[1])

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmpretrain.utils import get_ori_model
 from torch import Tensor
 
 from mmrs_ssl.engine.hooks.deferred_log import is_due
-from mmrs_ssl.engine.hooks.unwrap import bare_model
-from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalised_std
+from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalized_std
 from mmrs_ssl.registry import HOOKS
 
 # Below these limits a representation is useless in practice. The standard deviation is relative to features spread
@@ -58,7 +58,7 @@ class CollapseMonitorHook(Hook):
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Collect this batch's features; measure and log when it is time."""
-        model = bare_model(runner)
+        model = get_ori_model(runner.model)
         for branch, features in model.features.items():
             # As many batches as fill the window; the last one is whole, so a large batch is not thinned out.
             batches = self._seen.setdefault(branch, deque(maxlen=max(1, self.window // len(features))))
@@ -69,7 +69,7 @@ class CollapseMonitorHook(Hook):
         measured = {}
         for branch, batches in self._seen.items():
             rows = torch.cat(list(batches))[-self.window :]
-            measured[f'{branch}_std'] = normalised_std(rows)
+            measured[f'{branch}_std'] = normalized_std(rows)
             measured[f'{branch}_rank'] = effective_rank(rows)
         choices = model.teacher_choices()
         if choices is not None:

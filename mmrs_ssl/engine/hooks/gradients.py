@@ -1,16 +1,15 @@
 """What happens to gradients between the backward pass and the optimizer's step."""
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop
+from mmpretrain.utils import get_ori_model
 from torch import Tensor
 
-from mmrs_ssl.engine.hooks.unwrap import bare_model
 from mmrs_ssl.registry import HOOKS
 
 
@@ -100,7 +99,7 @@ class FreezeHook(Hook):
                 'least: train longer, or leave the hook out'
             )
         try:
-            module = reduce(getattr, self.path.split('.'), bare_model(runner))
+            module = get_ori_model(runner.model).get_submodule(self.path)
         except AttributeError as error:
             raise AttributeError(f'FreezeHook: the model has no {self.path!r} ({error})') from error
         self._params = list(module.parameters())

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
+from mmpretrain.utils import get_ori_model
 
-from mmrs_ssl.engine.hooks.unwrap import bare_model
 from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.visualization.crops import dino_panel
 from mmrs_ssl.visualization.modalities import mssdf_panel
@@ -28,7 +28,7 @@ class PictureHook(Hook):
     Args:
         interval: iterations between two sets of pictures; the first iteration always makes one.
         samples: how many samples of the batch.
-        bands: the three bands shown as red, green and blue, or one shown as grey; the first three (or the first) by
+        bands: the three bands shown as red, green and blue, or one shown as gray; the first three (or the first) by
             default.
     """
 
@@ -40,12 +40,12 @@ class PictureHook(Hook):
     @master_only
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Ask the model to keep this step's tensors."""
-        bare_model(runner).recording = runner.iter % self.interval == 0
+        get_ori_model(runner.model).recording = runner.iter % self.interval == 0
 
     @master_only
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Draw and write."""
-        model = bare_model(runner)
+        model = get_ori_model(runner.model)
         if not model.recording:
             return
         recorded, model.recorded, model.recording = model.recorded, {}, False

@@ -1,12 +1,11 @@
 """Start training from a pre-trained backbone."""
 
-from functools import reduce
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmpretrain.utils import get_ori_model
 
-from mmrs_ssl.engine.hooks.unwrap import bare_model
-from mmrs_ssl.models.student_teacher import StudentTeacher
+from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
 from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.adapt import Bands
@@ -55,9 +54,9 @@ class PretrainedBackboneHook(Hook):
                 f'load_from={runner._load_from!r} and PretrainedBackboneHook({self.checkpoint!r}) both give weights: '
                 'remove one'
             )
-        model = bare_model(runner)
+        model = get_ori_model(runner.model)
         try:
-            module = reduce(getattr, self.module.split('.'), model)
+            module = model.get_submodule(self.module)
         except AttributeError as error:
             raise AttributeError(f'PretrainedBackboneHook: the model has no {self.module!r} ({error})') from error
         load_backbone(module, self.checkpoint, **self.options)

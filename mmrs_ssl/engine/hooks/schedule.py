@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable
-from functools import reduce
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
+from mmpretrain.utils import get_ori_model
 from torch import Tensor
 
-from mmrs_ssl.engine.hooks.unwrap import bare_model
+from mmrs_ssl.aliases import accept_old_options
 from mmrs_ssl.registry import HOOKS
 
 
@@ -25,16 +25,17 @@ def cosine(start: float, end: float, step: int, length: int) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(step, length) / length)) / 2
 
 
-def stairs(start: float, end: float, step: int, every: int, rise: float) -> float:
+def stepwise(start: float, end: float, step: int, every: int, rise: float) -> float:
     """Up (or down) by ``rise`` every ``every`` steps, from ``start``, never beyond ``end``."""
     value = start + rise * (step // every)
     return min(value, end) if rise >= 0 else max(value, end)
 
 
-SCHEDULES: dict[str, Callable[..., float]] = dict(linear=linear, cosine=cosine, stairs=stairs)
+SCHEDULES: dict[str, Callable[..., float]] = dict(linear=linear, cosine=cosine, step=stepwise)
 
 
 @HOOKS.register_module()
+@accept_old_options
 class ScheduleHook(Hook):
     """Set an attribute of the model from a schedule before every iteration.
 
@@ -44,10 +45,10 @@ class ScheduleHook(Hook):
     Args:
         path: attribute of the model, e.g. ``'teacher.momentum'``; a plain number or a one-element buffer.
         start, end: first and last value.
-        schedule: ``'linear'``, ``'cosine'`` or ``'stairs'``, the functions of this module.
+        schedule: ``'linear'``, ``'cosine'`` or ``'step'``, the functions of this module.
         by_epoch: count epochs instead of iterations.
         length: steps from start to end; the whole training by default.
-        **options: of ``'stairs'``: ``every`` and ``rise``.
+        **options: of ``'step'``: ``every`` and ``rise``.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class ScheduleHook(Hook):
 
     def value(self, step: int, total: int) -> float:
         """The value at a step (iteration or epoch, from 0) of a training of ``total`` steps."""
-        if self.schedule == 'stairs':
-            return stairs(self.start, self.end, step, **self.options)
+        if self.schedule == 'step':
+            return stepwise(self.start, self.end, step, **self.options)
         return SCHEDULES[self.schedule](self.start, self.end, step, self.length or total, **self.options)
 
     def before_train(self, runner: Any) -> None:
@@ -100,6 +101,5 @@ class ScheduleHook(Hook):
         runner.message_hub.update_scalar(f'train/{self.path}', value)
 
     def _owner(self, runner: Any) -> tuple[Any, str]:
-        model = bare_model(runner)
-        *parents, name = self.path.split('.')
-        return reduce(getattr, parents, model), name
+        parent, _, name = self.path.rpartition('.')
+        return get_ori_model(runner.model).get_submodule(parent), name

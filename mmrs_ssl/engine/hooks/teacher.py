@@ -3,8 +3,8 @@
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmpretrain.utils import get_ori_model
 
-from mmrs_ssl.engine.hooks.unwrap import bare_model
 from mmrs_ssl.registry import HOOKS
 
 
@@ -14,14 +14,14 @@ class TeacherUpdateHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Tell the model that its teacher is taken care of."""
-        bare_model(runner).teacher_is_updated = True
+        get_ori_model(runner.model).teacher_is_updated = True
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Update, if this iteration ended with a step of the optimizer."""
         if runner.optim_wrapper.should_update():
-            bare_model(runner).update_teacher()
+            get_ori_model(runner.model).update_teacher()
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Write into the meta data whose backbone the method's authors evaluate, where the model's class says it."""
-        if (evaluated := getattr(bare_model(runner), 'evaluated', None)) is not None:
+        if (evaluated := getattr(get_ori_model(runner.model), 'evaluated', None)) is not None:
             checkpoint['meta']['evaluated'] = evaluated

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
-from mmrs_ssl.models.teacher import MomentumTeacher
+from mmrs_ssl.models.teachers.momentum import MomentumTeacher
 from mmrs_ssl.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 

@@ -8,11 +8,11 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmrs_ssl.models.data_preprocessor import with_bands
-from mmrs_ssl.models.entrance import MaskToken, entrance_of
-from mmrs_ssl.models.losses import PrototypeCentre, soft_cross_entropy
+from mmrs_ssl.models.losses import PrototypeCenter, soft_cross_entropy
+from mmrs_ssl.models.mask_token import MaskToken, entrance_of
 from mmrs_ssl.models.masks.blocks import block_grid, block_mask, fill_with_mean, upsample_mask
-from mmrs_ssl.models.matching import boxes_overlap, cell_centres, gather_cells, nearest_cells
-from mmrs_ssl.models.student_teacher import StudentTeacher
+from mmrs_ssl.models.matching import boxes_overlap, cell_centers, gather_cells, nearest_cells
+from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
 from mmrs_ssl.registry import MODELS
 
 TERMS = ('loss_spatial', 'loss_spectral', 'loss_global', 'loss_local')
@@ -22,7 +22,7 @@ TERMS = ('loss_spatial', 'loss_spectral', 'loss_global', 'loss_local')
 class CMID(StudentTeacher, BaseSelfSupervisor):
     """A student sees two masked views, a momentum teacher the same two unmasked.
 
-    Three objectives on the last feature map: reconstruction of the masked pixels, a global branch between pooled
+    Three objectives on the last feature map: reconstruction of the masked pixels, a global branch between averaged
     vectors (MoCo or BYOL) and a local branch between cells that show the same ground.
 
     Args:
@@ -77,7 +77,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         self.global_head = MODELS.build(global_head)
         self.local_head = MODELS.build(local_head)
         self.reconstruction_head = MODELS.build(with_bands(reconstruction_head, 'bands', preprocessor.bands))
-        self.centre = PrototypeCentre(self.local_head.num_prototypes)
+        self.center = PrototypeCenter(self.local_head.num_prototypes)
         self.mask_block = mask_block
         self.mask_ratio = mask_ratio
         self.num_matches = num_matches
@@ -107,7 +107,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         """The three objectives of one batch.
 
         Args:
-            inputs: two views (B, C, H, W), normalised.
+            inputs: two views (B, C, H, W), normalized.
             data_samples: B samples with ``boxes`` (2, 4) and ``flips`` (2,), where the views came from.
 
         Returns:
@@ -131,7 +131,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         losses['loss_global'] = self.global_branch(student_maps, teacher_maps)
         losses['loss_local'], matches = self.local_branch(student_maps, teacher_maps, boxes, flips)
 
-        self.features = dict(student=pooled(student_maps), teacher=pooled(teacher_maps))
+        self.features = dict(student=averaged(student_maps), teacher=averaged(teacher_maps))
         if self.recording:
             self.recorded = dict(
                 views=inputs,
@@ -160,7 +160,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         return losses, [pred.detach() for pred in preds]
 
     def global_branch(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
-        """Each view's pooled student vector against the other view's teacher vector."""
+        """Each view's averaged student vector against the other view's teacher vector."""
         students = [self.neck((feature_map,))[0] for feature_map in student_maps]
         with torch.no_grad():
             teachers = [self.teacher.module['neck']((feature_map,))[0] for feature_map in teacher_maps]
@@ -175,11 +175,11 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
             The loss, and the first direction's pairs: two (B, k) indices into the cells of view 1 and view 2.
         """
         size = student_maps[0].shape[-2:]
-        centres = [cell_centres(box, flip, size) for box, flip in zip(boxes, flips, strict=True)]
+        centers = [cell_centers(box, flip, size) for box, flip in zip(boxes, flips, strict=True)]
         overlap = boxes_overlap(*boxes).float()  # (B,): views that share no ground have nothing to match
         students, teachers, pairs = [], [], []
         for i, j in ((0, 1), (1, 0)):
-            own, partner = nearest_cells(centres[i], centres[j], self.num_matches)
+            own, partner = nearest_cells(centers[i], centers[j], self.num_matches)
             students.append(gather_cells(student_maps[i].flatten(2).mT, own).flatten(0, 1))  # (B * k, D)
             teachers.append(gather_cells(teacher_maps[j].flatten(2).mT, partner).flatten(0, 1))
             pairs.append((own, partner))
@@ -190,12 +190,12 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         return torch.stack(losses).mean(), pairs[0]
 
     def local_loss(self, student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
-        """Cross-entropy of matched scores (B * k, K), over the images with ``weight`` (B,) 1; then moves the centre."""
+        """Cross-entropy of matched scores (B * k, K), over the images with ``weight`` (B,) 1; then moves the center."""
         entropy = soft_cross_entropy(
-            student, teacher, self.centre.value, self.student_temperature, self.teacher_temperature
+            student, teacher, self.center.value, self.student_temperature, self.teacher_temperature
         )
         per_image = entropy.view(len(weight), -1).mean(dim=1)
-        self.centre.update(teacher)
+        self.center.update(teacher)
         return (per_image * weight).sum() / weight.sum().clamp(min=1)
 
 
@@ -210,6 +210,6 @@ def last_map(backbone: nn.Module, view: Tensor) -> Tensor:
     return feature_map
 
 
-def pooled(maps: list[Tensor]) -> Tensor:
-    """Average-pooled features of all views: V maps (B, D, N, M) -> (V * B, D), detached."""
+def averaged(maps: list[Tensor]) -> Tensor:
+    """Average-averaged features of all views: V maps (B, D, N, M) -> (V * B, D), detached."""
     return torch.cat([feature_map.detach().mean(dim=(2, 3)) for feature_map in maps]).float()

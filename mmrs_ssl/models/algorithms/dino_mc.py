@@ -13,17 +13,19 @@ from mmpretrain.models import BaseSelfSupervisor, SwinTransformer, VisionTransfo
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmrs_ssl.aliases import accept_old_options
+from mmrs_ssl.models.backbones.packed_vit import packed_class_tokens, refuse_other_layers
+from mmrs_ssl.models.backbones.pooling import pooled
 from mmrs_ssl.models.data_preprocessor import with_bands
 from mmrs_ssl.models.heads import PrototypeHead
-from mmrs_ssl.models.losses import PrototypeCentre, cross_view_entropy
-from mmrs_ssl.models.packed_vit import packed_class_tokens, refuse_other_layers
-from mmrs_ssl.models.pooling import pooled
-from mmrs_ssl.models.sizing import HeadSize, head_size
-from mmrs_ssl.models.student_teacher import StudentTeacher
+from mmrs_ssl.models.heads.sizing import HeadSize, head_size
+from mmrs_ssl.models.losses import PrototypeCenter, cross_view_entropy
+from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
 from mmrs_ssl.registry import MODELS
 
 
 @MODELS.register_module()
+@accept_old_options
 class DINOMC(StudentTeacher, BaseSelfSupervisor):
     """A student sees all crops of a scene, a momentum teacher the global ones; both say which prototypes they show.
 
@@ -37,12 +39,12 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         data_preprocessor: :class:`BandPreprocessor`; its number of bands is the backbone's.
         num_global: how many of the first views the teacher sees.
         num_images: size of the data set, by which ``head.num_prototypes`` and ``teacher_temperature`` are chosen where
-            they are not given (see :func:`mmrs_ssl.models.sizing.head_size`); ``tools/train.py`` counts it.
+            they are not given (see :func:`mmrs_ssl.models.heads.sizing.head_size`); ``tools/train.py`` counts it.
         student_temperature: T_s.
         teacher_temperature: T_t; a ``ScheduleHook`` on ``teacher_temperature`` may warm it up.
         teacher_momentum: weight of the teacher's old value; a ``ScheduleHook`` on ``teacher.momentum`` raises it to 1.
-        centre_momentum: weight of the old centre.
-        packed: of a ViT compute all sizes in one pass, see :mod:`mmrs_ssl.models.packed_vit`.
+        center_momentum: weight of the old center.
+        packed: of a ViT compute all sizes in one pass, see :mod:`mmrs_ssl.models.backbones.packed_vit`.
 
     Differs from the official code: the teacher is updated after the optimizer's step whatever is accumulated, and the
     head's size follows the data set's unless it is given.
@@ -61,7 +63,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         student_temperature: float = 0.1,
         teacher_temperature: float | None = None,
         teacher_momentum: float = 0.996,
-        centre_momentum: float = 0.9,
+        center_momentum: float = 0.9,
         packed: bool = True,
         init_cfg: dict | None = None,
     ) -> None:
@@ -79,23 +81,23 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         self.num_global = num_global
         self.student_temperature = student_temperature
         self.teacher_temperature = size.teacher_temperature if teacher_temperature is None else teacher_temperature
-        self.check_options(backbone, centre_momentum)
-        self.centre = PrototypeCentre(self.head.num_prototypes, centre_momentum)
+        self.check_options(backbone, center_momentum)
+        self.center = PrototypeCenter(self.head.num_prototypes, center_momentum)
         self.make_teacher(('backbone', 'head'), teacher_momentum)
-        self.say_sizes(size, given=('num_prototypes' in head, teacher_temperature is not None))
+        self.log_head_size(size, given=('num_prototypes' in head, teacher_temperature is not None))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
-    def check_options(self, backbone: dict, centre_momentum: float) -> None:
+    def check_options(self, backbone: dict, center_momentum: float) -> None:
         """Refuse impossible values, and backbones that would treat small crops otherwise than published.
 
         Raises:
             ValueError: saying what is expected.
         """
         temperatures = dict(student=self.student_temperature, teacher=self.teacher_temperature)
-        if self.num_global < 1 or min(temperatures.values()) <= 0 or not 0 <= centre_momentum <= 1:
+        if self.num_global < 1 or min(temperatures.values()) <= 0 or not 0 <= center_momentum <= 1:
             raise ValueError(
                 f'num_global={self.num_global} is at least 1, temperatures {temperatures} are above 0, '
-                f'centre_momentum={centre_momentum} is in [0, 1]'
+                f'center_momentum={center_momentum} is in [0, 1]'
             )
         if isinstance(self.backbone, SwinTransformer) and not backbone.get('pad_small_map'):
             raise ValueError('small crops have maps smaller than a window of Swin: set backbone.pad_small_map=True')
@@ -105,7 +107,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
                 'dict(padding=0), which leaves their last rows and columns out'
             )
 
-    def say_sizes(self, size: HeadSize, given: tuple[bool, bool]) -> None:
+    def log_head_size(self, size: HeadSize, given: tuple[bool, bool]) -> None:
         """Print the number of prototypes and the teacher's temperature, and why they are what they are."""
         found = (f'{self.head.num_prototypes:,} prototypes', f'teacher temperature {self.teacher_temperature:.4g}')
         for text, from_config in zip(found, given, strict=True):
@@ -115,7 +117,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         """Cross-entropy between the teacher's global crops and the student's other crops.
 
         Args:
-            inputs: V views (B, C, H, W), normalised, the global ones first; sizes may differ.
+            inputs: V views (B, C, H, W), normalized, the global ones first; sizes may differ.
             data_samples: unused.
 
         Returns:
@@ -130,13 +132,13 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         student_features = self.encode(self.backbone, inputs)
         student = self.head(student_features).unflatten(0, (-1, batch))  # (V, B, K)
         loss = cross_view_entropy(
-            student, teacher, self.centre.value, self.student_temperature, self.teacher_temperature
+            student, teacher, self.center.value, self.student_temperature, self.teacher_temperature
         )
-        self.teacher_scores = teacher, self.centre.value.clone()
+        self.teacher_scores = teacher, self.center.value.clone()
         if self.recording:
             self.recorded = dict(views=inputs, choices=self.teacher_choices().unflatten(0, (-1, batch)))
         if self.training:
-            self.centre.update(teacher)
+            self.center.update(teacher)
         self.features = dict(
             student=student_features[: len(teacher_features)].detach().float(), teacher=teacher_features.float()
         )
@@ -144,11 +146,11 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
 
     def teacher_choices(self) -> Tensor:
         """The teacher's probabilities (T * B, K) for its views of the last batch."""
-        scores, centre = self.teacher_scores
-        return ((scores - centre) / self.teacher_temperature).softmax(dim=-1).flatten(0, 1)
+        scores, center = self.teacher_scores
+        return ((scores - center) / self.teacher_temperature).softmax(dim=-1).flatten(0, 1)
 
     def encode(self, backbone: nn.Module, views: Sequence[Tensor]) -> Tensor:
-        """Pooled features of V views (B, C, H, W): (V * B, D); neighbours of one size go through together."""
+        """Pooled features of V views (B, C, H, W): (V * B, D); neighbors of one size go through together."""
         if self.packed:
             return torch.cat(packed_class_tokens(backbone, views))
         return torch.cat([pooled(backbone(batch)[-1]) for batch in by_size(views)])

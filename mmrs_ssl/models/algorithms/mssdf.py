@@ -9,25 +9,30 @@ from mmpretrain.models import BaseSelfSupervisor, VisionTransformer
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor, eight_bit_modalities, with_bands, with_input_bands
-from mmrs_ssl.models.losses.alignment import linear_hsic, mean_over_pairs, reconstruction, symmetric_info_nce
-from mmrs_ssl.models.masks.blocks import (
-    draw_mask,
-    masked_patches,
-    masking_probability,
-    patch_information,
-    substitute,
-    substituted_patches,
+from mmrs_ssl.aliases import accept_old_options
+from mmrs_ssl.models.backbones.packed_vit import embed, packed_layers, refuse_other_layers
+from mmrs_ssl.models.backbones.tokens import (
+    gather_tokens,
+    scatter_tokens,
+    sincos_positions,
+    transformer,
+    visible_places,
+    whitened,
 )
-from mmrs_ssl.models.packed_vit import embed, packed_layers, refuse_other_layers
-from mmrs_ssl.models.student_teacher import StudentTeacher
-from mmrs_ssl.models.tokens import sincos_positions, spread, take, transformer, visible_places, whitened
+from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor, eight_bit_modalities, with_bands, with_input_bands
+from mmrs_ssl.models.losses.alignment import linear_hsic, mean_over_pairs, symmetric_info_nce
+from mmrs_ssl.models.losses.reconstruction import masked_token_error
+from mmrs_ssl.models.masks.cross_modal import substitute, substituted_patches
+from mmrs_ssl.models.masks.information import draw_mask, masked_patches, masking_probability, patch_information
+from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
+from mmrs_ssl.options import check_choice
 from mmrs_ssl.registry import MODELS
 
 Modalities = dict[str, Tensor]
 
 
 @MODELS.register_module()
+@accept_old_options
 class MSSDF(StudentTeacher, BaseSelfSupervisor):
     """One encoder for several modalities of a place, which predicts what a momentum teacher makes of all of each.
 
@@ -45,11 +50,11 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         information_aware: mask informative patches less often; otherwise all alike.
         substitution: share p of the visible patches of one modality that are masked too; a ``ScheduleHook`` on
             ``substitution`` raises it. 0 switches cross-modal masking off.
-        gives_way: the modality that they are taken from; by default drawn for each batch.
+        masked_modality: the modality that they are taken from; by default drawn for each batch.
         shortcuts: also add a place's visible tokens to its fusion query, and its fused token to its mask tokens: a
             short training does not teach attention what belongs to a place (not of the paper).
         share_patch_embed: one patch embedding for all modalities, which then need equal numbers of bands.
-        normalise_targets: bring to zero mean and unit variance each of the teacher's ``'tokens'``, or each of their
+        normalize_targets: bring to zero mean and unit variance each of the teacher's ``'tokens'``, or each of their
             ``'dimensions'`` over the batch, so that what differs from place to place counts and not what all tokens
             have in common; ``'whiten'`` also removes the correlation of dimensions, so that what is large in all of
             them (brightness, the place in the image) does not outweigh the rest. By default they are as they are.
@@ -80,10 +85,10 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         mask_ratio: float = 0.75,
         information_aware: bool = True,
         substitution: float = 0.1,
-        gives_way: str | None = None,
+        masked_modality: str | None = None,
         shortcuts: bool = False,
         share_patch_embed: bool = False,
-        normalise_targets: str | None = None,
+        normalize_targets: str | None = None,
         independence: str = 'class_tokens',
         alignment_samples: int = 512,
         alignment_temperature: float = 0.07,
@@ -108,25 +113,25 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         if not share_patch_embed:
             for name in names[1:]:
                 self.patch_embeds[name] = with_input_bands(self.backbone.patch_embed, bands[name])
-        self.check_choice('independence', independence, ('class_tokens', 'predictions'))
-        self.check_choice('gives_way', gives_way, (None, *names))
-        self.check_choice('normalise_targets', normalise_targets, (None, 'tokens', 'dimensions', 'whiten'))
+        check_choice('independence', independence, ('class_tokens', 'predictions'))
+        check_choice('masked_modality', masked_modality, (None, *names))
+        check_choice('normalize_targets', normalize_targets, (None, 'tokens', 'dimensions', 'whiten'))
         self.mask_ratio = mask_ratio
         self.information_aware = information_aware
         self.substitution = substitution
-        self.gives_way = gives_way
+        self.masked_modality = masked_modality
         self.shortcuts = shortcuts
-        self.normalise_targets = normalise_targets
+        self.normalize_targets = normalize_targets
         self.independence = independence
         self.alignment_samples = alignment_samples
         self.alignment_temperature = alignment_temperature
         self.reconstruction_weights = dict.fromkeys(names, 1.0)
         for name in reconstruction_weights or {}:
-            self.check_choice('a modality of reconstruction_weights', name, names)
+            check_choice('a modality of reconstruction_weights', name, names)
         self.reconstruction_weights.update(reconstruction_weights or {})
         self.loss_weights = dict(reconstruction=1.0, alignment=0.5, independence=0.2, modality=0.1)
         for name in loss_weights or {}:
-            self.check_choice('a term of loss_weights', name, tuple(self.loss_weights))
+            check_choice('a term of loss_weights', name, tuple(self.loss_weights))
         self.loss_weights.update(loss_weights or {})
         self.refuse_pairs_of_one(names)
 
@@ -148,12 +153,6 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         for token in (self.fusion_query, *self.mask_tokens.values()):
             nn.init.trunc_normal_(token, std=0.02)
         self.make_teacher(('backbone', 'patch_embeds'), teacher_momentum)
-
-    @staticmethod
-    def check_choice(name: str, value: str | None, choices: tuple) -> None:
-        """Refuse what is not among the choices."""
-        if value not in choices:
-            raise ValueError(f'{name}={value!r} is not one of {choices}')
 
     def refuse_pairs_of_one(self, names: tuple[str, ...]) -> None:
         """Refuse what compares modalities where there is only one."""
@@ -189,7 +188,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         """The four terms of one batch.
 
         Args:
-            inputs: modality -> (B, C, H, W), normalised, on one grid.
+            inputs: modality -> (B, C, H, W), normalized, on one grid.
             data_samples: as the data preprocessor returns them.
 
         Returns:
@@ -204,7 +203,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         predictions = self.decode(fused, fused_places, padding, positions)
 
         terms: dict[str, Callable[[], Tensor]] = dict(
-            reconstruction=lambda: reconstruction(predictions, targets, masks, self.reconstruction_weights),
+            reconstruction=lambda: masked_token_error(predictions, targets, masks, self.reconstruction_weights),
             alignment=lambda: self.alignment(predictions),
             independence=lambda: self.independence_of(classes, predictions),
             modality=lambda: self.classification(classes),
@@ -250,7 +249,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         visible = dict.fromkeys(masks, patches - masked_patches(patches, self.mask_ratio))
         if self.substitution > 0:
             # drawn on the CPU, since lengths follow from it
-            way = self.gives_way or self.modalities[torch.randint(len(self.modalities), (1,)).tolist()[0]]
+            way = self.masked_modality or self.modalities[torch.randint(len(self.modalities), (1,)).tolist()[0]]
             hidden = substituted_patches(visible[way], self.substitution)
             others = torch.stack([~mask for name, mask in masks.items() if name != way]).any(dim=0)
             masks[way] = ~substitute(~masks[way], others, hidden)
@@ -264,11 +263,11 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         own = dict(patch_embeds.items())
         embedded = [embed(backbone, image, own.get(name)) for name, image in inputs.items()]
         tokens = [backbone.ln1(each)[:, 1:].float() for each in packed_layers(backbone, embedded)]
-        if self.normalise_targets == 'tokens':
+        if self.normalize_targets == 'tokens':
             tokens = [F.layer_norm(each, each.shape[-1:]) for each in tokens]
-        if self.normalise_targets == 'dimensions':
+        if self.normalize_targets == 'dimensions':
             tokens = [F.batch_norm(each.mT, None, None, training=True).mT for each in tokens]
-        if self.normalise_targets == 'whiten':
+        if self.normalize_targets == 'whiten':
             tokens = [whitened(each) for each in tokens]
         return dict(zip(inputs, tokens, strict=True))
 
@@ -277,7 +276,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         sequences, own = [], dict(self.patch_embeds.items())
         for name, image in inputs.items():
             tokens = embed(self.backbone, image, own.get(name))
-            sequences.append(torch.cat((tokens[:, :1], take(tokens[:, 1:], places[name])), dim=1))
+            sequences.append(torch.cat((tokens[:, :1], gather_tokens(tokens[:, 1:], places[name])), dim=1))
         encoded = [self.backbone.ln1(each) for each in packed_layers(self.backbone, sequences)]
         classes = {name: each[:, 0] for name, each in zip(inputs, encoded, strict=True)}
         return classes, {name: each[:, 1:] for name, each in zip(inputs, encoded, strict=True)}
@@ -303,8 +302,8 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         queries = self.fusion_query + positions[fused_places]
         if self.shortcuts:
             shown = torch.stack([~mask for mask in masks.values()]).sum(dim=0).clamp(min=1)
-            own = [spread(part, places[name], shown.shape[1]) for name, part in zip(tokens, parts, strict=True)]
-            queries = queries + take(sum(own) / shown[..., None], fused_places)
+            own = [scatter_tokens(part, places[name], shown.shape[1]) for name, part in zip(tokens, parts, strict=True)]
+            queries = queries + gather_tokens(sum(own) / shown[..., None], fused_places)
         parts.append(queries)
         sequence = torch.cat(parts, dim=1)
         ignored = F.pad(padding, (sequence.shape[1] - count, 0))  # only queries can be padding
@@ -318,7 +317,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         for name in self.modalities:
             asked = (self.mask_tokens[name] + positions).expand(len(fused), -1, -1)
             if self.shortcuts:
-                asked = asked + spread(fused * ~padding[..., None], places, len(positions))
+                asked = asked + scatter_tokens(fused * ~padding[..., None], places, len(positions))
             decoded = self.decoders[name](torch.cat((known, asked), dim=1), src_key_padding_mask=ignored)
             made[name] = self.predictors[name](decoded[:, -len(positions) :])
         return made

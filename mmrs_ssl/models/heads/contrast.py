@@ -25,7 +25,7 @@ class QueueContrastHead(BaseModule):
         ValueError: for a queue without keys, or a temperature that is not above 0.
 
     Source: MoCo (arXiv 1911.05722); CMID, section III-D. Differs from the official code: the first keys are
-    normalised one by one (not along the queue), and the batch need not divide the queue's length.
+    normalized one by one (not along the queue), and the batch need not divide the queue's length.
     """
 
     queue: Tensor  # (K, C) unit vectors

@@ -28,7 +28,7 @@ class PointwiseLinear(nn.Linear):
 
 @MODELS.register_module()
 class PrototypeHead(BaseModule):
-    """Three-layer MLP (GELU), L2 norm, weight-normalised linear layer of prototypes.
+    """Three-layer MLP (GELU), L2 norm, weight-normalized linear layer of prototypes.
 
     On a feature map its layers are 1x1 convolutions; cells are passed as rows here, which computes the same.
 
@@ -37,7 +37,7 @@ class PrototypeHead(BaseModule):
         hidden_channels: width of the two hidden layers.
         bottleneck_channels: width before the prototypes.
         num_prototypes: K, width of the output.
-        batch_norm: normalise after the hidden layers (over all rows of a call).
+        batch_norm: normalize after the hidden layers (over all rows of a call).
         learn_gain: let the prototypes' gain train; otherwise every prototype is a unit vector.
 
     Source: DINO (arXiv 2104.14294), section 3.1 and appendix C.
@@ -76,7 +76,7 @@ class PrototypeHead(BaseModule):
     def forward(self, rows: Tensor, groups: int = 1) -> Tensor:
         """Scores of rows (N, C) over the prototypes: (N, K).
 
-        With ``groups`` above 1 the rows are that many equal sets, and BatchNorm normalises each by itself, as if the
+        With ``groups`` above 1 the rows are that many equal sets, and BatchNorm normalizes each by itself, as if the
         head were called once for each.
         """
         for layer in self.mlp:

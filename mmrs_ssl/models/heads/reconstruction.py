@@ -27,7 +27,7 @@ class PixelReconstructionHead(BaseModule):
         self.spectral_weight = spectral_weight
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """(B, in_channels, N, N) -> (B, bands, N * stride, N * stride), in units of the normalised view."""
+        """(B, in_channels, N, N) -> (B, bands, N * stride, N * stride), in units of the normalized view."""
         batch, _, rows, cols = feature_map.shape
         # As one tall image: on the CPU a 1x1 convolution of many small maps costs half as much again.
         tall = feature_map.permute(0, 2, 3, 1).reshape(1, batch * rows * cols, 1, -1).permute(0, 3, 1, 2)
@@ -38,7 +38,7 @@ class PixelReconstructionHead(BaseModule):
         """Spatial and spectral loss of one view.
 
         Args:
-            pred, view: (B, bands, H, W); the view is the unmasked, normalised one.
+            pred, view: (B, bands, H, W); the view is the unmasked, normalized one.
             mask: (B, 1, H, W), True = masked.
         """
         if pred.shape != view.shape:

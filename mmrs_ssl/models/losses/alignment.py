@@ -12,7 +12,7 @@ def symmetric_info_nce(first: Tensor, second: Tensor, temperature: float) -> Ten
     """InfoNCE in both directions: rows of one index are positives, all other rows negatives.
 
     Args:
-        first, second: (N, C); L2-normalised here.
+        first, second: (N, C); L2-normalized here.
         temperature: > 0; the cosines are divided by it.
 
     Returns:
@@ -53,14 +53,3 @@ def linear_hsic(first: Tensor, second: Tensor) -> Tensor:
 def mean_over_pairs(rows: dict[str, Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """A loss of two modalities' rows, averaged over all pairs of modalities."""
     return torch.stack([loss(first, second) for first, second in combinations(rows.values(), 2)]).mean()
-
-
-def reconstruction(
-    predictions: dict[str, Tensor], targets: dict[str, Tensor], masks: dict[str, Tensor], weights: dict[str, float]
-) -> Tensor:
-    """Mean squared error of predicted tokens (B, L, D) where masked (B, L), added over the modalities, weighted."""
-    losses = []
-    for name, mask in masks.items():
-        error = F.mse_loss(predictions[name].float(), targets[name], reduction='none').mean(dim=-1)
-        losses.append(weights[name] * (error * mask).sum() / mask.sum())
-    return torch.stack(losses).sum()

@@ -9,7 +9,7 @@ def queue_info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float
     """InfoNCE: each query against its own key (positive) and a queue of other images' keys (negatives).
 
     Args:
-        query, key: (B, C); L2-normalised here.
+        query, key: (B, C); L2-normalized here.
         queue: (K, C), unit vectors.
         temperature: > 0; the cosines are divided by it.
 

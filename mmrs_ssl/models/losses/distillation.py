@@ -1,4 +1,4 @@
-"""Cross-entropy between a centred, sharpened teacher and the student."""
+"""Cross-entropy between a centerd, sharpened teacher and the student."""
 
 from typing import Any
 
@@ -8,32 +8,32 @@ from torch import Tensor, nn
 
 
 def soft_cross_entropy(
-    student: Tensor, teacher: Tensor, centre: Tensor, student_temperature: float, teacher_temperature: float
+    student: Tensor, teacher: Tensor, center: Tensor, student_temperature: float, teacher_temperature: float
 ) -> Tensor:
-    """Cross-entropy of every sample between softmax((teacher - centre) / T_t) and log-softmax(student / T_s).
+    """Cross-entropy of every sample between softmax((teacher - center) / T_t) and log-softmax(student / T_s).
 
     Args:
         student, teacher: (..., K) scores over K prototypes.
-        centre: broadcastable to the teacher's scores.
+        center: broadcastable to the teacher's scores.
 
     Returns:
         (...), float32, >= 0; gradients flow to the student only.
 
     Source: DINO (arXiv 2104.14294), equation 2 and algorithm 1.
     """
-    target = F.softmax((teacher.detach().float() - centre) / teacher_temperature, dim=-1)
+    target = F.softmax((teacher.detach().float() - center) / teacher_temperature, dim=-1)
     return -(target * F.log_softmax(student.float() / student_temperature, dim=-1)).sum(dim=-1)
 
 
 def cross_view_entropy(
-    student: Tensor, teacher: Tensor, centre: Tensor, student_temperature: float, teacher_temperature: float
+    student: Tensor, teacher: Tensor, center: Tensor, student_temperature: float, teacher_temperature: float
 ) -> Tensor:
     """:func:`soft_cross_entropy` of every student view with every teacher view of another crop, averaged.
 
     Args:
         student: (V, B, K) scores of V views over K prototypes; the first T are of the teacher's own crops.
         teacher: (T, B, K), T at most V.
-        centre: (1, K).
+        center: (1, K).
 
     Returns:
         Scalar, float32, mean over the V * T - T pairs of different crops and over the batch; gradients flow to the
@@ -49,7 +49,7 @@ def cross_view_entropy(
     """
     if len(student) < max(2, len(teacher)):
         raise ValueError(f'{len(student)} student views for {len(teacher)} teacher views: no pair of different crops')
-    target = (teacher.detach() - centre).float().div_(teacher_temperature).softmax(dim=-1)
+    target = (teacher.detach() - center).float().div_(teacher_temperature).softmax(dim=-1)
     return _CrossViewEntropy.apply(student, target, student_temperature)
 
 
@@ -89,12 +89,12 @@ def others(total: Tensor, target: Tensor, number: int) -> tuple[Tensor, int]:
     return total, len(target)
 
 
-class PrototypeCentre(nn.Module):
-    """The running centre of the teacher's scores, subtracted before its softmax so that no prototype takes over.
+class PrototypeCenter(nn.Module):
+    """The running center of the teacher's scores, subtracted before its softmax so that no prototype takes over.
 
     Args:
         num_prototypes: K.
-        momentum: weight of the old centre, in [0, 1].
+        momentum: weight of the old center, in [0, 1].
 
     Source: DINO (arXiv 2104.14294), equation 4.
     """

@@ -1,6 +1,7 @@
 """Reconstruction losses: focal L1 in space, focal frequency loss in the spectrum."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -77,3 +78,14 @@ def spectral_reconstruction(pred: Tensor, target: Tensor, mask: Tensor, unmasked
     weight = weight + unmasked_weight * (1 - weight)
     replacement = 0.5 * pred.detach() + 0.5 * target
     return focal_frequency(torch.lerp(replacement, pred, weight), target)
+
+
+def masked_token_error(
+    predictions: dict[str, Tensor], targets: dict[str, Tensor], masks: dict[str, Tensor], weights: dict[str, float]
+) -> Tensor:
+    """Mean squared error of predicted tokens (B, L, D) where masked (B, L), added over the modalities, weighted."""
+    losses = []
+    for name, mask in masks.items():
+        error = F.mse_loss(predictions[name].float(), targets[name], reduction='none').mean(dim=-1)
+        losses.append(weights[name] * (error * mask).sum() / mask.sum())
+    return torch.stack(losses).sum()

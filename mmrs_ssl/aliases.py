@@ -1,0 +1,91 @@
+"""Names of version 0.1 that go on working: registered classes, options, values and keys of checkpoints.
+
+Each is accepted with one ``DeprecationWarning`` in a process. No other file knows them.
+"""
+
+import functools
+import warnings
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from mmrs_ssl.registry import TRANSFORMS
+
+Class = TypeVar('Class', bound=type)
+
+# registered name -> what it is called now
+TRANSFORM_NAMES = {
+    'ColourJitter': 'ColorJitter',
+    'RandomBlur': 'RandomGaussianBlur',
+    'RandomGrey': 'RandomGrayscale',
+    'RandomSolarise': 'RandomSolarize',
+}
+# class -> option -> what it is called now
+OPTIONS = {
+    'CropViews': {'colours': 'colors'},
+    'DINOMC': {'centre_momentum': 'center_momentum'},
+    'MSSDF': {'gives_way': 'masked_modality', 'normalise_targets': 'normalize_targets'},
+}
+# class -> option -> value -> what it is called now
+VALUES = {
+    'LoadRaster': {'height': {'colours': 'colors'}},
+    'ScheduleHook': {'schedule': {'stairs': 'step'}},
+}
+# how names of weights and buffers begin in a model's checkpoint -> how they begin now
+WEIGHTS = {'centre.': 'center.'}
+
+_said: set[str] = set()
+
+
+def accept_old_options(cls: Class) -> Class:
+    """Decorate a class whose options were renamed: it takes the old ones too.
+
+    Where both are given the old one counts: it is a user's, over a config of this project that has the new one.
+    """
+    options: dict[str, str] = OPTIONS.get(cls.__name__, {})
+    values: dict[str, dict[str, str]] = VALUES.get(cls.__name__, {})
+    init = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(init)
+    def with_old_options(self: Any, *args: Any, **kwargs: Any) -> None:
+        for old in [option for option in options if option in kwargs]:
+            _warn(f'{cls.__name__}({old}=...)', f'{options[old]}=...')
+            kwargs[options[old]] = kwargs.pop(old)
+        for option, renamed in values.items():
+            if isinstance(kwargs.get(option), str) and kwargs[option] in renamed:
+                old = kwargs[option]
+                _warn(f'{cls.__name__}({option}={old!r})', f'{option}={renamed[old]!r}')
+                kwargs[option] = renamed[old]
+        init(self, *args, **kwargs)
+
+    cls.__init__ = with_old_options  # type: ignore[misc]
+    return cls
+
+
+def register_old_names() -> None:
+    """Register transforms under their old names as well; call it when all are registered under their own."""
+    for old, new in TRANSFORM_NAMES.items():
+        TRANSFORMS.register_module(name=old, module=_builder(old, TRANSFORMS.module_dict[new]))
+
+
+def _builder(old: str, cls: type) -> Any:
+    @functools.wraps(cls, updated=())
+    def build(**options: Any) -> Any:
+        _warn(f"type='mmrs_ssl.{old}'", f"type='mmrs_ssl.{cls.__name__}'")
+        return cls(**options)
+
+    return build
+
+
+def rename_weights(state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Give the weights of a model's checkpoint, whose names begin with ``prefix``, the names they have now."""
+    for old, new in WEIGHTS.items():
+        for key in [key for key in state_dict if key.startswith(prefix + old)]:
+            _warn(f'a checkpoint with {key!r}', f'{new}*, which it gets when it is saved again')
+            state_dict[prefix + new + key.removeprefix(prefix + old)] = state_dict.pop(key)
+
+
+def _warn(old: str, new: str) -> None:
+    if old not in _said:
+        _said.add(old)
+        warnings.warn(f'{old} is deprecated, it is now {new}', DeprecationWarning, stacklevel=3)

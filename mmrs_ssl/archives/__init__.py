@@ -1,0 +1,1 @@
+"""Whole archives: statistics, tiles, and the checks of those who write them."""

@@ -1,0 +1,307 @@
+"""Scenes cut into tile files, with their labels, in mmsegmentation's folder layout."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
+
+from mmrs_ssl.rasters.arrays import Array
+from mmrs_ssl.rasters.errors import errors_of
+from mmrs_ssl.rasters.find import find_all
+from mmrs_ssl.rasters.reader import open_raster
+
+_PNG_TYPES, _PNG_BANDS = ('uint8', 'uint16'), (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class TiledScene:
+    """A scene to cut: its name, file, height and width, and the file of its label."""
+
+    name: str
+    path: Path
+    size: tuple[int, int]
+    label: Path | None = None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile to cut: of which scene, where its upper left pixel lies, and whether it is for training or validation."""
+
+    scene: TiledScene
+    top: int
+    left: int
+    split: str = 'train'
+
+    @property
+    def name(self) -> str:
+        """File name without suffix: the scene's, and row and column of the upper left pixel."""
+        return f'{self.scene.name}_{self.top:05d}_{self.left:05d}'
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """What to cut: tiles, scenes that are too small for one, and how many tiles would have pixels of both splits."""
+
+    tiles: tuple[Tile, ...]
+    small: tuple[TiledScene, ...]
+    straddling: int
+
+
+def find_scenes(
+    sources: Sequence[str | Path],
+    labels: Sequence[str | Path] = (),
+    image_suffix: str = '',
+    label_suffix: str = '',
+) -> list[TiledScene]:
+    """The scenes of some folders, files and glob patterns, and their labels.
+
+    Args:
+        sources: where the scenes are.
+        labels: where their labels are; none for scenes without.
+        image_suffix: how the stem of a scene's file ends; others are no scenes. The rest of the stem is its name.
+        label_suffix: the same for labels. A label belongs to the scene of the same name.
+
+    Raises:
+        FileNotFoundError: if there is nothing, or no file with the suffix.
+        ValueError: if two files have the same name, a scene has no label, or a label another size than its scene.
+        UnreadableImageError: if a file cannot be opened.
+    """
+    files = _by_name(sources, image_suffix, '--image-suffix')
+    label_files = _by_name(labels, label_suffix, '--label-suffix') if labels else {}
+    scenes = []
+    for name, path in files.items():
+        label = label_files.get(name)
+        if labels and label is None:
+            raise ValueError(
+                f'{path} has no label: expected {name}{label_suffix}.* in {" ".join(map(str, labels))}; say with '
+                '--image-suffix and --label-suffix how the names differ'
+            )
+        with open_raster(path) as raster:
+            scene = TiledScene(name, path, raster.shape, label)
+        if label is not None:
+            _check_label(scene, label)
+        scenes.append(scene)
+    return scenes
+
+
+def _by_name(sources: Sequence[str | Path], suffix: str, option: str) -> dict[str, Path]:
+    """Files by their stem without the suffix that it must have."""
+    files: dict[str, Path] = {}
+    for path in find_all(sources):
+        if not path.stem.endswith(suffix):
+            continue
+        name = path.stem.removesuffix(suffix)
+        if name in files:
+            raise ValueError(f'{files[name]} and {path} are both named {name!r}; run once per folder')
+        files[name] = path
+    if not files:
+        raise FileNotFoundError(f'no file in {" ".join(map(str, sources))} has a stem that ends in {option} {suffix!r}')
+    return files
+
+
+def _check_label(scene: TiledScene, label: Path) -> None:
+    if label.resolve() == scene.path.resolve():
+        raise ValueError(f'{label} is both scene and label; tell them apart with --image-suffix and --label-suffix')
+    with open_raster(label) as raster:
+        if raster.shape != scene.size:
+            sizes = [f'{width} x {height}' for height, width in (scene.size, raster.shape)]
+            raise ValueError(f'{scene.path} has {sizes[0]} pixels, its label {label} has {sizes[1]}')
+        if raster.count != 1 or np.dtype(raster.dtypes[0]).kind not in 'iu':
+            raise ValueError(
+                f'{label} has {raster.count} bands of {raster.dtypes[0]}; expected one band of whole class numbers '
+                '(turn colors into numbers first)'
+            )
+
+
+def starts(length: int, size: int, stride: int, edge: str = 'shift') -> list[int]:
+    """Where tiles of ``size`` pixels begin along a side of ``length`` pixels.
+
+    Args:
+        edge: for the pixels that are left at the end, ``'shift'`` adds a tile that ends with the side and overlaps the
+            one before, ``'drop'`` leaves them out.
+
+    Returns:
+        Increasing positions; none if the side is shorter than a tile.
+    """
+    if length < size:
+        return []
+    positions = list(range(0, length - size + 1, stride))
+    if edge == 'shift' and positions[-1] + size < length:
+        positions.append(length - size)
+    return positions
+
+
+def plan_tiles(
+    scenes: Sequence[TiledScene], size: int, stride: int, edge: str = 'shift', val_share: float = 0.0
+) -> TilePlan:
+    """All tiles to cut.
+
+    Several scenes are split as wholes: ``val_share`` of them, chosen by a checksum of their names, are for validation.
+    A single scene is parted by a line from top to bottom: the right-most ``val_share`` of the columns of tiles (the
+    lowest rows, if there is one column) are for validation, and training tiles that would reach over the line are left
+    out, so that no pixel is in both splits. Both choices are the same every time.
+
+    Args:
+        scenes: those that are smaller than a tile give none.
+        size, stride: pixels a side, and from tile to tile; at most ``size``, so that no pixel is passed over.
+        edge: see :func:`starts`.
+        val_share: in [0, 1).
+
+    Raises:
+        ValueError: if a setting is wrong, all scenes are too small, or there are too few tiles to split.
+    """
+    if size < 1 or not 1 <= stride <= size:
+        raise ValueError(f'size is {size} and stride {stride}; expected 1 <= stride <= size')
+    if not 0 <= val_share < 1:
+        raise ValueError(f'val_share is {val_share}, expected a share in [0, 1)')
+    large = [scene for scene in scenes if min(scene.size) >= size]
+    if not large:
+        raise ValueError(f'all {len(scenes)} scenes are smaller than {size} x {size} pixels; choose a smaller --size')
+    tiles = [
+        Tile(scene, top, left)
+        for scene in large
+        for top in starts(scene.size[0], size, stride, edge)
+        for left in starts(scene.size[1], size, stride, edge)
+    ]
+    split = tiles
+    if val_share:
+        split = _split_scenes(tiles, large, val_share) if len(large) > 1 else _split_scene(tiles, size, val_share)
+    small = tuple(scene for scene in scenes if min(scene.size) < size)
+    return TilePlan(tuple(split), small, straddling=len(tiles) - len(split))
+
+
+def _val_count(count: int, share: float) -> int:
+    """How many of several are for validation: at least one, and not all."""
+    return min(max(round(count * share), 1), count - 1)
+
+
+def _split_scenes(tiles: Sequence[Tile], scenes: Sequence[TiledScene], val_share: float) -> list[Tile]:
+    names = sorted((scene.name for scene in scenes), key=lambda name: (zlib.crc32(name.encode()), name))
+    val = set(names[: _val_count(len(names), val_share)])
+    return [replace(tile, split='val' if tile.scene.name in val else 'train') for tile in tiles]
+
+
+def _split_scene(tiles: Sequence[Tile], size: int, val_share: float) -> list[Tile]:
+    across = len({tile.left for tile in tiles}) > 1
+    place = {tile: tile.left if across else tile.top for tile in tiles}
+    positions = sorted(set(place.values()))
+    line = positions[-_val_count(len(positions), val_share)] if len(positions) > 1 else 0
+    val = [replace(tile, split='val') for tile in tiles if place[tile] >= line]
+    train = [tile for tile in tiles if place[tile] + size <= line]
+    if not train:
+        raise ValueError(
+            f'{tiles[0].scene.path} is too small to be split into training and validation tiles of {size} pixels that '
+            'share no pixel; choose a smaller --size, or --val-share 0'
+        )
+    return train + val
+
+
+def check_png(scenes: Iterable[TiledScene]) -> None:
+    """Refuse scenes that PNG cannot hold.
+
+    Raises:
+        ValueError: if one has other than 1, 3 or 4 bands of uint8 or uint16.
+    """
+    for scene in scenes:
+        with open_raster(scene.path) as raster:
+            if raster.count not in _PNG_BANDS or not set(raster.dtypes) <= set(_PNG_TYPES):
+                raise ValueError(
+                    f'{scene.path} has {raster.count} bands of {raster.dtypes[0]}; PNG holds 1, 3 or 4 bands of uint8 '
+                    'or uint16; choose --format tif'
+                )
+
+
+def cut_tiles(
+    tiles: Iterable[Tile], out: Path, size: int, suffix: str = 'tif', max_nodata: float = 1.0
+) -> Iterator[tuple[Tile, bool]]:
+    """Write tiles to ``img_dir/{train,val}`` and those of the labels to ``ann_dir/{train,val}``, one by one.
+
+    Args:
+        tiles: of :func:`plan_tiles`.
+        out: the folder to write to.
+        size: pixels a side.
+        suffix: ``'tif'`` keeps type, position, nodata, masks and the names and meanings of bands; ``'png'`` the pixels.
+        max_nodata: tiles where a larger share of pixels has no data in any band are left out.
+
+    Yields:
+        Every tile, and whether it was written.
+
+    Raises:
+        UnreadableImageError: if a file turns out to be damaged.
+        ValueError: if a label holds numbers that 8 bits cannot.
+    """
+    for scene, group in groupby(tiles, key=lambda tile: tile.scene):
+        with open_raster(scene.path) as raster, open_raster(scene.label or scene.path) as label:
+            for tile in group:
+                window = Window(tile.left, tile.top, size, size)
+                with errors_of(scene.path):
+                    values, mask = raster.read(window=window), raster.dataset_mask(window=window)
+                if _nodata_share(values, mask) > max_nodata:
+                    yield tile, False
+                    continue
+                path = _place(out, 'img_dir', tile, suffix)
+                if suffix == 'png':
+                    _write_png(path, values)
+                else:
+                    _write_tif(path, raster, window, values, mask)
+                if scene.label is not None:
+                    _write_png(_place(out, 'ann_dir', tile, 'png'), _read_label(label, scene.label, window))
+                yield tile, True
+
+
+def _place(out: Path, folder: str, tile: Tile, suffix: str) -> Path:
+    path = out / folder / tile.split / f'{tile.name}.{suffix}'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _nodata_share(values: Array, mask: Array) -> float:
+    """Share of pixels without data in any band: of (bands, H, W), and (H, W) that is 0 where a file says so."""
+    return 1 - float(((mask != 0) & np.isfinite(values).any(0)).mean())
+
+
+def _read_label(raster: rasterio.DatasetReader, path: Path, window: Window) -> Array:
+    """Class numbers, (1, H, W) of uint8 or uint16."""
+    with errors_of(path):
+        label = raster.read(window=window)
+    if label.dtype.name in _PNG_TYPES:
+        return label
+    if label.min() < 0 or label.max() > 255:
+        raise ValueError(f'{path} holds values from {label.min()} to {label.max()}; expected class numbers 0 to 255')
+    return label.astype(np.uint8)
+
+
+def _create(path: Path, driver: str, values: Array, **options: Any) -> rasterio.io.DatasetWriter:
+    count, height, width = values.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        return rasterio.open(
+            path, 'w', driver=driver, count=count, height=height, width=width, dtype=values.dtype, **options
+        )
+
+
+def _write_png(path: Path, values: Array) -> None:
+    with _create(path, 'PNG', values) as file:
+        file.write(values)
+
+
+def _write_tif(path: Path, raster: rasterio.DatasetReader, window: Window, values: Array, mask: Array) -> None:
+    options = dict(crs=raster.crs, transform=raster.window_transform(window), nodata=raster.nodata, compress='deflate')
+    # Without the setting the mask would be a second file.
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), _create(path, 'GTiff', values, **options) as file:
+        file.colorinterp = raster.colorinterp  # or the fourth band of 8 bits becomes alpha
+        file.descriptions, file.scales, file.offsets = raster.descriptions, raster.scales, raster.offsets
+        file.write(values)
+        if raster.mask_flag_enums[0] == [MaskFlags.per_dataset]:
+            file.write_mask(mask)

@@ -1,0 +1,103 @@
+"""Work on the windows of many files, cut into tasks of similar size."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from mmrs_ssl.archives.accumulators import make_accumulator
+from mmrs_ssl.rasters.blocks import BlockWindows
+
+In = TypeVar('In')
+Out = TypeVar('Out')
+
+
+# What one task reads. Fixed, so that numbers are merged in the same order by any number of processes.
+TASK_WINDOWS, TASK_FILES = 16, 64
+
+
+@dataclass(frozen=True)
+class CountedFile:
+    """What is to be known of a file before its pixels are read; bands are those to count."""
+
+    path: Path
+    windows: BlockWindows
+    dtype: str  # of the values, scaled if that is asked for
+    indexes: tuple[int, ...]  # from 0
+    names: tuple[str, ...]
+    file_bands: int
+    masked_by_alpha: bool
+
+
+@dataclass(frozen=True)
+class Task:
+    """Windows ``start`` to ``stop``, as far as there are so many, of one large file or several small ones."""
+
+    headers: tuple[CountedFile, ...]
+    start: int = 0
+    stop: int = TASK_WINDOWS
+
+    def numbers(self, header: CountedFile) -> range:
+        """Which windows of a file it reads."""
+        return range(self.start, min(self.stop, len(header.windows)))
+
+    @property
+    def windows(self) -> int:
+        """How many windows it reads."""
+        return sum(len(self.numbers(header)) for header in self.headers)
+
+
+class Partial:
+    """What is known after some of the windows."""
+
+    def __init__(self, dtype: str, bands: int) -> None:
+        self.bands = [make_accumulator(np.dtype(dtype)) for _ in range(bands)]
+        self.files = self.pixels = 0
+        self.unreadable: list[str] = []
+
+    def merge(self, other: Partial) -> None:
+        """Add what was found in other windows."""
+        for mine, its in zip(self.bands, other.bands, strict=True):
+            mine.merge(its)  # type: ignore[arg-type]  # all of an archive are of one type
+        self.files += other.files
+        self.pixels += other.pixels
+        self.unreadable += other.unreadable
+
+
+def make_tasks(headers: Iterable[CountedFile]) -> Iterator[Task]:
+    """Cut the windows of large files, and group small files, into tasks of similar size."""
+    group: list[CountedFile] = []
+    for header in headers:
+        windows = sum(len(other.windows) for other in [*group, header])
+        if group and (len(group) == TASK_FILES or windows > TASK_WINDOWS):
+            yield Task(tuple(group))
+            group = []
+        if len(header.windows) <= TASK_WINDOWS:
+            group.append(header)
+        else:
+            for start in range(0, len(header.windows), TASK_WINDOWS):
+                yield Task((header,), start, start + TASK_WINDOWS)
+    if group:
+        yield Task(tuple(group))
+
+
+def map_in_order(
+    pool: Executor | None, function: Callable[[In], Out], items: Iterable[In], ahead: int
+) -> Iterator[Out]:
+    """Map in processes, results in the order of the items; few wait at a time, unlike in ``Executor.map``."""
+    if pool is None:
+        yield from map(function, items)
+        return
+    waiting: deque[Future[Out]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,0 +1,87 @@
+"""End a program with one line that says what is wrong."""
+
+import inspect
+import pickle
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+from mmengine.dist import get_world_size
+from mmengine.runner import Runner
+
+from mmrs_ssl.transfer.sources import why_refused
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Let an exception end the program with its traceback and, last, one line that says what is wrong."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exc()
+        print(f'\nerror: {explain(error)}', file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def explain(error: Exception) -> str:
+    """One paragraph for an error: without the tracebacks of data workers, with advice where we have any."""
+    if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to read the file without the check
+        return f'the checkpoint is refused, nothing in it was run: {why_refused(error)}'
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if 'DataLoader worker' in text:
+        text = text.strip().rsplit('\n', 1)[-1]
+        text = re.sub(r'^[\w.]+(Error|Exception): ', '', text)
+    return _unknown_key(error) or _empty_epoch(error) or text
+
+
+def _unknown_key(error: Exception) -> str | None:
+    """If a registered class refused its arguments: which one it does not know and which it takes.
+
+    mmengine's registry passes a config's keys on as arguments; its innermost frame holds the class and the keys.
+    """
+    if not (isinstance(error, TypeError) and re.search('unexpected keyword argument|takes no arguments', str(error))):
+        return None
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+    built = [(values['obj_cls'], values['args']) for values in frames if 'obj_cls' in values and 'args' in values]
+    if not built:
+        return None
+    cls, given = built[-1]
+    accepted = accepted_options(cls)
+    unknown = [key for key in given if key not in accepted]
+    if not unknown:
+        return None
+    near = get_close_matches(unknown[0], accepted, n=1)
+    text = f'unknown config key {unknown[0]!r} of {cls.__name__}; ' + (f'did you mean {near[0]!r}? ' if near else '')
+    return text + f'it takes {", ".join(accepted) or "none"}'
+
+
+def _empty_epoch(error: Exception) -> str | None:
+    """If mmengine found an epoch without iterations: how many samples there are for a batch of what size."""
+    if '`epoch_length` must be a positive integer' not in str(error):
+        return None
+    owners = [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
+    loaders = [owner.train_dataloader for owner in owners if isinstance(owner, Runner)]
+    if not loaders:
+        return None
+    samples, batch, world = len(loaders[0].dataset), loaders[0].batch_size, get_world_size()
+    where = f' on each of {world} processes' if world > 1 else ''
+    return (
+        f'{samples} training samples are fewer than a batch of {batch}{where}, and drop_last leaves no iteration; add '
+        f'images, or lower train_dataloader.batch_size to {samples // world} at most'
+    )
+
+
+def accepted_options(cls: type) -> list[str]:
+    """Names of a class's constructor parameters, its bases' included as far as it passes ``**kwargs`` on."""
+    names: dict[str, None] = {}
+    for base in getattr(cls, '__wrapped__', cls).__mro__:  # an old name is a function around the class
+        if '__init__' not in vars(base) or base is object:
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
+        names |= {p.name: None for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if all(p.kind != p.VAR_KEYWORD for p in parameters):
+            break
+    return list(names)

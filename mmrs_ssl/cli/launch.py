@@ -1,0 +1,61 @@
+"""Prepare a config for the machine: launchers, mixed precision, memory."""
+
+import ctypes
+import sys
+
+import torch
+from mmengine.config import Config
+
+from mmrs_ssl.engine.distributed import start_gloo
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
+
+
+def set_launcher(cfg: Config, launcher: str) -> None:
+    """Prepare a config for a launcher; without a GPU processes talk by gloo and the model gets a CPU wrapper."""
+    cfg.launcher = launcher
+    if launcher == 'none' or torch.cuda.is_available():
+        return
+    if launcher != 'pytorch':
+        raise ValueError(f'--launcher {launcher} needs a GPU; on the CPU use tools/dist_train.sh (--launcher pytorch)')
+    start_gloo()
+    cfg.model_wrapper_cfg = dict(
+        type='mmrs_ssl.CPUDistributedDataParallel', find_unused_parameters=cfg.get('find_unused_parameters', False)
+    )
+
+
+def set_precision(cfg: Config, amp: bool) -> None:
+    """Turn on mixed precision when asked, and make a mixed-precision config run on the CPU.
+
+    bfloat16 where the device has it (and on the CPU), else float16.
+    """
+    wrapper = cfg.get('optim_wrapper')
+    if wrapper is None:
+        raise ValueError('the config has no optim_wrapper: there is nothing to train')
+    kind = wrapper.get('type', 'OptimWrapper')
+    kind = (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
+    if amp and kind == 'OptimWrapper':
+        wrapper.type, wrapper.loss_scale, kind = 'AmpOptimWrapper', 'dynamic', 'AmpOptimWrapper'
+        wrapper.dtype = 'bfloat16' if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else 'float16'
+    elif amp and 'Amp' not in kind:
+        raise ValueError(f'--amp does not know how to change optim_wrapper.type={kind!r}; set an Amp wrapper there')
+    if kind == 'AmpOptimWrapper' and not torch.cuda.is_available():
+        print('no GPU: mixed precision on the CPU is bfloat16', file=sys.stderr)
+        wrapper.type = 'mmrs_ssl.CPUAmpOptimWrapper'
+        wrapper.pop('loss_scale', None)
+        wrapper.pop('dtype', None)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next step, on machines without a GPU.
+
+    By default glibc returns the large buffers of every step to the kernel and faults them in again, page by page; that
+    was seen to cost a third of a training step. A library without ``mallopt`` has other habits and is left alone.
+    """
+    if torch.cuda.is_available():
+        return
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)  # large buffers come from the heap,
+        mallopt(_M_TRIM_THRESHOLD, -1)  # which does not shrink,
+        mallopt(_M_TOP_PAD, 2**26)  # and grows by 64 MB

@@ -1,0 +1,220 @@
+"""Windows of large rasters, of several modalities and dates, as training samples."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from mmrs_ssl.datasets.band_check import band_check
+from mmrs_ssl.datasets.samplers import sample_rng
+from mmrs_ssl.datasets.unreadable import SkipCounter, refuse_or_warn
+from mmrs_ssl.options import check_choice
+from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
+from mmrs_ssl.rasters.grid import Header, Window
+from mmrs_ssl.rasters.header_cache import read_headers
+from mmrs_ssl.registry import DATASETS
+from mmrs_ssl.scenes.files import find_scene_files
+from mmrs_ssl.scenes.index import Demands, Scene, SceneError, assemble_scene, group_files, most_common
+from mmrs_ssl.scenes.window_plan import WindowPlan, check_window
+
+
+@DATASETS.register_module()
+class SceneDataset(BaseDataset):
+    """Windows of scenes. The index is built from headers alone; pixels are read by the pipeline, window by window.
+
+    A sample's window, date and augmentation depend on (seed, epoch, index) only. A window with too little data, or one
+    that cannot be read, is replaced by another one, drawn from the sample's own random stream.
+
+    Args:
+        data_root: folder, glob pattern, one raster, or a list (.csv, .json): see :mod:`mmrs_ssl.scenes.files`.
+        pipeline: transforms that begin with ``LoadRaster`` or ``LoadModalities``.
+        files: the rule that tells scene, date and band from a path, or one per modality; the first modality's grid is
+            the scene's. Default: every file is a scene.
+        band_files: names of the bands to stack where every band is a file of its own.
+        window: side of a window, in pixels of the scene's grid or metres.
+        stride: distance of windows; ``window`` by default. With random windows it only sets the length of an epoch.
+        unit: ``'pixels'`` or ``'metres'`` (needs a projected CRS).
+        sampling: ``'grid'`` (every window once, the last of a row moved inwards) or ``'random'`` (uniform places,
+            scenes in proportion to how many windows fit in them).
+        windows_per_epoch: for random windows; default: as many as fit side by side.
+        dates: how many dates to draw, with replacement; with more than one, ``img`` becomes a list of images.
+        min_dates: scenes with fewer dates are not used.
+        max_nodata: largest share of empty pixels of a window, in [0, 1].
+        max_value: the value of white for photometric transforms, where the pixels are not 8 bits.
+        crs: the CRS all rasters must be in, e.g. ``'EPSG:25832'``, or ``'same'`` (the most frequent); by default every
+            scene keeps its own, and rasters of one scene are brought to that of its first.
+        max_bad: allowed share of scenes that cannot be used and of windows that cannot be read; they are passed over
+            with a counted warning. One is always allowed unless it is 0.
+        cache_dir: where headers are kept between runs.
+
+    Raises:
+        FileNotFoundError: if ``data_root`` holds nothing.
+        SceneError: if more scenes than allowed cannot be used.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        pipeline: list,
+        files: str | Mapping[str, str] = '{scene}',
+        band_files: Sequence[str] | None = None,
+        window: float = 256,
+        stride: float | None = None,
+        unit: str = 'pixels',
+        sampling: str = 'random',
+        windows_per_epoch: int | None = None,
+        dates: int = 1,
+        min_dates: int = 1,
+        max_nodata: float = 0.5,
+        max_value: float | None = None,
+        crs: str | None = None,
+        max_bad: float = 0.01,
+        cache_dir: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_choice('unit', unit, ('pixels', 'metres'))
+        check_choice('sampling', sampling, ('grid', 'random'))
+        if window <= 0 or (stride is not None and stride <= 0) or dates < 1:
+            raise ValueError(f'window={window}, stride={stride} and dates={dates} must be positive')
+        if not (0 <= max_nodata <= 1 and 0 <= max_bad <= 1) or (
+            windows_per_epoch is not None and windows_per_epoch < 1
+        ):
+            raise ValueError(
+                f'max_nodata={max_nodata} and max_bad={max_bad} are shares in [0, 1], windows_per_epoch='
+                f'{windows_per_epoch} is at least 1'
+            )
+        if windows_per_epoch is not None and sampling == 'grid':
+            raise ValueError("windows_per_epoch is for sampling='random'; a grid has as many windows as it has")
+        self.files = dict(files) if isinstance(files, Mapping) else files
+        self.band_files = band_files
+        self.window, self.stride, self.unit = window, stride or window, unit
+        self.sampling = sampling
+        self.windows_per_epoch = windows_per_epoch
+        self.dates, self.min_dates = dates, min_dates
+        self.max_nodata = max_nodata
+        self.max_value = max_value
+        self.crs = crs
+        self.max_bad = max_bad
+        self.cache_dir = cache_dir
+        super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
+
+    def full_init(self) -> None:
+        """Build the index."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        scenes = [self.scene(i) for i in range(super().__len__())]
+        self.plan = WindowPlan(scenes, self.window, self.stride, self.unit, random=self.sampling == 'random')
+        option = 'train_dataloader.dataset.max_bad'
+        self.skipped_windows = SkipCounter(len(self.plan), self.max_bad, 'windows', option)
+        self.skipped_scenes = SkipCounter(len(scenes), self.max_bad, 'scenes', option)
+        unit = f'{self.window:g} {self.unit}'
+        print_log(f'{len(scenes)} scenes, {len(self)} windows of {unit} per epoch ({self.sampling})', 'current')
+
+    def load_data_list(self) -> list[dict]:
+        """The scenes that can be used.
+
+        Raises:
+            SceneError: if there are too many others.
+        """
+        files = find_scene_files(self.data_root, self.files)
+        if self.band_files is not None:
+            files = [file for file in files if file.band in self.band_files]
+            if not files:
+                raise ValueError(f'no file of data_root={self.data_root!r} is one of band_files={self.band_files}')
+        headers = read_headers([file.path for file in files], self.cache_dir)
+        modalities = (
+            tuple(self.files) if isinstance(self.files, dict) else tuple(dict.fromkeys(f.modality for f in files))
+        )
+        if self.dates > 1 and len(modalities) > 1:
+            raise ValueError(f'dates={self.dates} of several modalities ({", ".join(modalities)}) are not supported')
+        found = [header for header in headers.values() if isinstance(header, Header)]
+        crs = self.crs
+        if crs == 'same':
+            known = [header.grid.crs for header in found if header.grid.crs]
+            crs = str(most_common(known)) if known else ''
+        demands = Demands(
+            modalities, self.band_files, self.min_dates, crs, band_check(self.pipeline.transforms, files, headers)
+        )
+        scenes, problems = [], []
+        groups = group_files(files)
+        for name, group in groups.items():
+            try:
+                scene = assemble_scene(name, group, headers, demands)
+                check_window(scene, self.window, self.unit)
+                scenes.append(dict(scene=scene))
+            except SceneError as error:
+                problems.append(f'scene {name!r} {error}')
+        refuse_or_warn(problems, len(groups), self.max_bad, 'scenes', 'train_dataloader.dataset.max_bad', SceneError)
+        return scenes
+
+    def scene(self, number: int) -> Scene:
+        """A scene of the index."""
+        return self.get_data_info(number)['scene']
+
+    def __len__(self) -> int:
+        """Windows per epoch."""
+        self.full_init()
+        return self.windows_per_epoch or len(self.plan)
+
+    def __getitem__(self, idx: int) -> dict:
+        """The sample of one window, or of another where it cannot be used."""
+        self.full_init()
+        if idx < 0:
+            idx += len(self)
+        if not 0 <= idx < len(self):
+            raise IndexError(f'sample {idx} of {len(self)}')
+        rng = sample_rng(idx)
+        # with random windows an epoch goes through the archive's area in even steps
+        plan = self.plan
+        number = int((int(idx) + rng.random()) * len(plan) / len(self)) if plan.random else int(idx)
+        first = plan.scene_of(number)
+        if (sample := self.draw(int(idx), first, number, rng)) is not None:
+            return sample
+        for scene in rng.permutation(len(plan.ends)):
+            if scene != first and (sample := self.draw(int(idx), int(scene), None, rng)) is not None:
+                return sample
+        raise NoDataError(f'no window of {len(plan.ends)} scenes can be used; raise max_nodata (now {self.max_nodata})')
+
+    def draw(self, idx: int, scene: int, number: int | None, rng: np.random.Generator) -> dict | None:
+        """The sample of a window of a scene, or None if none of its windows can be used.
+
+        Tries the window of this number if there is one, then some drawn anew, then all of the scene's grid.
+        """
+        own = np.random.default_rng(rng.integers(2**63))  # what comes next does not depend on how often this draws
+        if self.skipped_scenes.bad[scene]:
+            return None
+        last: UnreadableImageError | None = None
+        for window in self.plan.candidates(scene, number, own):
+            try:
+                return self.pipeline(self.sample_info(idx, scene, window, own))
+            except NoDataError as error:
+                last = error
+            except UnreadableImageError as error:
+                last = error
+                self.skipped_windows.note(self.plan.number_of(scene, window), error)
+        assert last is not None
+        self.skipped_scenes.note(scene, NoDataError(f'none of its windows can be used; the last one: {last}'))
+        return None
+
+    def sample_info(self, idx: int, number: int, window: Window, rng: np.random.Generator) -> dict:
+        """What the pipeline starts from."""
+        scene = self.scene(number)
+        dates = list(next(iter(scene.layers.values())))
+        drawn = [dates[i] for i in rng.integers(len(dates), size=self.dates)]
+        layers = {modality: [files[date] for date in drawn] for modality, files in scene.layers.items()}
+        return dict(
+            img_path=next(iter(layers.values()))[0][0],
+            sample_idx=idx,
+            scene=scene.name,
+            layers=layers,
+            dates=drawn,
+            window=window,
+            grid=scene.grid,
+            shape=scene.shape,
+            rng=rng,
+            max_nodata=self.max_nodata,
+            max_value=self.max_value,
+        )

@@ -1,0 +1,1 @@
+"""What is done with mmpretrain's backbones from outside."""

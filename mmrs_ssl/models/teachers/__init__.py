@@ -1,0 +1,1 @@
+"""Momentum teachers, and what the methods that have one share."""

@@ -1,0 +1,1 @@
+"""One file on disk: headers, windows, pixels that hold no data, pictures."""

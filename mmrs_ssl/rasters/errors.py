@@ -1,0 +1,24 @@
+"""What is wrong with a file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rasterio.errors import RasterioError
+
+
+class UnreadableImageError(ValueError):
+    """A file that is missing, truncated or no image; a dataset may pass over it."""
+
+
+class NoDataError(UnreadableImageError):
+    """An image or window with too few valid pixels."""
+
+
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """Turn what GDAL raises while it reads a file into :class:`UnreadableImageError`, which names the file."""
+    try:
+        yield
+    except (RasterioError, OSError) as error:
+        raise UnreadableImageError(f'{path}: {" ".join(str(error.__cause__ or error).split())}') from error

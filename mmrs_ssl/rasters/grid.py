@@ -1,0 +1,57 @@
+"""Where the pixels of a raster lie on the ground, and what its header says."""
+
+from typing import NamedTuple
+
+from affine import Affine
+from rasterio.crs import CRS
+
+_ALIGNED = 0.01  # pixels; a raster whose pixels lie this close to the grid's is read without resampling
+
+
+class Window(NamedTuple):
+    """A part of a grid, in its pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Grid(NamedTuple):
+    """Where pixels lie on the ground; ``crs`` is WKT and may be empty (unknown), ``transform`` is row-major (a-f)."""
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+
+
+class Header(NamedTuple):
+    """What a raster says of itself without a pixel being read: a name per band, and which one is its alpha channel."""
+
+    grid: Grid
+    height: int
+    width: int
+    names: tuple[str, ...]
+    alpha: int | None
+    dtype: str
+
+    @property
+    def georeferenced(self) -> bool:
+        """Whether the pixels have a place on the ground."""
+        return Affine(*self.grid.transform) != Affine.identity()
+
+
+def aligned_offset(raster: Grid, grid: Grid) -> tuple[int, int] | None:
+    """Rows and columns from the raster's corner to the grid's, if every pixel of one is a pixel of the other.
+
+    Returns:
+        (rows, columns) to add to a position on the grid, or None where the raster has to be resampled.
+    """
+    if raster == grid:
+        return 0, 0
+    if raster.crs != grid.crs and CRS.from_user_input(raster.crs or None) != CRS.from_user_input(grid.crs or None):
+        return None
+    step = ~Affine(*raster.transform) @ Affine(*grid.transform)
+    if max(abs(step.a - 1), abs(step.e - 1), abs(step.b), abs(step.d)) > 1e-6:
+        return None
+    rows, columns = round(step.f), round(step.c)
+    return (rows, columns) if max(abs(step.f - rows), abs(step.c - columns)) < _ALIGNED else None

@@ -1,0 +1,1 @@
+"""Files that belong together, and the windows that are read of them."""

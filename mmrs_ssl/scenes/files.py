@@ -1,0 +1,175 @@
+"""Which files make which scene: by a rule on their paths, or by a list.
+
+A rule is a path below the data root with ``{scene}``, ``{date}`` and ``{band}`` in place of what varies, e.g.
+``'{scene}_dsm'`` or ``'{scene}/{date}/{band}.tif'``; without a suffix it fits any. ``{scene}`` may span folders, the
+others may not; a rule without it means that there is one scene. A regular expression with groups of these names is a
+rule as well.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Mapping
+from glob import has_magic
+from pathlib import Path
+from typing import NamedTuple
+
+from mmrs_ssl.rasters.find import IMAGE_SUFFIXES, RASTER_SUFFIXES, WHERE_TO_SET, find_rasters
+
+LIST_SUFFIXES = ('.csv', '.json', '.geojson')
+
+_GROUPS = {'{scene}': r'(?P<scene>.+)', '{date}': r'(?P<date>[^/]+)', '{band}': r'(?P<band>[^/]+)'}
+
+
+class SceneFile(NamedTuple):
+    """One raster file and what it is; empty where a rule or list does not say."""
+
+    path: str
+    scene: str
+    modality: str = ''
+    date: str = ''
+    band: str = ''
+
+
+def find_scene_files(data_root: str | Path, rules: str | Mapping[str, str]) -> list[SceneFile]:
+    """The files of every scene.
+
+    Args:
+        data_root: a folder, a glob pattern, one raster, or a list of files (.csv, .json, see :func:`read_list`).
+        rules: one rule, or one per modality. A file that several rules fit goes to the one with most fixed letters.
+            A list needs no rules: of several, their names say which columns or assets to take.
+
+    Raises:
+        FileNotFoundError: if there is nothing there.
+        ValueError: if a rule or list is wrong, no file fits, or two files are the same part of the same scene.
+    """
+    per_modality = {'': rules} if isinstance(rules, str) else dict(rules)
+    if str(data_root).lower().endswith(LIST_SUFFIXES):
+        wanted = None if isinstance(rules, str) else set(per_modality)
+        files = [file for file in read_list(data_root) if wanted is None or file.modality in wanted]
+    else:
+        files = _match_rules(data_root, per_modality)
+    if not files:
+        raise ValueError(f'no file of data_root={str(data_root)!r} fits files={rules!r}')
+    _refuse_doubles(files)
+    return files
+
+
+def compile_rule(rule: str) -> re.Pattern[str]:
+    """The regular expression of a rule; it has to match the whole path relative to the data root.
+
+    Raises:
+        ValueError: if the rule is no valid expression.
+    """
+    try:
+        if '(?P<' in rule:
+            return re.compile(rule)
+        parts = re.split(r'(\{scene\}|\{date\}|\{band\})', rule)
+        return re.compile(''.join(_GROUPS.get(part, re.escape(part)) for part in parts))
+    except re.error as error:
+        raise ValueError(f'files={rule!r} is no valid rule ({error}); expected e.g. {{scene}}/{{date}}') from error
+
+
+def _match_rules(data_root: str | Path, rules: Mapping[str, str]) -> list[SceneFile]:
+    paths = find_rasters(data_root)
+    base = _fixed_folder(Path(data_root))
+    patterns = [(modality, rule, compile_rule(rule)) for modality, rule in rules.items()]
+    patterns.sort(key=lambda item: -len(re.sub(r'\{\w+\}', '', item[1])))
+    files = []
+    for path in paths:
+        relative = path.relative_to(base).as_posix()
+        for modality, rule, pattern in patterns:
+            has_suffix = '(?P<' in rule or rule.lower().endswith(RASTER_SUFFIXES + IMAGE_SUFFIXES)
+            match = pattern.fullmatch(relative if has_suffix else relative.removesuffix(path.suffix))
+            if match:
+                files.append(_scene_file(str(path), modality, match.groupdict()))
+                break
+    return files
+
+
+def _fixed_folder(root: Path) -> Path:
+    """The folder that paths are relative to: of a glob, the part before the first wildcard."""
+    if root.is_dir():
+        return root
+    if root.is_file():
+        return root.parent
+    first = next(i for i, part in enumerate(root.parts) if has_magic(part))
+    return Path(*root.parts[:first])
+
+
+def _scene_file(path: str, modality: str, groups: Mapping[str, str | None]) -> SceneFile:
+    return SceneFile(path, groups.get('scene') or '', modality, groups.get('date') or '', groups.get('band') or '')
+
+
+def read_list(path: str | Path) -> list[SceneFile]:
+    """Read a list of files.
+
+    Args:
+        path: a CSV with a header, or a JSON list of objects of the same names: ``scene``, ``date`` and ``band`` say
+            what a row is, every other column is a modality with a path (``path`` if there is only one). Or a STAC-like
+            JSON with ``features``: each has an ``id``, ``assets`` (name -> ``href``; the modalities), and in
+            ``properties`` optionally ``datetime`` and ``place`` (features of one place are its dates). Relative paths
+            start at the list's folder.
+
+    Raises:
+        FileNotFoundError: if there is no such list.
+        ValueError: if it is not understood.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'data_root={str(path)!r} is not a file; {WHERE_TO_SET}')
+    if path.suffix.lower() == '.csv':
+        with path.open(newline='', encoding='utf-8-sig') as stream:
+            rows: Iterable[Mapping[str, str]] = list(csv.DictReader(stream))
+    else:
+        try:
+            content = json.loads(path.read_text())
+            is_stac = isinstance(content, dict)
+            rows = [_stac_row(f) for f in content['features']] if is_stac else [_json_row(item) for item in content]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f'{path}: expected a JSON list of objects, or an object with features with id and assets ({error!r})'
+            ) from error
+    files = [file for number, row in enumerate(rows, 1) for file in _row_files(path, number, row)]
+    if not files:
+        raise ValueError(f'{path}: lists no file')
+    return files
+
+
+def _json_row(item: object) -> dict[str, str]:
+    return dict(path=item) if isinstance(item, str) else dict(item)  # type: ignore[call-overload]
+
+
+def _stac_row(feature: Mapping) -> dict[str, str]:
+    properties = feature.get('properties') or {}
+    row = {name: asset['href'] for name, asset in feature['assets'].items()}
+    row['scene'] = properties.get('place') or feature['id']
+    if 'place' in properties:
+        row['date'] = str(properties.get('datetime') or feature['id'])
+    return row
+
+
+def _row_files(path: Path, number: int, row: Mapping[str, str]) -> list[SceneFile]:
+    values = {name.strip(): str(value).strip() for name, value in row.items() if name and value}
+    groups = {name: values.pop(name, None) for name in ('scene', 'date', 'band')}
+    if not values:
+        raise ValueError(f'{path}: row {number} names no file; expected a column path, or one per modality')
+    groups['scene'] = groups['scene'] or Path(next(iter(values.values()))).stem
+    single = set(values) == {'path'}
+    return [_scene_file(_resolve(path, file), '' if single else name, groups) for name, file in values.items()]
+
+
+def _resolve(path: Path, file: str) -> str:
+    """A path of a list; addresses that GDAL understands (https://..., /vsis3/...) stay as they are."""
+    return file if '://' in file or file.startswith('/vsi') else str(path.parent / file)
+
+
+def _refuse_doubles(files: list[SceneFile]) -> None:
+    seen: dict[tuple[str, ...], str] = {}
+    for file in files:
+        other = seen.setdefault(tuple(file[1:]), file.path)
+        if other != file.path:
+            raise ValueError(
+                f'{other} and {file.path} are both scene={file.scene!r}, modality={file.modality!r}, '
+                f'date={file.date!r}, band={file.band!r}; let files= tell them apart: {{scene}}/{{date}}, {{scene}}.tif'
+            )

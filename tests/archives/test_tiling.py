@@ -1,0 +1,257 @@
+"""Tiles: every pixel in one, where it was in its scene, next to its label, and never in both splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.transform import from_origin
+
+from mmrs_ssl.archives.tiling import TiledScene, check_png, cut_tiles, find_scenes, plan_tiles, starts
+from mmrs_ssl.rasters.errors import UnreadableImageError
+
+Array = np.ndarray
+PLACE = dict(crs='EPSG:32633', transform=from_origin(400_000, 5_000_000, 2.0, 2.0))
+
+
+def write(path: Path, pixels: Array, **profile: Any) -> Path:
+    """Write (bands, H, W)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = pixels.shape
+    driver = 'PNG' if path.suffix == '.png' else 'GTiff'
+    shape = dict(count=count, height=height, width=width, dtype=pixels.dtype)
+    with rasterio.open(path, 'w', driver=driver, **shape, **profile) as file:
+        file.write(pixels)
+    return path
+
+
+def draw(shape: tuple[int, ...], dtype: str = 'uint16', seed: int = 0) -> Array:
+    return np.random.default_rng(seed).integers(1, 250, shape).astype(dtype)
+
+
+def scenes_of(count: int, side: int = 64) -> list[TiledScene]:
+    return [TiledScene(f's{i}', Path(f's{i}.tif'), (side, side)) for i in range(count)]
+
+
+@pytest.mark.parametrize('length', [64, 65, 100, 128, 200])
+@pytest.mark.parametrize('stride', [20, 48, 64])
+def test_starts(length: int, stride: int) -> None:
+    shifted, dropped = starts(length, 64, stride), starts(length, 64, stride, 'drop')
+    seen = np.zeros(length, int)
+    for start in shifted:
+        assert 0 <= start <= length - 64
+        seen[start : start + 64] += 1
+    assert seen.min() >= 1
+    assert shifted == sorted(set(shifted))
+    assert dropped == list(range(0, length - 63, stride))
+    assert set(dropped) <= set(shifted)
+    assert len(shifted) - len(dropped) == (0 if (length - 64) % stride == 0 else 1)
+    assert starts(63, 64, stride) == []
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int16', 'float32'])
+def test_tiles_are_parts_of_the_scene(dtype: str, tmp_path: Path) -> None:
+    image = draw((4, 150, 200), dtype)
+    path = write(
+        tmp_path / 'in' / 'scene.tif', image, nodata=255, photometric='minisblack', alpha='unspecified', **PLACE
+    )
+    with rasterio.open(path, 'r+') as file:
+        file.descriptions, file.scales = ('blue', 'green', 'red', 'nir'), (0.5, 1.0, 1.0, 2.0)
+    plan = plan_tiles(find_scenes([tmp_path / 'in']), 64, 48)
+    assert all(written for _, written in cut_tiles(plan.tiles, tmp_path / 'out', 64))
+    files = sorted((tmp_path / 'out').rglob('*.*'))
+    assert len(files) == len(plan.tiles) == 3 * 4
+    seen = np.zeros((150, 200), bool)
+    for file in files:
+        assert file.parent == tmp_path / 'out' / 'img_dir' / 'train'
+        top, left = map(int, file.stem.removeprefix('scene_').split('_'))
+        seen[top : top + 64, left : left + 64] = True
+        with rasterio.open(file) as tile:
+            np.testing.assert_array_equal(tile.read(), image[:, top : top + 64, left : left + 64])
+            assert tile.xy(0, 0) == (400_000 + 2 * left + 1, 5_000_000 - 2 * top - 1)
+            assert (tile.crs, tile.res, tile.nodata) == ('EPSG:32633', (2.0, 2.0), 255)
+            assert (tile.dtypes[0], tile.descriptions, tile.scales) == (
+                dtype,
+                ('blue', 'green', 'red', 'nir'),
+                (0.5, 1.0, 1.0, 2.0),
+            )
+            assert ColorInterp.alpha not in tile.colorinterp
+    assert seen.all()
+
+
+def test_masks_and_alpha_travel_along(tmp_path: Path) -> None:
+    image = draw((4, 70, 70), 'uint8')
+    image[3] = np.tril(image[3])
+    write(tmp_path / 'alpha.tif', image, photometric='rgb', alpha='yes', **PLACE)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        write(tmp_path / 'mask.tif', image[:2], **PLACE)
+        with rasterio.open(tmp_path / 'mask.tif', 'r+') as file:
+            file.write_mask(image[3])
+    out = tmp_path / 'out'
+    list(cut_tiles(plan_tiles(find_scenes([tmp_path]), 70, 70).tiles, out, 70))
+    assert len(list(out.rglob('*.*'))) == 2
+    for name in ('alpha', 'mask'):
+        with rasterio.open(out / 'img_dir' / 'train' / f'{name}_00000_00000.tif') as file:
+            np.testing.assert_array_equal(file.dataset_mask() > 0, image[3] > 0)
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int32'])
+def test_labels_lie_under_their_pictures(dtype: str, tmp_path: Path) -> None:
+    image = draw((3, 130, 100), 'uint8')
+    write(tmp_path / 'in' / 'a' / 'top_1_RGB.tif', image, **PLACE)
+    write(tmp_path / 'in' / 'b' / 'top_1_label.tif', image[:1].astype(dtype))
+    write(tmp_path / 'in' / 'a' / 'top_1_DSM.tif', image[:1])
+    source = [tmp_path / 'in']
+    scenes = find_scenes(source, source, '_RGB', '_label')
+    assert [scene.name for scene in scenes] == ['top_1']
+    list(cut_tiles(plan_tiles(scenes, 64, 50).tiles, tmp_path / 'out', 64, 'png'))
+    pictures = sorted((tmp_path / 'out' / 'img_dir').rglob('*.*'))
+    labels = sorted((tmp_path / 'out' / 'ann_dir').rglob('*.*'))
+    assert [path.name for path in pictures] == [path.name for path in labels]
+    assert len(labels) == 3 * 2
+    for picture, label in zip(pictures, labels, strict=True):
+        top, left = map(int, label.stem.split('_')[2:])
+        with rasterio.open(picture) as above, rasterio.open(label) as below:
+            np.testing.assert_array_equal(above.read(), image[:, top : top + 64, left : left + 64])
+            np.testing.assert_array_equal(below.read(1), image[0, top : top + 64, left : left + 64])
+            assert below.dtypes == ('uint16' if dtype == 'uint16' else 'uint8',)
+
+
+def test_labels_that_do_not_fit(tmp_path: Path) -> None:
+    scene = write(tmp_path / 'img' / 'one.tif', draw((3, 64, 64)))
+    labels = tmp_path / 'ann'
+    write(labels / 'two.png', draw((1, 64, 64), 'uint8'))
+    with pytest.raises(ValueError, match=r'one\.tif has no label: expected one\.\*'):
+        find_scenes([scene], [labels])
+    write(labels / 'one.png', draw((1, 60, 64), 'uint8'))
+    with pytest.raises(ValueError, match=r'one\.tif has 64 x 64 pixels, its label .*one\.png has 64 x 60'):
+        find_scenes([scene], [labels])
+    write(labels / 'one.png', draw((3, 64, 64), 'uint8'))
+    with pytest.raises(ValueError, match=r'one\.png has 3 bands of uint8; expected one band'):
+        find_scenes([scene], [labels])
+    (labels / 'one.png').unlink()
+    write(labels / 'one.tif', draw((1, 64, 64), 'int16') + 200)
+    with pytest.raises(ValueError, match=r'one\.tif holds values from \d+ to \d+; expected class numbers 0 to 255'):
+        list(cut_tiles(plan_tiles(find_scenes([scene], [labels]), 64, 64).tiles, tmp_path / 'out', 64))
+    with pytest.raises(ValueError, match=r'one\.tif is both scene and label'):
+        find_scenes([scene], [scene])
+    with pytest.raises(FileNotFoundError, match="--label-suffix '_gt'"):
+        find_scenes([scene], [labels], label_suffix='_gt')
+    write(tmp_path / 'img' / 'more' / 'one.tif', draw((3, 64, 64)))
+    with pytest.raises(ValueError, match="are both named 'one'"):
+        find_scenes([tmp_path / 'img'])
+
+
+def test_split_by_scene() -> None:
+    scenes = scenes_of(20)
+    plan = plan_tiles(scenes, 32, 32, val_share=0.3)
+    splits = {scene.name: {tile.split for tile in plan.tiles if tile.scene == scene} for scene in scenes}
+    assert all(len(split) == 1 for split in splits.values())
+    val = {name for name, split in splits.items() if split == {'val'}}
+    assert len(val) == 6
+    assert val == {'s1', 's11', 's15', 's19', 's5', 's9'}  # in every run, on every machine
+    again = plan_tiles(scenes[::-1], 32, 32, val_share=0.3)
+    assert {tile.scene.name for tile in again.tiles if tile.split == 'val'} == val
+    assert len(plan.tiles) == 20 * 4
+    for share, expected in ((0.01, 1), (0.99, 19)):
+        few = plan_tiles(scenes, 32, 32, val_share=share)
+        assert len({tile.scene for tile in few.tiles if tile.split == 'val'}) == expected
+
+
+@pytest.mark.parametrize(('height', 'width'), [(64, 300), (300, 64), (150, 290)])
+@pytest.mark.parametrize('stride', [64, 32])
+def test_split_of_one_scene(height: int, width: int, stride: int) -> None:
+    scene = TiledScene('s', Path('s.tif'), (height, width))
+    plan = plan_tiles([scene], 64, stride, val_share=0.25)
+    seen = {split: np.zeros((height, width), bool) for split in ('train', 'val')}
+    for tile in plan.tiles:
+        seen[tile.split][tile.top : tile.top + 64, tile.left : tile.left + 64] = True
+    assert not (seen['train'] & seen['val']).any()
+    assert seen['val'][-1, -1]
+    assert seen['train'][0, 0]
+    assert 0.15 < seen['val'].mean() < 0.45
+    assert len(plan.tiles) + plan.straddling == len(plan_tiles([scene], 64, stride).tiles)
+    assert plan.straddling > 0 or stride == 64
+
+
+def test_plans_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match='too small to be split'):
+        plan_tiles(scenes_of(1, 80), 64, 64, val_share=0.2)
+    with pytest.raises(ValueError, match='all 2 scenes are smaller than 100 x 100'):
+        plan_tiles(scenes_of(2), 100, 100)
+    with pytest.raises(ValueError, match='size is 32 and stride 33'):
+        plan_tiles(scenes_of(1), 32, 33)
+    with pytest.raises(ValueError, match=r'val_share is 1\.0'):
+        plan_tiles(scenes_of(2), 32, 32, val_share=1.0)
+
+
+def test_tiles_with_little_data(tmp_path: Path) -> None:
+    image = draw((2, 64, 192), 'float32')
+    image[:, :, 80:128] = 0
+    image[0, :, :32] = 0  # the other band has data there
+    image[:, :48, 128:] = np.nan
+    path = write(tmp_path / 'a.tif', image, nodata=0, **PLACE)
+    tiles = plan_tiles(find_scenes([path]), 64, 64).tiles
+    for limit, expected in ((1.0, [True, True, True]), (0.75, [True, True, True]), (0.74, [True, False, False])):
+        out = tmp_path / str(limit)
+        assert [written for _, written in cut_tiles(tiles, out, 64, max_nodata=limit)] == expected
+        assert len(list(out.rglob('*.tif'))) == sum(expected)
+
+
+def test_png_holds_not_everything(tmp_path: Path) -> None:
+    check_png(find_scenes([write(tmp_path / 'a.tif', draw((1, 64, 64)))]))
+    for pixels in (draw((2, 64, 64)), draw((5, 64, 64)), draw((3, 64, 64), 'float32'), draw((1, 64, 64), 'int16')):
+        scenes = find_scenes([write(tmp_path / 'a.tif', pixels)])
+        with pytest.raises(ValueError, match=rf'a\.tif has {len(pixels)} bands of {pixels.dtype}; .*--format tif'):
+            check_png(scenes)
+
+
+def test_damaged_scene(tmp_path: Path) -> None:
+    path = write(tmp_path / 'a.tif', draw((3, 128, 128)))
+    path.write_bytes(path.read_bytes()[:60_000])
+    with pytest.raises(UnreadableImageError, match=r'a\.tif: .*IReadBlock failed'):
+        list(cut_tiles(plan_tiles(find_scenes([path]), 64, 64).tiles, tmp_path / 'out', 64))
+
+
+def test_tool(tmp_path: Path, run_tool: Callable[..., tuple[int, str]]) -> None:
+    scenes, labels, out = tmp_path / 'img', tmp_path / 'ann', tmp_path / 'out'
+    for index in range(4):
+        write(scenes / f's{index}.tif', draw((3, 100, 64 + 10 * index), 'uint8', index), **PLACE)
+        write(labels / f's{index}.png', draw((1, 100, 64 + 10 * index), 'uint8', index))
+    write(scenes / 'tiny.tif', draw((3, 20, 100), 'uint8'))
+    write(labels / 'tiny.png', draw((1, 20, 100), 'uint8'))
+    request = ('tile_scenes.py', scenes, '--labels', labels, '--out', out, '--size', 64, '--val-share', 0.25)
+    code, said = run_tool(*request)
+    assert code == 0
+    files = {split: sorted((out / 'img_dir' / split).iterdir()) for split in ('train', 'val')}
+    assert f'{len(files["train"])} training and {len(files["val"])} validation tiles' in said
+    assert sum(map(len, files.values())) == 2 * 1 + 3 * 4
+    assert {path.stem[:2] for path in files['train']} | {path.stem[:2] for path in files['val']} == {
+        's0',
+        's1',
+        's2',
+        's3',
+    }
+    assert 'passed over 1 scenes smaller than a tile' in said
+    assert 'tiny.tif (100 x 20)' in said
+    assert {path.suffix for path in out.rglob('*') if path.is_file()} == {'.tif', '.png'}
+    for split in files:
+        assert [path.stem for path in sorted((out / 'ann_dir' / split).iterdir())] == [
+            path.stem for path in files[split]
+        ]
+    code, said = run_tool(*request)
+    assert code == 1
+    assert said.splitlines()[-1] == f'error: {out} is not an empty folder; choose another one or add --overwrite'
+    assert run_tool(*request, '--overwrite')[0] == 0
+    code, said = run_tool('tile_scenes.py', scenes, '--out', tmp_path / 'new', '--size', 64, '--max-nodata', 2)
+    assert code == 1
+    assert '--max-nodata is 2.0' in said.splitlines()[-1]
+    code, said = run_tool('tile_scenes.py', scenes, '--out', tmp_path / 'new', '--size', 64, '--stride', 0)
+    assert code == 1
+    assert 'size is 64 and stride 0' in said.splitlines()[-1]
+    assert not (tmp_path / 'new').exists()

@@ -1,0 +1,147 @@
+"""Which file is what, by rules and by lists."""
+
+import json
+import re
+
+import pytest
+
+from mmrs_ssl.rasters.find import find_rasters
+from mmrs_ssl.scenes.files import find_scene_files, read_list
+from mmrs_ssl.synthetic.layouts import write_layout
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def parts(files, root):
+    return [(file.path.removeprefix(f'{root}/'), *file[1:]) for file in files]
+
+
+def test_folder_glob_and_single_file(tmp_path):
+    touch(tmp_path, 'a.tif', 'b/c.TIFF', 'b/d.jp2', 'b/e.vrt', 'b/f.png', 'notes.txt', 'b/a.tif.aux.xml')
+    names = [path.relative_to(tmp_path).as_posix() for path in find_rasters(tmp_path)]
+    assert names == ['a.tif', 'b/c.TIFF', 'b/d.jp2', 'b/e.vrt', 'b/f.png']
+    assert find_rasters(tmp_path / '*' / '*.jp2') == [tmp_path / 'b' / 'd.jp2']
+    assert len(find_rasters(tmp_path / '[b]')) == 4  # a pattern of folders takes what is in them
+    assert find_rasters(tmp_path / 'a.tif') == [tmp_path / 'a.tif']
+
+
+@pytest.mark.parametrize('name', ['missing', 'empty', '*.nothing'])
+def test_nothing_found(tmp_path, name):
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match=r'data_root=.*--cfg-options data_root='):
+        find_rasters(tmp_path / name)
+
+
+def test_modalities_by_suffix(tmp_path):
+    write_layout('hr_pairs', tmp_path, scenes=2, size=32)
+    files = find_scene_files(tmp_path, dict(rgb='{scene}_dom', dsm='{scene}_dsm'))
+    assert parts(files, tmp_path) == [
+        ('patch/000000_dom.tif', 'patch/000000', 'rgb', '', ''),
+        ('patch/000000_dsm.tif', 'patch/000000', 'dsm', '', ''),
+        ('patch/000001_dom.tif', 'patch/000001', 'rgb', '', ''),
+        ('patch/000001_dsm.tif', 'patch/000001', 'dsm', '', ''),
+    ]
+
+
+def test_a_file_that_two_rules_fit_goes_to_the_more_specific(tmp_path):
+    touch(tmp_path, 'x.tif', 'x_dsm.tif', 'top/area_1.tif', 'dsm/matching_area_1.tif')
+    files = find_scene_files(tmp_path, dict(image='{scene}', dsm='{scene}_dsm'))
+    assert {(file.scene, file.modality) for file in files if 'x' in file.scene} == {('x', 'image'), ('x', 'dsm')}
+    files = find_scene_files(tmp_path, dict(image='top/area_{scene}.tif', dsm='dsm/matching_area_{scene}.tif'))
+    assert {(file.scene, file.modality) for file in files} == {('1', 'image'), ('1', 'dsm')}
+
+
+def test_dates_and_bands(tmp_path):
+    write_layout('seco', tmp_path / 'seco', scenes=1, size=24)
+    files = find_scene_files(tmp_path / 'seco', '{scene}/{date}/{band}')
+    assert {file.scene for file in files} == {'000000'}
+    assert len({file.date for file in files}) == 5
+    assert {'B2', 'B3', 'B4', 'B8A'} <= {file.band for file in files}
+    write_layout('time_series', tmp_path / 'series', scenes=2, size=32)
+    files = find_scene_files(tmp_path / 'series', '{scene}/{date}')
+    assert len(files) == 8
+    assert {file.scene for file in files} == {'place000', 'place001'}
+
+
+def test_regular_expression(tmp_path):
+    touch(tmp_path, 'm_47_se_20090818.tif', 'm_47_se_20120731.tif')
+    files = find_scene_files(tmp_path, r'm_(?P<scene>.+)_(?P<date>\d{8})\.tif')
+    assert [(file.scene, file.date) for file in files] == [('47_se', '20090818'), ('47_se', '20120731')]
+
+
+def test_csv_with_a_column_per_modality(tmp_path):
+    touch(tmp_path, 'a/rgb.tif', 'a/dsm.tif')
+    (tmp_path / 'list.csv').write_text('scene,rgb,dsm\nA,a/rgb.tif,a/dsm.tif\nB,b/rgb.tif,\n')
+    files = read_list(tmp_path / 'list.csv')
+    assert parts(files, tmp_path) == [
+        ('a/rgb.tif', 'A', 'rgb', '', ''),
+        ('a/dsm.tif', 'A', 'dsm', '', ''),
+        ('b/rgb.tif', 'B', 'rgb', '', ''),
+    ]
+    only = find_scene_files(tmp_path / 'list.csv', dict(rgb=''))
+    assert [file.modality for file in only] == ['rgb', 'rgb']
+
+
+def test_csv_of_paths_and_dates(tmp_path):
+    (tmp_path / 'list.csv').write_text('path,date\n/data/x.tif,2020\nhttps://host/y.tif,2021\n')
+    assert [(file.path, file.scene, file.date) for file in read_list(tmp_path / 'list.csv')] == [
+        ('/data/x.tif', 'x', '2020'),
+        ('https://host/y.tif', 'y', '2021'),
+    ]
+
+
+def test_stac_like_json(tmp_path):
+    feature = dict(id='item1', properties=dict(datetime='2020-01-01'), assets=dict(visual=dict(href='i1.tif')))
+    dated = dict(id='item2', properties=dict(datetime='2020-02-01', place='P'), assets=dict(visual=dict(href='i2.tif')))
+    (tmp_path / 'items.json').write_text(json.dumps(dict(features=[feature, dated])))
+    assert parts(read_list(tmp_path / 'items.json'), tmp_path) == [
+        ('i1.tif', 'item1', 'visual', '', ''),
+        ('i2.tif', 'P', 'visual', '2020-02-01', ''),
+    ]
+
+
+def test_lists_as_spreadsheets_and_people_write_them(tmp_path):
+    (tmp_path / 'bom.csv').write_text('scene,rgb\nA,a.tif\n', encoding='utf-8-sig')
+    assert parts(read_list(tmp_path / 'bom.csv'), tmp_path) == [('a.tif', 'A', 'rgb', '', '')]
+    (tmp_path / 'plain.json').write_text('["a.tif", "/vsizip//data/b.zip/b.tif"]')
+    assert [file.path for file in read_list(tmp_path / 'plain.json')] == [
+        str(tmp_path / 'a.tif'),
+        '/vsizip//data/b.zip/b.tif',
+    ]
+
+
+def test_folders_behind_links(tmp_path):
+    touch(tmp_path, 'disk/x/a.tif')
+    (tmp_path / 'root').mkdir()
+    (tmp_path / 'root' / 'linked').symlink_to(tmp_path / 'disk')
+    (tmp_path / 'disk' / 'x' / 'loop').symlink_to(tmp_path / 'disk')
+    assert find_rasters(tmp_path / 'root') == [tmp_path / 'root' / 'linked' / 'x' / 'a.tif']
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'message'),
+    [
+        ('a.csv', 'scene,date\nA,2020\n', r'row 1 names no file'),
+        ('a.csv', 'path\n', 'lists no file'),
+        ('a.json', '{"type": "x"}', 'expected a JSON list'),
+        ('a.json', '{', 'expected a JSON list'),
+    ],
+)
+def test_lists_that_are_not_understood(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_list(tmp_path / name)
+
+
+def test_rules_that_do_not_work(tmp_path):
+    touch(tmp_path, 'a/x.tif', 'b/x.tif')
+    with pytest.raises(ValueError, match=re.escape('no file of data_root=') + '.*fits'):
+        find_scene_files(tmp_path, '{scene}_dsm')
+    with pytest.raises(ValueError, match=r'a/x\.tif and .*b/x\.tif are both scene'):
+        find_scene_files(tmp_path, r'.*/(?P<scene>x)\.tif')
+    with pytest.raises(ValueError, match='is no valid rule'):
+        find_scene_files(tmp_path, '(?P<scene>[)')

@@ -1,0 +1,98 @@
+"""Names of version 0.1 go on working, each with one warning."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import HOOKS, MODELS, TRANSFORMS, init_default_scope
+
+from mmrs_ssl import aliases
+from mmrs_ssl.cli.errors import explain
+from tests.conftest import build_cmid, dino_config, mssdf_config
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet(monkeypatch):
+    monkeypatch.setattr(aliases, '_said', set())
+    init_default_scope('mmpretrain')
+
+
+def once(build, match):
+    """What is built, with one warning at the first time and none at the second."""
+    with pytest.warns(DeprecationWarning, match=match) as said:
+        built = build()
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        build()
+    return built
+
+
+def applied(transform, seed=0):
+    image = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    return transform(dict(img=image, rng=np.random.default_rng(seed)))['img']
+
+
+@pytest.mark.parametrize(('old', 'new'), aliases.TRANSFORM_NAMES.items())
+def test_transforms_by_their_old_names(old, new):
+    transform = once(lambda: TRANSFORMS.build(dict(type=f'mmrs_ssl.{old}', prob=1.0)), rf"'mmrs_ssl\.{old}' .*{new}")
+    same = TRANSFORMS.build(dict(type=f'mmrs_ssl.{new}', prob=1.0))
+    assert type(transform) is type(same)
+    assert type(transform).__name__ == new
+    np.testing.assert_array_equal(applied(transform), applied(same))
+
+
+def test_a_wrong_option_of_an_old_name_is_explained():
+    with pytest.warns(DeprecationWarning, match='RandomGrey'), pytest.raises(TypeError) as error:
+        TRANSFORMS.build(dict(type='mmrs_ssl.RandomGrey', probe=0.2))
+    assert "unknown config key 'probe'" in explain(error.value)
+    assert "did you mean 'prob'" in explain(error.value)
+
+
+def test_old_options_of_dino_mc():
+    model = once(lambda: MODELS.build(dino_config(centre_momentum=0.25)), r'DINOMC\(centre_momentum=\.\.\.\)')
+    assert model.center.momentum == 0.25
+
+
+def test_old_options_of_mssdf():
+    config = mssdf_config(gives_way='dsm', normalise_targets='whiten')
+    with pytest.warns(DeprecationWarning, match='is deprecated') as said:
+        model = MODELS.build(config)
+    assert [str(warning.message).split('(')[1].split('=')[0] for warning in said] == ['gives_way', 'normalise_targets']
+    assert (model.masked_modality, model.normalize_targets) == ('dsm', 'whiten')
+
+
+def test_an_old_option_counts_over_the_new_one_of_a_base():
+    with pytest.warns(DeprecationWarning, match='gives_way'):
+        model = MODELS.build(mssdf_config(gives_way=None, masked_modality='dsm'))
+    assert model.masked_modality is None
+
+
+@pytest.mark.parametrize('name', ['MultiSizeCrops', 'TemporalCrops'])
+def test_old_option_of_the_crops(name):
+    crops = once(lambda: TRANSFORMS.build(dict(type=f'mmrs_ssl.{name}', colours=False)), r'CropViews\(colours=\.\.\.\)')
+    assert crops.colors is False
+
+
+def test_old_values():
+    loader = once(
+        lambda: TRANSFORMS.build(dict(type='mmrs_ssl.LoadRaster', bands=1, height='colours')), "height='colours'"
+    )
+    assert loader.height == 'colors'
+    schedule = dict(type='mmrs_ssl.ScheduleHook', path='x', start=0.0, end=1.0, schedule='stairs', every=2, rise=0.5)
+    hook = once(lambda: HOOKS.build(schedule), "schedule='stairs'")
+    assert [hook.value(step, 9) for step in (0, 1, 2, 4)] == [0.0, 0.0, 0.5, 1.0]
+
+
+def test_weights_by_their_old_names():
+    model = build_cmid(seed=1)
+    model.center.value.normal_()
+    state = model.state_dict()
+    old = {key.replace('center.', 'centre.'): value for key, value in state.items()}
+    assert 'centre.value' in old
+    other = build_cmid(seed=2)
+    with pytest.warns(DeprecationWarning, match=r"'centre\.value'"):
+        other.load_state_dict(dict(old), strict=True)
+    for key, value in other.state_dict().items():
+        torch.testing.assert_close(value, state[key], rtol=0, atol=0)
