@@ -1,17 +1,14 @@
-"""The optimizer against mmpretrain's and against the paper; mixed precision on the CPU; what is optimised at all."""
+"""The optimizer in blocks against mmpretrain's and against the paper."""
 
-import copy
 import math
 
 import pytest
 import torch
-from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmpretrain.engine.optimizers import Adan
 from torch import nn
 
-from mmrs_ssl.engine.optim import BlockAdan, CPUAmpOptimWrapper
+from mmrs_ssl.engine.optim import BlockAdan
 from mmrs_ssl.engine.optim import adan as adan_module
-from tests.conftest import BACKBONES, build_cmid
 
 BETAS = (0.98, 0.92, 0.99)
 
@@ -130,76 +127,3 @@ def test_block_adan_refuses_what_it_does_not_do():
         optimizer = BlockAdan(params, **options)
         with pytest.raises(ValueError, match='no max_grad_norm'):
             run(optimizer, params, range(1))
-
-
-def test_cpu_amp_wrapper_autocasts_to_bfloat16():
-    model = nn.Linear(4, 3)
-    plain = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    amp = CPUAmpOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    rows = torch.randn(5, 4)
-    with plain.optim_context(model):
-        assert model(rows).dtype == torch.float32
-    with amp.optim_context(model):
-        out = model(rows)
-        assert out.dtype == torch.bfloat16
-        assert not torch.equal(out.float(), plain_forward(model, rows))
-    assert model(rows).dtype == torch.float32
-    before = model.weight.detach().clone()
-    amp.update_params(out.float().pow(2).mean())
-    assert model.weight.dtype == torch.float32
-    assert not torch.equal(model.weight, before)
-
-
-def plain_forward(model, rows):
-    with torch.autocast('cpu', enabled=False):
-        return model(rows)
-
-
-def test_cpu_amp_wrapper_accumulates():
-    model, twin = nn.Linear(4, 1), None
-    twin = copy.deepcopy(model)
-    rows = torch.randn(6, 4).bfloat16().float()
-    amp = CPUAmpOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=2)
-    for part in rows.split(3):
-        with amp.optim_context(model):
-            loss = model(part).float().mean()
-        amp.update_params(loss)
-    optimizer = torch.optim.SGD(twin.parameters(), lr=0.1)
-    twin(rows).mean().backward()
-    optimizer.step()
-    torch.testing.assert_close(model.weight, twin.weight, rtol=2e-2, atol=2e-3)
-
-
-@pytest.mark.parametrize('family', list(BACKBONES))
-def test_only_the_student_is_optimised_and_only_weights_decay(family):
-    model = build_cmid(family)
-    config = dict(
-        type='OptimWrapper',
-        constructor='mmrs_ssl.StudentOptimWrapperConstructor',
-        optimizer=dict(type='mmrs_ssl.BlockAdan', lr=4e-3, weight_decay=0.02),
-        paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
-    )
-    optimizer = build_optim_wrapper(model, config).optimizer
-    assert isinstance(optimizer, BlockAdan)
-    decay = {id(p): group['weight_decay'] for group in optimizer.param_groups for p in group['params']}
-    teacher = {id(p) for p in model.teacher.parameters()}
-    assert teacher
-    assert not teacher & set(decay)
-    student = [(name, p) for name, p in model.named_parameters() if not name.startswith('teacher.')]
-    assert {id(p) for _, p in student if p.requires_grad} <= set(decay)
-    norms = {
-        id(p)
-        for m in model.modules()
-        if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm)
-        for p in m.parameters()
-    }
-    decayed = 0
-    for name, p in student:
-        if not p.requires_grad:
-            continue
-        if name.endswith('bias') or id(p) in norms:
-            assert decay[id(p)] == 0, name
-        elif p.ndim > 1 and name.endswith('weight'):
-            assert decay[id(p)] == 0.02, name
-            decayed += 1
-    assert decayed > 8

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from torch._utils import ExceptionWrapper
 
 from mmrs_ssl.cli.errors import explain
 from mmrs_ssl.cli.launch import set_launcher, set_precision
-from tests.conftest import BACKBONES, TestProbe, build_cmid, cmid_config, dino_config, log_of, mssdf_config
+from tests.conftest import BACKBONES, ROOT, TestProbe, build_cmid, cmid_config, dino_config, log_of, mssdf_config
 
 NO_PICTURES = 'custom_hooks = [hook for hook in _base_.custom_hooks if "Picture" not in hook["type"]]\n'
 PROBED = NO_PICTURES[:-1] + ' + [dict(type="TestProbe")]\n'
@@ -439,3 +440,14 @@ def test_testing_a_pretraining_config(make_config, run_tool, tmp_path):
     code, output = run_tool('test.py', make_config().filename, tmp_path / 'a.pth')
     assert code == 1
     assert 'has no test_dataloader: a pre-training config has nothing to test' in error_of(output)
+
+
+@pytest.mark.parametrize(('counts', 'expected'), [(1, 256), (4, 64)])
+def test_batches_of_a_step_count_for_the_learning_rate(counts, expected):
+    """mmengine multiplies it by the loader's batch over this size: four batches a step are four times as many."""
+    count = runpy.run_path(str(ROOT / 'tools' / 'train.py'))['count_accumulation']
+    for enabled in (True, False):
+        scale = dict(enable=enabled, base_batch_size=256)
+        cfg = Config(dict(auto_scale_lr=scale, optim_wrapper=dict(accumulative_counts=counts)))
+        count(cfg)
+        assert cfg.auto_scale_lr.base_batch_size == (expected if enabled else 256)

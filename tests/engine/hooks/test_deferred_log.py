@@ -119,3 +119,16 @@ def test_monitor_measures_when_the_log_is_written(make_config):
     assert counts == [0, 0, 1, 2, 2, 2, 3, 4]  # after 3 iterations of an epoch and at its end
     assert all('teacher_std' in line for line in lines(runner))
     assert 'at iteration 3 ' in log_of(cfg.work_dir)
+
+
+def test_a_checkpoint_between_two_lines_of_the_log_has_the_steps_before_it(make_config, tmp_path):
+    cfg = make_config('default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=2))')
+
+    def save(runner):
+        if runner.iter == 2:
+            runner.save_checkpoint(str(tmp_path), 'between.pth')
+
+    train(cfg, after_train_iter=save)
+    hub = torch.load(tmp_path / 'between.pth', weights_only=True)['message_hub']
+    history, _ = hub['log_scalars']['train/loss'].data
+    assert len(history) == 3

@@ -1,7 +1,12 @@
-"""Draws of a step depend on seed and epoch, not on who loads the data."""
+"""Draws of a step depend on seed, epoch and process, not on who loads the data."""
 
+from types import SimpleNamespace
+
+import pytest
 import torch
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
+from mmrs_ssl.engine.hooks import EpochSeedHook
 from tests.conftest import train
 
 
@@ -20,3 +25,34 @@ def test_workers_that_persist_change_no_draw(make_config):
     assert len(here) == 8
     assert there == here
     assert here[4] != here[0]
+
+
+@pytest.fixture
+def be_process():
+    """Be one of several processes, without the others: a group that knows its ranks and sends nothing."""
+
+    def start(rank, world):
+        torch.distributed.init_process_group('fake', store=FakeStore(), rank=rank, world_size=world)
+
+    yield start
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def test_every_process_draws_its_own(be_process):
+    def drawn(epoch, seed=3):
+        loader = SimpleNamespace(sampler=SimpleNamespace(seed=seed))
+        runner = SimpleNamespace(seed=seed, epoch=epoch, iter=0, train_dataloader=loader)
+        hook = EpochSeedHook()
+        hook.before_train_epoch(runner)
+        hook.before_train_iter(runner, 0)
+        return torch.rand(1).item()
+
+    alone = [drawn(epoch) for epoch in range(2)]
+    found = {}
+    for rank in range(3):
+        be_process(rank, 3)
+        found[rank] = [drawn(epoch) for epoch in range(2)]
+        torch.distributed.destroy_process_group()
+    assert found[0] == alone  # the first of several draws what a single one draws
+    assert len({value for values in found.values() for value in values}) == 6

@@ -1,0 +1,20 @@
+"""The head that reconstructs pixels."""
+
+import torch
+from torch import nn
+
+from mmrs_ssl.models import PixelReconstructionHead
+
+
+def test_pixel_shuffle_puts_cells_where_they_belong():
+    head = PixelReconstructionHead(in_channels=2, bands=5, stride=4)
+    nn.init.zeros_(head.decoder.weight)
+    nn.init.zeros_(head.decoder.bias)
+    with torch.no_grad():
+        head.decoder.weight[:, 0] = 1
+    feature_map = torch.zeros(1, 2, 3, 3)
+    feature_map[0, 0, 1, 2] = 1
+    image = head(feature_map)
+    assert image.shape == (1, 5, 12, 12)
+    assert (image[0, :, 4:8, 8:12] == 1).all()
+    assert image.sum() == 5 * 16
