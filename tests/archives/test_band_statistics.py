@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +10,11 @@ import cv2
 import numpy as np
 import pytest
 import rasterio
-from mmengine.config import Config, DictAction
 
 from mmrs_ssl.archives import band_statistics as module
-from mmrs_ssl.archives import window_tasks
 from mmrs_ssl.archives.band_statistics import QUANTILES, Options, band_statistics
-from mmrs_ssl.rasters.blocks import BlockWindows
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.find import find_all
-from mmrs_ssl.registry import MODELS
 
 Array = np.ndarray
 SIZES = ((90, 70), (300, 260), (37, 129))
@@ -73,13 +66,6 @@ def check(stats: module.Statistics, valid: Sequence[Array], pixels: int, exact: 
             assert first - 0.001 <= share <= last + 0.001
 
 
-@pytest.fixture
-def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several windows a file and several tasks."""
-    monkeypatch.setattr(module, '_WINDOW_PIXELS', 64 * 64)
-    monkeypatch.setattr(window_tasks, 'TASK_WINDOWS', 3)
-
-
 @pytest.mark.usefixtures('small_windows')
 @pytest.mark.parametrize(
     ('dtype', 'nodata'), [('uint8', 0), ('uint16', 65535), ('int16', -32768), ('float32', -9999.0), ('float32', np.nan)]
@@ -100,24 +86,6 @@ def test_as_numpy_on_all_pixels(dtype: str, nodata: float, tmp_path: Path) -> No
     assert stats.nodata_share[1] > stats.nodata_share[0] > 0.05
 
 
-@pytest.mark.parametrize('dtype', ['float32', 'int32'])
-def test_quantiles_of_many_values(dtype: str, tmp_path: Path) -> None:
-    values = (draw('float32', (1, 900, 1200), 0) * (1 if dtype == 'float32' else 1000)).astype(dtype)
-    shares = np.linspace(0.001, 0.999, 50).tolist()
-    for processes in (1, 2):
-        stats = band_statistics([write(tmp_path / 'a.tif', values)], shares=shares, processes=processes)
-        check(stats, [values.ravel()], values.size, exact=False)
-
-
-@pytest.mark.usefixtures('small_windows')
-def test_large_offset(tmp_path: Path) -> None:
-    values = (1e6 + np.random.default_rng(0).normal(size=(1, 700, 600))).astype(np.float32)
-    band = band_statistics([write(tmp_path / 'a.tif', values, **TILED)]).bands[0]
-    assert band is not None
-    assert band.std == pytest.approx(values.astype(np.float64).std(), rel=1e-9)
-    assert band.mean == pytest.approx(values.astype(np.float64).mean(), rel=1e-12)
-
-
 @pytest.mark.usefixtures('small_windows')
 @pytest.mark.parametrize('dtype', ['uint16', 'float32'])
 def test_processes_make_no_difference(dtype: str, tmp_path: Path) -> None:
@@ -129,16 +97,6 @@ def test_processes_make_no_difference(dtype: str, tmp_path: Path) -> None:
     if dtype == 'float32':
         assert len(one.pop('quantiles')) == len(two.pop('quantiles')) == len(QUANTILES)
     assert one == two
-
-
-def test_stretched_moments(tmp_path: Path) -> None:
-    for dtype in ('uint16', 'float32'):
-        values = draw(dtype, (1, 150, 140), 3)
-        band = band_statistics([write(tmp_path / f'{dtype}.tif', values)]).bands[0]
-        assert band is not None
-        low, high = band.limits
-        stretched = np.clip((values.astype(np.float64) - low) / (high - low) * 255, 0, 255)
-        assert band.stretched == pytest.approx((stretched.mean(), stretched.std()), rel=0.002)
 
 
 def test_masks_and_alpha(tmp_path: Path) -> None:
@@ -277,128 +235,3 @@ def test_bad_requests(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='nowhere: no raster there'):
         find_all([path, tmp_path / 'nowhere'])
     assert find_all([path, tmp_path, f'{tmp_path}/*.tif']) == [path]
-
-
-@pytest.mark.parametrize(
-    ('size', 'block'),
-    [
-        ((100, 90), (1, 90)),
-        ((1000, 700), (256, 256)),
-        ((300, 5000), (300, 5000)),
-        ((130, 130), (512, 512)),
-        ((7, 9), (3, 2)),
-    ],
-)
-def test_windows_cover_every_pixel_once(size: tuple[int, int], block: tuple[int, int]) -> None:
-    windows, seen = BlockWindows.of_blocks(size, block, 2**14), np.zeros(size, int)
-    for number in range(len(windows)):
-        window = windows[number]
-        assert window.width * window.height <= 4 * 2**14
-        seen[window.toslices()] += 1
-    assert (seen == 1).all()
-    if np.prod(block) <= 4 * 2**14:
-        assert windows.shape[0] % block[0] == 0 or windows.shape[0] == size[0]
-        assert windows.shape[1] % block[1] == 0 or windows.shape[1] == size[1]
-
-
-def parse_options(line: str) -> dict[str, Any]:
-    """What tools/train.py understands."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    return parser.parse_args(shlex.split(line)).cfg_options
-
-
-def test_tool(tmp_path: Path, run_tool: Callable[..., tuple[int, str]]) -> None:
-    image = draw('uint16', (3, 200, 300), 0) // 7
-    write(tmp_path / 'a.tif', image)
-    (tmp_path / 'b.tif').touch()
-    code, said = run_tool(
-        'band_stats.py', tmp_path, '--processes', 1, '--out', tmp_path / 'stats.json', '--quantiles', 0.5
-    )
-    assert code == 0
-    assert '1 files cannot be read' in said
-    assert 'b.tif' in said
-    written = json.loads((tmp_path / 'stats.json').read_text())
-    np.testing.assert_allclose(written['mean'], image.mean((1, 2)), rtol=1e-9)
-    np.testing.assert_allclose(written['std'], image.std((1, 2)), rtol=1e-9)
-    assert written['quantiles']['0.5'] == np.quantile(image, 0.5, axis=(1, 2), method='inverted_cdf').tolist()
-    assert {key: written[key] for key in ('bands', 'dtype', 'files', 'pixels', 'count', 'nodata_share')} == dict(
-        bands=['band 0', 'band 1', 'band 2'],
-        dtype='uint16',
-        files=1,
-        pixels=60000,
-        count=[60000] * 3,
-        nodata_share=[0.0] * 3,
-    )
-    lines = said.splitlines()
-    line = next(line for line in lines if line.startswith('--cfg-options'))
-    assert ', ' not in line
-    options = parse_options(line)
-    pasted = Config.fromstring('\n'.join(line for line in lines if ' = dict(' in line), '.py')
-    plain, stretched = (line for line in lines if 'LoadRaster' in line)
-    assert plain.endswith("dict(type='mmrs_ssl.LoadRaster', bands=3)")
-    limits = eval(stretched.removeprefix('# '), {}).pop('stretch')
-    expected = np.quantile(image, (0.02, 0.98), axis=(1, 2), method='inverted_cdf').T
-    np.testing.assert_array_equal(limits, expected)
-    merged = Config(dict(model=dict(data_preprocessor=dict()), train_dataloader=dict(dataset=dict())))
-    merged.merge_from_dict(options)
-    assert merged.to_dict() == pasted.to_dict()
-    preprocessor = MODELS.build(dict(type='mmrs_ssl.BandPreprocessor', **merged.model.data_preprocessor))
-    np.testing.assert_allclose(preprocessor.mean.ravel(), image.mean((1, 2)), rtol=1e-3)
-    np.testing.assert_allclose(preprocessor.std.ravel(), image.std((1, 2)), rtol=1e-3)
-    white = np.quantile(image, 0.999, axis=(1, 2)).max()
-    assert white <= merged.train_dataloader.dataset.max_value <= 1.1 * white
-
-
-def test_tool_on_bytes_and_constants(tmp_path: Path, run_tool: Callable[..., tuple[int, str]]) -> None:
-    image = draw('uint8', (2, 30, 30), 0)
-    path = write(tmp_path / 'a.tif', image)
-    code, said = run_tool('band_stats.py', path, '--processes', 1)
-    assert code == 0
-    assert '--cfg-options' in said
-    assert 'max_value' not in said
-    image[1] = 5
-    write(path, image, nodata=5)
-    code, said = run_tool('band_stats.py', path, '--processes', 1, '--nodata', 'none')
-    assert code == 0
-    assert 'band 1 is constant' in said
-    assert '--cfg-options' not in said
-    code, said = run_tool('band_stats.py', path, '--processes', 1, '--out', tmp_path / 'stats.json')
-    assert code == 0
-    assert 'band 1 has no valid pixel' in said
-    written = json.loads((tmp_path / 'stats.json').read_text())
-    assert (written['mean'][1], written['count'][1], written['nodata_share'][1]) == (None, 0, 1.0)
-
-
-def test_tool_where_nearly_all_values_are_the_same(tmp_path: Path, run_tool: Callable[..., tuple[int, str]]) -> None:
-    image = np.full((1, 40, 50), 7, np.int16)
-    image[0, 0, :5] = -3
-    code, said = run_tool('band_stats.py', write(tmp_path / 'a.tif', image), '--processes', 1)
-    assert code == 0
-    assert 'max_value=7' in said
-    assert 'values below 0' in said
-    assert 'stretch=' not in said
-
-
-def test_tool_says_what_is_wrong(tmp_path: Path, run_tool: Callable[..., tuple[int, str]]) -> None:
-    code, said = run_tool('band_stats.py', tmp_path / 'nowhere')
-    assert code == 1
-    assert said.splitlines()[-1].startswith('error: ')
-    assert 'nowhere: no raster there' in said.splitlines()[-1]
-    code, said = run_tool('band_stats.py', tmp_path, '--out', tmp_path / 'nowhere' / 'stats.json')
-    assert code == 1
-    assert 'there is no folder' in said.splitlines()[-1]
-    (tmp_path / 'a.tif').touch()
-    code, said = run_tool('band_stats.py', tmp_path, '--processes', 1)
-    assert code == 1
-    assert 'none of 1 files can be read' in said.splitlines()[-1]
-    path = write(tmp_path / 'b.tif', draw('uint8', (3, 20, 30), 0))
-    code, said = run_tool('band_stats.py', tmp_path, '--processes', 1, '--strict')
-    assert code == 1
-    assert 'a.tif' in said.splitlines()[-1]
-    code, said = run_tool('band_stats.py', path, '--processes', 1, '--bands', 2, 0, '--scale', '--nodata', 7)
-    assert code == 0
-    assert "dict(type='mmrs_ssl.LoadRaster', bands=[2, 0], nodata=7.0, unscale=True)" in said
-    code, said = run_tool('band_stats.py', path, '--processes', 1, '--bands', 0, 'nir')
-    assert code == 1
-    assert "b.tif has no band 'nir'" in said.splitlines()[-1]

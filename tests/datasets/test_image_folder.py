@@ -1,6 +1,5 @@
 """A folder of images: what it finds, what it passes over, and that a sample depends on (seed, epoch, index) alone."""
 
-import pickle
 import random
 import re
 
@@ -8,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import DefaultSampler, default_collate
+from mmengine.dataset import default_collate
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
-from mmrs_ssl.datasets import EpochSampler, ImageFolder, SampleIndex, sample_rng
+from mmrs_ssl.datasets import EpochSampler, ImageFolder, SampleIndex
 from mmrs_ssl.datasets.transforms import UnreadableImageError
 from tests.rasters.rasters import picture, write_tiff
 
@@ -175,43 +174,3 @@ def test_another_epoch_seed_or_index_draws_another_sample(image_folder):
         assert not torch.equal(dataset[other]['inputs'][0], one['inputs'][0])
     assert torch.equal(dataset[2]['inputs'][0], dataset[SampleIndex(2, 0, 0)]['inputs'][0])  # a plain int
     assert dataset[-1]['data_samples'].img_path == dataset[len(dataset) - 1]['data_samples'].img_path
-
-
-def test_global_generators_follow_the_sample():
-    def draws(index):
-        rng = sample_rng(index)
-        return rng.random(), random.random(), np.random.rand()  # noqa: NPY002
-
-    assert draws(SampleIndex(1, 2, 3)) == draws(SampleIndex(1, 2, 3))
-    first, other = draws(SampleIndex(1, 2, 3)), draws(SampleIndex(1, 3, 2))
-    assert all(a != b for a, b in zip(first, other, strict=True))
-
-
-def test_sample_index_survives_pickling():
-    index = pickle.loads(pickle.dumps([SampleIndex(5, 6, 7)]))[0]
-    assert (index, index.epoch, index.seed) == (5, 6, 7)
-    assert isinstance(index, SampleIndex)
-    assert ['a', 'b', 'c', 'd', 'e', 'f'][index] == 'f'
-
-
-@pytest.mark.parametrize('shuffle', [True, False])
-def test_ranks_share_mmengines_order_and_repeat_nothing(monkeypatch, shuffle):
-    data = list(range(11))
-    samplers = []
-    for rank in range(3):
-        monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda rank=rank: (rank, 3))
-        kinds = (EpochSampler(data, shuffle, 3), DefaultSampler(data, shuffle, 3))
-        samplers.append(kinds)
-    for epoch in (0, 5):
-        seen = []
-        for mine, default in samplers:
-            mine.set_epoch(epoch)
-            default.set_epoch(epoch)
-            indices = list(mine)
-            assert len(indices) == len(mine) == 3
-            assert indices == list(default)[:3]
-            assert {(index.epoch, index.seed) for index in indices} == {(epoch, 3)}
-            seen += indices
-        assert len(set(seen)) == 9
-    with pytest.raises(ValueError, match='2 samples for 3 processes'):
-        EpochSampler(data[:2])

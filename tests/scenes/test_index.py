@@ -1,13 +1,17 @@
-"""Scenes and windows that cannot be used: refused, or passed over and counted."""
+"""Scenes of files that show the same ground, and scenes that cannot be used: refused, or passed over and counted."""
 
 import re
 
+import numpy as np
 import pytest
 import rasterio
+from rasterio.warp import transform as convert
 
-from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.datasets import SampleIndex
+from mmrs_ssl.rasters.grid import Window
 from mmrs_ssl.scenes.index import SceneError
-from tests.rasters.rasters import CRS, LOAD, dataset, noise, write_raster
+from mmrs_ssl.synthetic.layouts import write_layout
+from tests.rasters.rasters import CRS, ORIGIN, coordinates, dataset, noise, write_raster
 
 
 def good(root, count=3):
@@ -111,47 +115,81 @@ def test_no_file_has_a_crs_or_a_band(tmp_path):
         dataset(tmp_path, files='{scene}_{band}', band_files=['B7'])
 
 
-def test_a_band_that_is_called_alpha_is_told(tmp_path, monkeypatch):
-    write_raster(tmp_path / 'a.tif', noise(4, 32, 32, 'uint8'), photometric='rgb', alpha='yes')
-    warnings = []
-    monkeypatch.setattr('mmrs_ssl.datasets.band_check.print_log', lambda text, *args: warnings.append(text))
-    assert dataset(tmp_path)[0]['img'].shape == (16, 16, 3)
-    assert re.search(r'1 files declare a band alpha, .*a\.tif.*pipeline\.0\.bands', warnings.pop())
-    assert dataset(tmp_path, load=dict(LOAD, bands=4))[0]['img'].shape == (16, 16, 4)
-    assert not warnings
+def shared_ground(root, crs=CRS):
+    """A reference of 1 m, and partners on a finer, a coarser, a shifted and a turned grid; pixels are coordinates."""
+    write_raster(root / 'a_ref.tif', coordinates(80, 90))
+    write_raster(root / 'a_fine.tif', coordinates(200, 200, 0.4, (3.3, -1.7)), 0.4, (3.3, -1.7))
+    write_raster(root / 'a_coarse.tif', coordinates(50, 50, 2.5, (-7.9, 2.2)), 2.5, (-7.9, 2.2))
+    shift = (-4.4, -3.6)
+    east, south = coordinates(110, 110, 1.0, shift)
+    corner = convert(CRS, 'EPSG:32632', [ORIGIN[0]], [ORIGIN[1]])
+    x, y = corner[0][0] + east.astype(float), corner[1][0] - south.astype(float)
+    back = convert('EPSG:32632', CRS, x.ravel(), y.ravel())
+    place = np.stack([np.array(back[0]) - ORIGIN[0], ORIGIN[1] - np.array(back[1])]).reshape(2, 110, 110)
+    transform = rasterio.transform.from_origin(corner[0][0] + shift[0], corner[1][0] - shift[1], 1.0, 1.0)
+    write_raster(root / 'a_other.tif', place.astype(np.float32), transform=transform, crs='EPSG:32632')
 
 
-def test_a_tile_that_cannot_be_read(tmp_path, monkeypatch):
-    tiling = dict(tiled=True, blockxsize=16, blockysize=16, compress='deflate')
-    path = write_raster(tmp_path / 'a.tif', noise(1, 64, 64), **tiling)
-    whole = path.read_bytes()
-    with rasterio.open(path) as file:
-        start = int(file.get_tag_item('BLOCK_OFFSET_1_1', 'TIFF', bidx=1))
-    path.write_bytes(whole[:start] + b'\xff' * 40 + whole[start + 40 :])
-    warnings = []
-    monkeypatch.setattr('mmrs_ssl.datasets.unreadable.print_log', lambda text, *args: warnings.append(text))
-    data = dataset(tmp_path)
-    assert (16, 16) not in [data[i]['window'][:2] for i in range(len(data))]
-    assert len(warnings) == 1
-    assert re.search(
-        r'skipped unreadable window 1 \(at most 1 of 16\): .*a\.tif: cannot be read in window \(16, 16', warnings[0]
+def test_partners_on_other_grids_are_aligned_within_half_a_pixel(tmp_path):
+    shared_ground(tmp_path)
+    names = ('ref', 'fine', 'coarse', 'other')
+    load = dict(type='mmrs_ssl.LoadModalities', modalities={name: dict(bands=2) for name in names})
+    data = dataset(
+        tmp_path, load=load, files={name: f'{{scene}}_{name}' for name in names}, sampling='random', max_nodata=0
     )
-    with pytest.raises(UnreadableImageError, match=r'1 of 16 windows are unreadable.*a\.tif.*max_bad'):
-        [dataset(tmp_path, max_bad=0)[i] for i in range(16)]
+    extent = Window(*data.plan.extents[0].tolist())
+    assert extent.top >= 2.2
+    assert extent.left >= 3.3
+    assert extent.top + extent.height <= 78.3
+    assert extent.left + extent.width <= 83.3
+    for i in range(6):
+        sample = data[SampleIndex(i, 0, 5)]
+        top, left, height, width = sample['window']
+        truth = coordinates(80, 90)[:, top : top + height, left : left + width].transpose(1, 2, 0)
+        assert np.array_equal(sample['img']['ref'], truth)
+        for name in names[1:]:
+            assert np.abs(sample['img'][name] - truth).max() < 0.5, name
 
 
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(unit='feet'), r"unit='feet' is not one of pixels, metres"),
-        (dict(sampling='all'), r"sampling='all'"),
-        (dict(window=0), r'window=0'),
-        (dict(windows_per_epoch=5), r"windows_per_epoch is for sampling='random'"),
-        (dict(max_nodata=50), r'max_nodata=50'),
-        (dict(sampling='random', windows_per_epoch=0), r'windows_per_epoch=0'),
-    ],
-)
-def test_wrong_options(tmp_path, options, message):
-    write_raster(tmp_path / 'a.tif', noise(1, 32, 32))
-    with pytest.raises(ValueError, match=message):
-        dataset(tmp_path, **options)
+def test_rasters_without_crs_are_partners_by_transform_or_by_size(tmp_path):
+    write_raster(tmp_path / 'size' / 'a_x.tif', noise(1, 40, 40), crs=None)
+    write_raster(tmp_path / 'size' / 'a_y.tif', noise(1, 40, 40), crs=None)
+    rules = dict(x='{scene}_x', y='{scene}_y')
+    load = dict(type='mmrs_ssl.LoadModalities', modalities=dict(x=dict(bands=None), y=dict(bands=None)))
+    assert len(dataset(tmp_path / 'size', load=load, files=rules)) == 9
+    for name, gsd, side, shift in (('x', 1.0, 60, (0, 0)), ('y', 0.5, 100, (4.2, 6.6))):
+        place = rasterio.transform.from_origin(shift[0], -shift[1], gsd, gsd)
+        write_raster(
+            tmp_path / 'place' / f'a_{name}.tif', coordinates(side, side, gsd, shift), crs=None, transform=place
+        )
+    image = dataset(tmp_path / 'place', load=load, files=rules)[0]['img']
+    assert np.abs(image['x'] - image['y']).max() < 0.5
+
+
+def test_bands_in_files_of_their_own(tmp_path):
+    write_layout('seco', tmp_path, scenes=1, size=48)
+    data = dataset(tmp_path, files='{scene}/{date}/{band}', band_files=['B4', 'B3', 'B2', 'B1'])
+    sample = data[0]
+    assert sample['img'].shape == (16, 16, 4)
+    folder = tmp_path / '000000' / sample['dates'][0]
+    top, left = sample['window'][:2]
+    for band, name in enumerate(('B4', 'B3', 'B2')):
+        with rasterio.open(folder / f'{name}.tif') as file:
+            assert np.array_equal(sample['img'][..., band], file.read(1)[top : top + 16, left : left + 16])
+    with rasterio.open(folder / 'B1.tif') as file:  # 60 m on the grid of 10 m
+        low, high = file.read(1).min(), file.read(1).max()
+    assert low <= sample['img'][..., 3].min() <= sample['img'][..., 3].max() <= high
+
+
+def test_modalities_are_paired_by_date(tmp_path):
+    for year in (2019, 2020):
+        write_raster(tmp_path / f'a_rgb_{year}.tif', noise(1, 16, 16))
+    for year in (2018, 2019):
+        write_raster(tmp_path / f'a_dsm_{year}.tif', noise(1, 16, 16))
+    write_raster(tmp_path / 'a_soil.tif', noise(1, 16, 16))
+    rules = dict(rgb='{scene}_rgb_{date}', dsm='{scene}_dsm_{date}', soil='{scene}_soil')
+    load = dict(type='mmrs_ssl.LoadModalities', modalities={name: dict(bands=1) for name in rules})
+    data = dataset(tmp_path, load=load, files=rules)
+    assert {data[SampleIndex(0, epoch, 0)]['dates'][0] for epoch in range(8)} == {'2019'}
+    with pytest.raises(SceneError, match=r'has 1 date\(s\) of all modalities, expected 2'):
+        dataset(tmp_path, load=load, files=rules, min_dates=2)

@@ -107,12 +107,6 @@ def test_every_loader_resamples_as_it_was_asked_to(tmp_path, order):
             assert (set(np.unique(image)) == {10, 200}) == (name == 'nearest')
 
 
-def test_a_file_that_changed_is_not_read_from_the_open_one(tmp_path):
-    for seed in range(2):
-        path = write_raster(tmp_path / 'a.tif', noise(1, 16, 16, seed=seed))
-        assert np.array_equal(load(path)[..., 0], noise(1, 16, 16, seed=seed)[0])
-
-
 def test_scale_and_offset(tmp_path):
     path = write_raster(tmp_path / 'a.tif', noise(2, 8, 8, 'int16'))
     with rasterio.open(path, 'r+') as file:
@@ -244,22 +238,6 @@ def test_nodata_is_in_the_units_of_the_file(tmp_path):
     image = load(path, unscale=True, nodata=7)
     valid = pixels[0] != 7
     assert np.allclose(image[0, :, 0], (pixels[0][valid] * 0.5 + 1).mean())
-
-
-def test_zero_as_nodata_leaves_dark_pixels_alone(tmp_path):
-    pixels = noise(3, 8, 8, 'uint8')
-    pixels[0, 4:], pixels[:, 0] = 0, 0
-    image = load(write_raster(tmp_path / 'a.tif', pixels, nodata=0))
-    assert np.array_equal(image[1:], pixels[:, 1:].transpose(1, 2, 0))
-    assert image[0].min() > 0
-
-
-def test_a_nodata_value_beyond_the_type_is_no_pixel_value(tmp_path):
-    pixels = noise(2, 8, 8, 'uint8')
-    pixels[:, 0] = 241  # what -9999 would wrap to
-    path = write_raster(tmp_path / 'a.tif', pixels)
-    for nodata in (-9999, 1e9, 240.5, float('nan')):
-        assert np.array_equal(load(path, nodata=nodata), pixels.transpose(1, 2, 0)), nodata
 
 
 def test_a_size_for_pictures_too(tmp_path):

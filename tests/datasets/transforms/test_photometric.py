@@ -1,4 +1,4 @@
-"""Loading, crops that know their source, and photometric augmentation against independent formulas."""
+"""Photometric augmentation against independent formulas."""
 
 import numpy as np
 import pytest
@@ -7,18 +7,13 @@ import torchvision.transforms.functional as TF
 
 from mmrs_ssl.datasets.transforms import (
     ColorJitter,
-    PackViews,
-    RandomCropResize,
     RandomGaussianBlur,
     RandomGrayscale,
     RandomNoise,
     RandomSolarize,
-    ShrinkToSize,
     SpectralJitter,
-    Views,
 )
 from mmrs_ssl.datasets.transforms.photometric import turn_hue
-from mmrs_ssl.datasets.transforms.views import draw_crop
 from tests.rasters.rasters import picture
 
 ALL = [
@@ -33,121 +28,6 @@ ALL = [
 
 def apply(transform, image, seed=0):
     return transform(dict(img=image, rng=np.random.default_rng(seed)))['img']
-
-
-# Crops
-
-
-@pytest.mark.parametrize('size', [(100, 100), (64, 160), (301, 77)])
-def test_crops_have_the_asked_area_and_aspect(size):
-    rng, (height, width) = np.random.default_rng(0), size
-    boxes = np.array([draw_crop(rng, height, width, (0.3, 0.6), (3 / 4, 4 / 3)) for _ in range(3000)])
-    top, left, h, w = boxes.T
-    assert (top >= 0).all()
-    assert (left >= 0).all()
-    assert (top + h <= height).all()
-    assert (left + w <= width).all()
-    if size == (100, 100):  # no box needs the fallback
-        area, aspect = h * w / (height * width), w / h
-        assert 0.29 < area.min() < 0.31
-        assert 0.59 < area.max() < 0.61
-        assert abs(area.mean() - 0.45) < 0.01  # uniform
-        assert 0.73 < aspect.min() < 0.77
-        assert 1.30 < aspect.max() < 1.36
-        assert abs(np.log(aspect).mean()) < 0.02  # uniform in the logarithm
-        free = (height - h > 10) & (width - w > 10)
-        assert abs((top / (height - h))[free].mean() - 0.5) < 0.02
-        assert abs((left / (width - w))[free].mean() - 0.5) < 0.02
-
-
-@pytest.mark.parametrize(('height', 'width'), [(10, 400), (400, 10), (1, 50), (1, 1)])
-def test_extreme_images_fall_back_to_a_centerd_box(height, width):
-    box = draw_crop(np.random.default_rng(0), height, width, (0.9, 1.0), (3 / 4, 4 / 3))
-    top, left, h, w = box
-    side = min(height, width)
-    wanted = (side, round(side * 4 / 3)) if width > height else (round(side * 4 / 3), side)
-    assert (h, w) == (wanted if height != width else (1, 1))
-    assert (top, left) == ((height - h) // 2, (width - w) // 2)
-
-
-@pytest.mark.parametrize('bands', [1, 3, 13])
-def test_crop_is_the_recorded_box(bands):
-    """Nearest interpolation makes the crop exact: compare with indexing the source."""
-    image = picture(70, 90, bands, np.uint16, 65000)
-    flips = []
-    for seed in range(20):
-        result = RandomCropResize(24, interpolation='nearest')(dict(img=image, rng=np.random.default_rng(seed)))
-        top, left, height, width = result['box']
-        rows = top + np.floor(np.arange(24) * (1 / (24 / height))).astype(int)  # OpenCV's rounding of i * height / 24
-        cols = left + np.floor(np.arange(24) * (1 / (24 / width))).astype(int)
-        expected = image[rows[:, None], cols]
-        flips.append(result['flip'])
-        assert np.array_equal(result['img'], expected[:, ::-1] if result['flip'] else expected)
-        assert result['img_shape'] == (24, 24)
-    assert 0 < sum(flips) < 20
-    assert not RandomCropResize(24, flip_prob=0)(dict(img=image, rng=np.random.default_rng(1)))['flip']
-
-
-@pytest.mark.parametrize('interpolation', ['nearest', 'bilinear', 'bicubic', 'area'])
-@pytest.mark.parametrize('bands', [1, 3, 4, 7, 13])
-def test_every_interpolation_knows_any_number_of_bands(interpolation, bands):
-    image = picture(70, 61, bands)
-    whole = RandomCropResize(32, scale=(1, 1), ratio=(61 / 70, 61 / 70), flip_prob=0, interpolation=interpolation)
-    resized = apply(whole, image)
-    assert resized.shape == (32, 32, bands)
-    for band in range(bands):  # each as if it were alone
-        alone = apply(whole, np.ascontiguousarray(image[..., band : band + 1]))
-        np.testing.assert_allclose(resized[..., band].astype(int), alone[..., 0], atol=1)
-    assert len({resized[..., band].tobytes() for band in range(bands)}) == bands
-
-
-def test_shrink_only_when_larger():
-    small = picture(40, 64)
-    kept = ShrinkToSize(64)(dict(img=small, img_shape=(40, 64)))
-    assert kept['img'] is small
-    for shape in ((40, 65), (65, 40), (200, 300)):
-        shrunk = ShrinkToSize(64)(dict(img=picture(*shape), img_shape=shape))
-        assert shrunk['img'].shape == (64, 64, 3)
-        assert shrunk['img_shape'] == (64, 64)
-
-
-def test_views_differ_and_leave_the_source_alone():
-    image = picture(80, 80)
-    source = image.copy()
-    image.setflags(write=False)
-    view = [RandomCropResize(32), *ALL]
-    rng = np.random.default_rng(3)
-    result = Views([view, view])(dict(img=image, rng=rng))
-    assert np.array_equal(image, source)
-    first, second = result['img']
-    assert not np.shares_memory(first, second)
-    assert not np.array_equal(result['boxes'][0], result['boxes'][1])
-    assert result['boxes'].shape == (2, 4)
-    assert result['flips'].shape == (2,)
-    # each view is its own pipeline, run one after the other on the sample's generator
-    alone = RandomCropResize(32)(dict(img=source, rng=np.random.default_rng(3)))
-    assert tuple(result['boxes'][0]) == alone['box']
-    assert result['flips'][0] == alone['flip']
-
-
-def test_pack_views():
-    views = [picture(32, 24, 5, np.uint16, 9000, seed)[:, ::-1] for seed in range(2)]
-    boxes = np.array([[1, 2, 30, 20], [0, 0, 10, 11]], np.float32)
-    packed = PackViews()(
-        dict(img=views, boxes=boxes, flips=np.array([True, False]), img_path='a.tif', sample_idx=7, rng=None)
-    )
-    assert set(packed) == {'inputs', 'data_samples'}
-    for tensor, view in zip(packed['inputs'], views, strict=True):
-        assert tensor.dtype == torch.uint16
-        assert tensor.shape == (5, 32, 24)
-        assert np.array_equal(tensor.numpy(), view.transpose(2, 0, 1))
-    sample = packed['data_samples']
-    assert torch.equal(sample.boxes, torch.from_numpy(boxes))
-    assert sample.flips.tolist() == [True, False]
-    assert (sample.img_path, sample.sample_idx) == ('a.tif', 7)
-
-
-# Photometry
 
 
 def to_tensor(image):
@@ -262,23 +142,6 @@ def test_noise_is_clipped_not_wrapped():
     white = apply(RandomNoise(variance=(50, 50), prob=1), np.full((64, 64, 3), 255, np.uint8))
     assert black.max() < 60
     assert white.min() > 195
-
-
-@pytest.mark.parametrize(('dtype', 'top', 'white'), [(np.uint8, 256, None), (np.uint16, 9000, 1e4), (np.float32, 2, 1)])
-def test_spectral_jitter_by_formula(dtype, top, white):
-    image = picture(bands=13, dtype=dtype, top=top)
-    out = apply(SpectralJitter(0.4, 0.3, prob=1, max_value=white), image, seed=5)
-    rng = np.random.default_rng(5)
-    rng.random()
-    of_bands = np.random.default_rng(rng.integers(2**63))
-    for band in range(13):
-        g, c = of_bands.uniform(-1, 1, 2)
-        brighter = image[..., band].astype(float) * (1 + 0.4 * g)
-        expected = brighter.mean() + (1 + 0.3 * c) * (brighter - brighter.mean())
-        expected = expected.clip(0, white or 255)
-        atol = 1e-5 if dtype == np.float32 else 0.51
-        np.testing.assert_allclose(out[..., band], expected, atol=atol, rtol=1e-5)
-    assert out.dtype == dtype
 
 
 @pytest.mark.parametrize('transform', [SpectralJitter(prob=1), RandomNoise(prob=1), RandomSolarize(prob=1)])

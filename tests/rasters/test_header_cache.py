@@ -1,0 +1,33 @@
+"""Headers are read once, and again when a file or what lies beside it has changed."""
+
+import pytest
+
+from mmrs_ssl.rasters import header_cache, reader
+from mmrs_ssl.scenes.index import SceneError
+from tests.rasters.rasters import dataset, noise, write_raster
+from tests.scenes.test_window_plan import boxes
+
+
+def test_the_index_reads_headers_once_and_no_pixel(tmp_path, monkeypatch):
+    for i in range(30):
+        write_raster(tmp_path / f'{i:02d}.tif', noise(2, 32, 32, seed=i))
+    monkeypatch.setattr(reader.OpenRaster, 'read', None)
+    opened = []
+    monkeypatch.setattr(header_cache, 'read_header', lambda path: opened.append(path) or reader.read_header(path))
+    assert len(dataset(tmp_path)) == 120
+    assert len(opened) == 30
+    assert len(dataset(tmp_path)) == 120
+    assert len(opened) == 30
+    write_raster(tmp_path / '07.tif', noise(2, 64, 32))
+    assert len(dataset(tmp_path)) == 124
+    assert len(opened) == 31
+
+
+def test_a_crs_added_beside_a_file_is_seen(tmp_path):
+    path = write_raster(tmp_path / 'a.png', noise(1, 32, 32, 'uint8'), crs=None, driver='PNG', photometric=None)
+    with pytest.raises(SceneError, match='metres mean nothing'):
+        dataset(tmp_path, unit='metres')
+    place = '<GeoTransform>500000, 2, 0, 5000000, 0, -2</GeoTransform>'
+    text = f'<PAMDataset><SRS>EPSG:32633</SRS>{place}</PAMDataset>'
+    path.with_name('a.png.aux.xml').write_text(text)
+    assert boxes(dataset(tmp_path, unit='metres'))[0][3:] == (8, 8)
