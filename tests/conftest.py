@@ -240,6 +240,29 @@ def pair_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+VIEWS = """dict(
+        data_root=data_root,
+        pipeline=[
+            dict(type='mmrs_ssl.LoadRaster', bands=3),
+            dict(type='mmrs_ssl.{}),
+            dict(type='mmrs_ssl.PackViews'),
+        ],
+    )"""
+PAIRS = """dict(
+        data_root=data_root,
+        window=64,
+        pipeline=[
+            dict(
+                type='mmrs_ssl.LoadModalities',
+                modalities=dict(rgb=dict(bands=3, nodata=0), dsm=dict(bands=1, height='above_minimum')),
+            ),
+            dict(type='mmrs_ssl.RandomCropResize', size=64, scale=(0.8, 1.0)),
+            dict(type='mmrs_ssl.ColorJitter', prob=0.5, modality='rgb'),
+            dict(type='mmrs_ssl.PackModalities'),
+        ],
+    )"""
+
+
 @pytest.fixture
 def make_config(tmp_path: Path, image_folder: Path, pair_folder: Path) -> Callable[..., Config]:
     """Write a small pre-training config over the shipped ``_base_`` files into ``tmp_path`` and read it.
@@ -247,52 +270,44 @@ def make_config(tmp_path: Path, image_folder: Path, pair_folder: Path) -> Callab
     Its name is unique, since mmengine keeps one logger and message hub per name.
     """
 
-    views = "dict(type='mmrs_ssl.Views', views=[weak_view, [*weak_view, *_base_.strong_view[1:]]])"
-    crops = "dict(type='mmrs_ssl.MultiSizeCrops', global_size=64, local_sizes=(44, 40))"
-    schedules = {'mmrs_ssl.CMID': 'cmid_adan_200e', 'mmrs_ssl.DINOMC': 'dino_adamw_300e'}
-    pairs = """dict(
-        window=64,
-        pipeline=[
-            _base_.train_dataloader.dataset.pipeline[0],
-            dict(type='mmrs_ssl.RandomCropResize', size=64, scale=(0.8, 1.0)),
-            *_base_.train_dataloader.dataset.pipeline[3:],
-        ],
-        data_root=data_root,
-    )"""
+    # of a method: its schedule and data set among the bases, and its pipeline in small
+    methods = {
+        'mmrs_ssl.CMID': ('cmid_adan_200e', 'cmid_views_224px', VIEWS.format("CMIDViews', size=64")),
+        'mmrs_ssl.DINOMC': (
+            'dino_adamw_300e',
+            'multi_size_crops_224px',
+            VIEWS.format("MultiSizeCrops', global_size=64, local_sizes=(44, 40)"),
+        ),
+        'mmrs_ssl.MSSDF': ('mssdf_adamw_500e', 'hr_pairs', PAIRS),
+    }
+    other = ('mssdf_adamw_500e', 'cmid_views_224px', VIEWS.format("CMIDViews', size=64"))
 
     def make(extra: str = '', model: dict | None = None, data_root: Path | None = None, name: str = 'tiny') -> Config:
         base = ROOT / 'configs' / '_base_'
-        method = model['type'] if model else 'mmrs_ssl.CMID'
-        several = method == 'mmrs_ssl.MSSDF'
-        dataset = f"""dict(
-        data_root=data_root,
-        pipeline=[
-            dict(type='mmrs_ssl.LoadRaster', bands=3),
-            {crops if method == 'mmrs_ssl.DINOMC' else views},
-            dict(type='mmrs_ssl.PackViews'),
-        ],
-    )"""
+        model = model or cmid_config()
+        schedule, data, dataset = methods.get(model['type'], other)
+        several = model['type'] == 'mmrs_ssl.MSSDF'
+        decay = "dict(type='CosineAnnealingWeightDecay', eta_min=0.4, by_epoch=True, convert_to_iter_based=True)"
         path = tmp_path / f'{name}_{next(_NUMBER)}.py'
         path.write_text(f"""
 _base_ = [
-    '{base}/datasets/{'hr_pairs' if several else 'cmid_views_224px'}.py',
-    '{base}/schedules/{schedules.get(method, 'mssdf_adamw_500e')}.py',
+    '{base}/datasets/{data}.py',
+    '{base}/schedules/{schedule}.py',
     '{base}/default_runtime.py',
 ]
 data_root = {str(data_root or (pair_folder if several else image_folder))!r}
-model = {model or cmid_config()!r}
-weak_view = [dict(type='mmrs_ssl.RandomCropResize', size=64)]
+model = {model!r}
 train_dataloader = dict(
     batch_size=4,
     num_workers=0,
     persistent_workers=False,
     pin_memory=False,
-    dataset={pairs if several else dataset},
+    dataset={dataset},
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=1, convert_to_iter_based=True),
-    *_base_.param_scheduler[2:],
+    dict(type='mmrs_ssl.WarmupLR', share=1 / 2, start_factor=0.01, by_epoch=True, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.CosineAfterWarmupLR', share=1 / 2, eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
+    {decay if model['type'] == 'mmrs_ssl.DINOMC' else ''}
 ]
 train_cfg = dict(max_epochs=2)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))

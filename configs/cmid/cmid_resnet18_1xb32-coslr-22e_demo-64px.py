@@ -10,6 +10,7 @@ _base_ = [
 
 data_root = 'work_dirs/demo/scenes'
 model = dict(
+    data_preprocessor=_base_.statistics,
     backbone=dict(zero_init_residual=False),
     global_head=dict(queue_length=512, temperature=0.1),
     local_head=dict(hidden_channels=512, num_prototypes=256),
@@ -17,13 +18,6 @@ model = dict(
     loss_weights=dict(loss_local=0.1),
 )
 
-weak_view = [dict(type='mmrs_ssl.RandomCropResize', size=64, scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3))]
-strong_view = [
-    *weak_view,
-    _base_.strong_view[1],
-    dict(type='mmrs_ssl.RandomGaussianBlur', kernel=(3, 3), sigma=(0.1, 0.9)),
-    *_base_.strong_view[3:],
-]
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
@@ -32,7 +26,7 @@ train_dataloader = dict(
         data_root=data_root,
         pipeline=[
             dict(type='mmrs_ssl.LoadRaster', bands=3),
-            dict(type='mmrs_ssl.Views', views=[weak_view, strong_view]),
+            dict(type='mmrs_ssl.CMIDViews', size=64, scale=(0.3, 1.0), blur_kernel=(3, 3), blur_sigma=(0.1, 0.9)),
             dict(type='mmrs_ssl.PackViews'),
         ],
     ),
@@ -40,13 +34,25 @@ train_dataloader = dict(
 
 optim_wrapper = dict(optimizer=dict(lr=8e-3))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=1, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.WarmupLR', share=1 / 22, start_factor=0.01, by_epoch=True, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.CosineAfterWarmupLR', share=1 / 22, eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=22)
 auto_scale_lr = dict(enable=True)
 custom_hooks = [
-    *[h for h in _base_.custom_hooks if h.get('path') != 'teacher.momentum' and h['type'] != 'mmrs_ssl.PictureHook'],
+    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.TeacherUpdateHook'),
+    dict(
+        type='mmrs_ssl.ScheduleHook',
+        path='teacher_temperature',
+        schedule='linear',
+        start=0.04,
+        end=0.07,
+        length=50,
+        by_epoch=True,
+    ),
+    dict(type='mmrs_ssl.FiniteLossHook'),
+    dict(type='mmrs_ssl.CollapseMonitorHook'),
     dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.99, end=1.0),
     dict(type='mmrs_ssl.PictureHook', interval=150),
 ]

@@ -1,9 +1,9 @@
 _base_ = [
     '../_base_/models/cmid_swin-base.py',
     '../_base_/datasets/potsdam.py',
-    '../_base_/schedules/cmid_adan_200e.py',
+    '../_base_/schedules/cmid_adan_400e.py',
     '../_base_/default_runtime.py',
 ]
 
+model = dict(data_preprocessor=_base_.statistics)
 optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')
-train_cfg = dict(max_epochs=400)

@@ -5,4 +5,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
+model = dict(data_preprocessor=_base_.statistics)
 optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')
+short_names = dict(size=[_base_.short_names.size, 'model.backbone.img_size'])

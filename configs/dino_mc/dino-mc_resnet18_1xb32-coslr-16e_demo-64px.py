@@ -9,7 +9,7 @@ _base_ = [
 ]
 
 data_root = 'work_dirs/demo/scenes'
-model = dict(head=dict(num_prototypes=256), teacher_temperature=0.02)
+model = dict(data_preprocessor=_base_.statistics, head=dict(num_prototypes=256), teacher_temperature=0.02)
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
@@ -32,14 +32,19 @@ train_dataloader = dict(
 
 optim_wrapper = dict(optimizer=dict(lr=8e-3))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-12, by_epoch=True, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=1, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.WarmupLR', share=1 / 16, start_factor=1e-12, by_epoch=True, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.CosineAfterWarmupLR', share=1 / 16, eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
     dict(type='CosineAnnealingWeightDecay', eta_min=0.1, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=16)
 auto_scale_lr = dict(enable=True)
 custom_hooks = [
-    *[h for h in _base_.custom_hooks if h.get('path') != 'teacher.momentum'],
+    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.ClipEachGradientHook', max_norm=3.0),
+    dict(type='mmrs_ssl.FreezeHook', path='head.last_layer', epochs=1),
+    dict(type='mmrs_ssl.TeacherUpdateHook'),
+    dict(type='mmrs_ssl.FiniteLossHook'),
+    dict(type='mmrs_ssl.CollapseMonitorHook'),
     dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.98, end=0.99),
 ]
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=8))

@@ -5,5 +5,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(head=dict(num_prototypes=65536), teacher_temperature=0.04)
+model = dict(data_preprocessor=_base_.statistics, head=dict(num_prototypes=65536), teacher_temperature=0.04)
 optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=1.0)

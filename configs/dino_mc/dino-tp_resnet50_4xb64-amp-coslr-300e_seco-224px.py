@@ -6,5 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(num_global=3, head=dict(num_prototypes=65536), teacher_temperature=0.04)
+model = dict(
+    data_preprocessor=_base_.statistics, num_global=3, head=dict(num_prototypes=65536), teacher_temperature=0.04
+)
 optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=1.0)

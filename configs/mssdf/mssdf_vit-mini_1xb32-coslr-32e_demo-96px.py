@@ -12,6 +12,7 @@ _base_ = [
 
 data_root = 'work_dirs/demo/scenes'
 model = dict(
+    data_preprocessor=_base_.statistics,
     backbone=dict(
         arch=dict(_delete_=True, embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
         img_size=96,
@@ -35,25 +36,32 @@ train_dataloader = dict(
         data_root=data_root,
         window=96,
         pipeline=[
-            *_base_.train_dataloader.dataset.pipeline[:2],
+            dict(
+                type='mmrs_ssl.LoadModalities',
+                modalities=dict(
+                    rgb=dict(bands=3, nodata=0),
+                    dsm=dict(bands=1, height='above_minimum'),
+                ),
+            ),
+            dict(type='mmrs_ssl.RandomFlip', prob=0.5),
             dict(type='mmrs_ssl.RandomCropResize', size=96, scale=(0.8, 1.0), prob=0.5, flip_prob=0),
-            *_base_.train_dataloader.dataset.pipeline[3:],
+            dict(type='mmrs_ssl.ColorJitter', prob=0.5, modality='rgb'),
+            dict(type='mmrs_ssl.PackModalities'),
         ],
     ),
 )
 
 optim_wrapper = dict(optimizer=dict(lr=8e-3))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=4, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=4, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.WarmupLR', share=4 / 32, start_factor=0.01, by_epoch=True, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.CosineAfterWarmupLR', share=4 / 32, eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=32)
 custom_hooks = [
-    *[
-        h
-        for h in _base_.custom_hooks
-        if h.get('path') not in ('teacher.momentum', 'substitution') and h['type'] != 'mmrs_ssl.PictureHook'
-    ],
+    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.TeacherUpdateHook'),
+    dict(type='mmrs_ssl.FiniteLossHook'),
+    dict(type='mmrs_ssl.CollapseMonitorHook'),
     dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.996, end=1.0),
     dict(type='mmrs_ssl.PictureHook', interval=200),
 ]

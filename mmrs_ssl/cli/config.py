@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from mmrs_ssl.cli.errors import accepted_options
 from mmrs_ssl.cli.launch import set_launcher
+from mmrs_ssl.cli.short_names import list_short_names, set_short_names
 
 # Read by mmengine or the libraries from the config itself, beside Runner's own parameters.
 _OTHER_KEYS = {
@@ -41,7 +42,7 @@ def add_config_arguments(parser: ArgumentParser) -> None:
         nargs='+',
         action=DictAction,
         default={},
-        help='override settings of the config, e.g. data_root=my/images train_cfg.max_epochs=20',
+        help='override settings of the config, by dotted path or by its short names, e.g. data_root=my/images size=128',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torchrun passes it; everything else reads LOCAL_RANK from the environment
@@ -73,14 +74,17 @@ def read_config(args: Namespace) -> Config:
 
 
 def override(cfg: Config, options: dict[str, Any]) -> None:
-    """Merge dotted options into a config, in place.
+    """Merge options into a config, in place: dotted paths, and the short names that the config declares.
 
-    ``data_root`` stands at the top of OpenMMLab's configs and is copied into their data sets when the file is read; the
-    override goes wherever the old value went.
+    Where both set one place the path counts. ``data_root`` stands at the top of OpenMMLab's configs and is copied into
+    their data sets when the file is read; the override goes wherever the old value went.
 
     Raises:
-        KeyError: for a first part that the runner does not know, or a variable whose change would have no effect.
+        KeyError: for a first part that the runner does not know, a variable whose change would have no effect, or a
+            short name that leads nowhere.
     """
+    short = cfg.get('short_names') or {}
+    options = set_short_names(cfg, options)
     known = set(inspect.signature(Runner.__init__).parameters) | _OTHER_KEYS
     for option in options:
         first = option.split('.')[0]
@@ -91,8 +95,11 @@ def override(cfg: Config, options: dict[str, Any]) -> None:
                 f'--cfg-options {option}: {first!r} is a variable of the config file that was copied when the file was '
                 'read; override the place that uses it, e.g. train_dataloader.dataset.pipeline.1.size=...'
             )
-        near = get_close_matches(first, known, n=3) or sorted(set(cfg) & known)
-        raise KeyError(f'--cfg-options {option}: the config has no key {first!r}; did you mean {", ".join(near)}?')
+        near = get_close_matches(first, [*short, *known], n=3) or sorted(set(cfg) & known)
+        listed = f' Its short names: {list_short_names(cfg)}' if short else ''
+        raise KeyError(
+            f'--cfg-options {option}: the config has no key {first!r}; did you mean {", ".join(near)}?{listed}'
+        )
     if 'data_root' in options and 'data_root' in cfg:
         _replace(cfg._cfg_dict, 'data_root', cfg.data_root, options['data_root'])
     cfg.merge_from_dict(options)

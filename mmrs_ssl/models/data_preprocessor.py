@@ -11,6 +11,11 @@ from torch import Tensor, nn
 
 from mmrs_ssl.registry import MODELS
 
+_WHERE = (
+    'they stand beside the data: add model = dict(data_preprocessor=_base_.statistics) to the config, or your own '
+    'numbers, which tools/band_stats.py prints'
+)
+
 
 @MODELS.register_module()
 class BandPreprocessor(BaseDataPreprocessor):
@@ -31,8 +36,12 @@ class BandPreprocessor(BaseDataPreprocessor):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], non_blocking: bool = True) -> None:
+    def __init__(
+        self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, non_blocking: bool = True
+    ) -> None:
         super().__init__(non_blocking)
+        if mean is None or std is None:
+            raise ValueError(f'BandPreprocessor got no mean and std; {_WHERE}')
         if len(mean) != len(std) or not mean or min(std) <= 0:
             raise ValueError(f'mean and std need one value per band, std above 0; got mean={mean}, std={std}')
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
@@ -89,10 +98,10 @@ class ModalityPreprocessor(BaseDataPreprocessor):
 
     parts: Any  # nn.ModuleDict of BandPreprocessor
 
-    def __init__(self, modalities: dict[str, dict], non_blocking: bool = True) -> None:
+    def __init__(self, modalities: dict[str, dict] | None = None, non_blocking: bool = True) -> None:
         super().__init__(non_blocking)
         if not modalities:
-            raise ValueError('modalities is empty, expected a name with mean and std for each')
+            raise ValueError(f'modalities is empty, expected a name with mean and std for each; {_WHERE}')
         self.parts = nn.ModuleDict(
             {name: BandPreprocessor(**values, non_blocking=non_blocking) for name, values in modalities.items()}
         )
@@ -101,6 +110,10 @@ class ModalityPreprocessor(BaseDataPreprocessor):
     def bands(self) -> dict[str, int]:
         """Number of bands of every modality."""
         return {name: part.bands for name, part in self.parts.items()}
+
+    def statistics(self, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each band of a modality."""
+        return self.parts[name].mean, self.parts[name].std
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Check and normalize a collated batch.

@@ -1,15 +1,25 @@
-# DINO-MC on any GeoTIFFs: windows of any number of bands and any type, with augmentation per band.
+# DINO-MC on any GeoTIFFs, with augmentation per band; what their options are is said in scenes.py.
 # Several dates of a place: dataset.files as in geotiff_temporal.py; one is then drawn at each visit
-_base_ = 'geotiff.py'
+_base_ = 'scenes.py'
 
-data_root = 'data/scenes'
 train_dataloader = dict(
     dataset=dict(
-        data_root=data_root,
         pipeline=[
-            *_base_.train_dataloader.dataset.pipeline[:3],
-            dict(type='mmrs_ssl.MultiSizeCrops', colors=False),
+            dict(type='mmrs_ssl.LoadRaster', bands=None),
+            dict(type='mmrs_ssl.RandomFlip'),
+            dict(type='mmrs_ssl.RandomRotate90'),
+            dict(
+                type='mmrs_ssl.MultiSizeCrops',
+                global_size=224,
+                local_sizes=(184, 164, 144, 124, 104, 84),
+                colors=False,
+            ),
             dict(type='mmrs_ssl.PackViews'),
         ],
     )
+)
+short_names = dict(
+    size='train_dataloader.dataset.pipeline.MultiSizeCrops.global_size',
+    crops='train_dataloader.dataset.pipeline.MultiSizeCrops.local_sizes',
+    bands='train_dataloader.dataset.pipeline.LoadRaster.bands',
 )

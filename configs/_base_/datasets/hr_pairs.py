@@ -1,13 +1,17 @@
 # HR-Pairs: orthophoto and surface height of one place, patch/*_dom.tif with patch/*_dsm.tif
-_base_ = 'cmid_views_224px.py'
+_base_ = 'modalities.py'
 
 data_root = 'data/hr_pairs'
+statistics = dict(
+    modalities=dict(
+        rgb=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
+        dsm=dict(mean=[6.0], std=[6.0]),
+    )
+)
 train_dataloader = dict(
     dataset=dict(
-        type='mmrs_ssl.SceneDataset',
         data_root=data_root,
         files=dict(rgb='{scene}_dom', dsm='{scene}_dsm'),
-        window=320,
         pipeline=[
             dict(
                 type='mmrs_ssl.LoadModalities',

@@ -1,5 +1,20 @@
-# MillionAID's test images: a folder of JPEGs of many sizes, labels unused
-_base_ = 'cmid_views_224px.py'
+# CMID on MillionAID's test images: a folder of JPEGs of many sizes, labels unused
+_base_ = 'images.py'
 
 data_root = 'data/millionaid/test'
-train_dataloader = dict(dataset=dict(data_root=data_root))
+# as published with CMID, in the units of 8-bit images
+statistics = dict(mean=[86.18, 91.93, 85.37], std=[34.65, 34.48, 35.88])
+train_dataloader = dict(
+    dataset=dict(
+        data_root=data_root,
+        pipeline=[
+            dict(type='mmrs_ssl.LoadRaster', bands=3),
+            dict(type='mmrs_ssl.CMIDViews', size=224, scale=(0.3, 1.0), shrink=True),
+            dict(type='mmrs_ssl.PackViews'),
+        ],
+    )
+)
+short_names = dict(
+    size='train_dataloader.dataset.pipeline.CMIDViews.size',
+    crops='train_dataloader.dataset.pipeline.CMIDViews.scale',
+)

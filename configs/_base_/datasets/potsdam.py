@@ -1,12 +1,23 @@
-# ISPRS Potsdam as downloaded: orthophotos of 6000 x 6000 pixels of 5 cm, read by windows, each shrunk to 224 pixels
-_base_ = 'cmid_views_224px.py'
+# CMID on ISPRS Potsdam as downloaded: orthophotos of 6000 x 6000 pixels of 5 cm, read by windows, each shrunk to the
+# size of the views
+_base_ = 'scenes.py'
 
 data_root = 'data/potsdam/2_Ortho_RGB'
+# of MillionAID, as published with CMID, in the units of 8-bit images
+statistics = dict(mean=[86.18, 91.93, 85.37], std=[34.65, 34.48, 35.88])
 train_dataloader = dict(
     dataset=dict(
-        type='mmrs_ssl.SceneDataset',
         data_root=data_root,
         files='top_potsdam_{scene}_RGB',
         window=512,
+        pipeline=[
+            dict(type='mmrs_ssl.LoadRaster', bands=3),
+            dict(type='mmrs_ssl.CMIDViews', size=224, scale=(0.3, 1.0), shrink=True),
+            dict(type='mmrs_ssl.PackViews'),
+        ],
     )
+)
+short_names = dict(
+    size='train_dataloader.dataset.pipeline.CMIDViews.size',
+    crops='train_dataloader.dataset.pipeline.CMIDViews.scale',
 )

@@ -1,11 +1,7 @@
-# mean and std of MillionAID (as published with CMID), in the units of 8-bit images; their number is the number of bands
+# a mean and a std for each band come from the data set: model = dict(data_preprocessor=_base_.statistics)
 model = dict(
     type='mmrs_ssl.CMID',
-    data_preprocessor=dict(
-        type='mmrs_ssl.BandPreprocessor',
-        mean=[86.18, 91.93, 85.37],
-        std=[34.65, 34.48, 35.88],
-    ),
+    data_preprocessor=dict(type='mmrs_ssl.BandPreprocessor'),
     backbone=dict(type='ResNet', depth=50),
     neck=dict(type='MoCoV2Neck', in_channels=2048, hid_channels=2048, out_channels=256),
     global_head=dict(type='mmrs_ssl.QueueContrastHead'),

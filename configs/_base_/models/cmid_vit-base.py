@@ -6,6 +6,7 @@ model = dict(
         _delete_=True,
         type='VisionTransformer',
         arch='base',
+        img_size=224,
         patch_size=16,
         patch_cfg=dict(padding=0),
         drop_path_rate=0.1,

@@ -1,14 +1,7 @@
-# Statistics of every modality in the units of its raster: 8-bit colors, metres above the window's lowest point. The
-# first one's patch embedding is the backbone's. tools/band_stats.py prints those of your data.
+# the modalities and their statistics come from the data set: model = dict(data_preprocessor=_base_.statistics)
 model = dict(
     type='mmrs_ssl.MSSDF',
-    data_preprocessor=dict(
-        type='mmrs_ssl.ModalityPreprocessor',
-        modalities=dict(
-            rgb=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
-            dsm=dict(mean=[6.0], std=[6.0]),
-        ),
-    ),
+    data_preprocessor=dict(type='mmrs_ssl.ModalityPreprocessor'),
     backbone=dict(
         type='VisionTransformer',
         arch='base',

@@ -7,10 +7,11 @@ optim_wrapper = dict(
 )
 auto_scale_lr = dict(base_batch_size=256)
 
-# The warm-up begins at 0, which mmengine does not accept. The cosines end with the training, whatever max_epochs says.
+# The warm-up begins at 0, which mmengine does not accept. It is a share of the training, and the cosines end with it,
+# whatever train_cfg.max_epochs says.
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-12, by_epoch=True, end=10, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, begin=10, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.WarmupLR', share=10 / 300, start_factor=1e-12, by_epoch=True, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.CosineAfterWarmupLR', share=10 / 300, eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
     dict(type='CosineAnnealingWeightDecay', eta_min=0.4, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)

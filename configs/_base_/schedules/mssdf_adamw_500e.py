@@ -7,10 +7,10 @@ optim_wrapper = dict(
 )
 auto_scale_lr = dict(base_batch_size=256, enable=True)
 
-# the cosine ends with the training, whatever train_cfg.max_epochs says
+# the warm-up is a share of the training, and the cosine ends with it, whatever train_cfg.max_epochs says
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=40, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, begin=40, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.WarmupLR', share=40 / 500, start_factor=0.01, by_epoch=True, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.CosineAfterWarmupLR', share=40 / 500, eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=500)
 

@@ -1,5 +1,6 @@
 """Transforms: loading, views that remember their source, photometric augmentation."""
 
+from mmrs_ssl.datasets.transforms.cmid_views import CMIDViews
 from mmrs_ssl.datasets.transforms.crops import MultiSizeCrops, TemporalCrops
 from mmrs_ssl.datasets.transforms.geometric import RandomFlip, RandomRotate90
 from mmrs_ssl.datasets.transforms.loading import LoadModalities, LoadRaster
@@ -18,6 +19,7 @@ from mmrs_ssl.rasters.pictures import read_image
 
 __all__ = [
     'BandDropout',
+    'CMIDViews',
     'ColorJitter',
     'LoadModalities',
     'LoadRaster',

@@ -1,0 +1,30 @@
+# Your own GeoTIFFs: orthophotos with a surface model each; grids and resolutions may differ
+_base_ = 'modalities.py'
+
+data_root = 'data/scenes'
+statistics = dict(
+    modalities=dict(
+        rgb=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
+        dsm=dict(mean=[6.0], std=[6.0]),
+    )
+)
+train_dataloader = dict(
+    dataset=dict(
+        data_root=data_root,
+        files=dict(rgb='{scene}_rgb', dsm='{scene}_dsm'),
+        window=224,
+        pipeline=[
+            dict(
+                type='mmrs_ssl.LoadModalities',
+                modalities=dict(
+                    rgb=dict(bands=3),
+                    dsm=dict(bands=1, height='above_minimum'),
+                ),
+            ),
+            dict(type='mmrs_ssl.RandomFlip', prob=0.5),
+            dict(type='mmrs_ssl.RandomCropResize', size=224, scale=(0.8, 1.0), prob=0.5, flip_prob=0),
+            dict(type='mmrs_ssl.ColorJitter', prob=0.5, modality='rgb'),
+            dict(type='mmrs_ssl.PackModalities'),
+        ],
+    )
+)

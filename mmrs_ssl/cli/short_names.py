@@ -1,0 +1,130 @@
+"""Short names of what people change in a config: ``--cfg-options size=128`` in place of every place that says so.
+
+A config declares them in ``short_names``, a dict of name -> dotted path or list of paths. An element of a list goes by
+its type without the scope (``pipeline.RandomCropResize.size``) or by its number.
+"""
+
+import json
+from collections.abc import Iterator
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+STATISTICS = ('mean', 'std')
+
+
+def list_short_names(cfg: Config) -> str:
+    """One line that says what each short name of a config sets; empty for a config without."""
+    names = cfg.get('short_names') or {}
+    return ', '.join(f'{name} ({" and ".join(_paths(paths))})' for name, paths in names.items())
+
+
+def set_short_names(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
+    """Apply those of the options that are short names, in place; returns the others.
+
+    ``statistics`` is mean and std: two lists, or a file that ``tools/band_stats.py --out`` writes; of several
+    modalities ``statistics.rgb`` is one's, and ``statistics`` a dict or file with an entry for each.
+
+    Raises:
+        KeyError: if a name leads nowhere in this config, or to a modality that it does not have.
+        TypeError: for a number where the config has a list, or the other way round.
+        FileNotFoundError, ValueError: for statistics that are no file, or none.
+    """
+    names = cfg.get('short_names') or {}
+    others = {}
+    for option, value in options.items():
+        name, _, modality = option.partition('.')
+        if name not in names or (modality and name != 'statistics'):
+            others[option] = value
+        elif name == 'statistics':
+            for node in [node[key] for path in _paths(names[name]) for node, key in _places(cfg, name, path)]:
+                _set_statistics(node, option, modality, value)
+        else:
+            for node, key in [place for path in _paths(names[name]) for place in _places(cfg, name, path)]:
+                _check_kind(option, node[key], value)
+                node[key] = value
+    return others
+
+
+def _paths(paths: str | list[str]) -> list[str]:
+    return [paths] if isinstance(paths, str) else list(paths)
+
+
+def _places(cfg: Config, name: str, path: str) -> list[tuple[Any, Any]]:
+    """Containers and keys that a path leads to."""
+    parents, last = [cfg._cfg_dict], path.split('.')
+    for part in last[:-1]:
+        parents = [node[key] for node in parents for key in _keys(node, part)]
+    found = [(node, key) for node in parents for key in _keys(node, last[-1])]
+    if not found:
+        raise KeyError(
+            f'--cfg-options {name}: this config has no {path}, which the short name is for; override the place that '
+            f'this config has instead, or mend its short_names: {list_short_names(cfg)}'
+        )
+    return found
+
+
+def _keys(node: Any, part: str) -> Iterator[Any]:
+    """Keys of a container that a part of a path means."""
+    if isinstance(node, dict) and part in node:
+        yield part
+    elif isinstance(node, list):
+        for i, item in enumerate(node):
+            kind = item.get('type') if isinstance(item, dict) else None
+            if part == str(i) or (isinstance(kind, str) and part == kind.rsplit('.', 1)[-1]):
+                yield i
+
+
+def _check_kind(option: str, old: Any, new: Any) -> None:
+    """Refuse a list for a number and a number for a list."""
+    if isinstance(old, list | tuple) and not isinstance(new, list | tuple):
+        raise TypeError(f'--cfg-options {option}={new}: expected a list as {list(old)}, e.g. {option}=[{new}]')
+    if isinstance(old, Number) and not isinstance(new, Number):
+        raise TypeError(f'--cfg-options {option}={new}: expected a number as {old}')
+
+
+def _set_statistics(node: Any, option: str, modality: str, value: Any) -> None:
+    """Write mean and std into a data preprocessor's config."""
+    value = _read(option, value)
+    modalities = node.get('modalities')
+    if modalities is None:
+        if modality:
+            raise KeyError(f'--cfg-options {option}: this config has no modalities, write statistics=...')
+        parts = [(node, value)]
+    else:
+        each = {modality: value} if modality else value
+        if not isinstance(each, dict) or not each.keys() <= modalities.keys():
+            raise KeyError(
+                f'--cfg-options {option}: expected statistics of {", ".join(modalities)} by name, e.g. '
+                f'statistics.{next(iter(modalities))}=stats.json'
+            )
+        parts = [(modalities[key], entry) for key, entry in each.items()]
+    for target, entry in parts:
+        entry = _read(option, entry)
+        if isinstance(entry, dict) and set(STATISTICS) <= entry.keys():
+            entry = [entry[key] for key in STATISTICS]
+        _check(option, entry)
+        target.update({key: list(numbers) for key, numbers in zip(STATISTICS, entry, strict=True)})
+
+
+def _read(option: str, value: Any) -> Any:
+    """The content of a file of statistics; other values as they are."""
+    if not isinstance(value, str):
+        return value
+    if not Path(value).is_file():
+        raise FileNotFoundError(
+            f'--cfg-options {option}={value}: no such file; tools/band_stats.py SCENES --out {value} writes it'
+        )
+    return json.loads(Path(value).read_text())
+
+
+def _check(option: str, entry: Any) -> None:
+    """Refuse what is not two equally long lists of numbers."""
+    lists = isinstance(entry, list | tuple) and len(entry) == 2 and all(isinstance(e, list | tuple) for e in entry)
+    if not lists or len(entry[0]) != len(entry[1]) or not all(isinstance(n, Number) for e in entry for n in e):
+        raise ValueError(
+            f'--cfg-options {option}: expected mean and std, a number for each band: [[...],[...]] or a file that '
+            f'tools/band_stats.py --out writes; got {entry!r}'
+        )

@@ -1,0 +1,72 @@
+"""The two views of CMID."""
+
+from collections.abc import Sequence
+
+from mmcv.transforms import BaseTransform
+
+from mmrs_ssl.datasets.transforms.photometric import (
+    ColorJitter,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomNoise,
+    RandomSolarize,
+)
+from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
+from mmrs_ssl.datasets.transforms.views import RandomCropResize, ShrinkToSize, Views
+from mmrs_ssl.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class CMIDViews(Views):
+    """A weak and a strong view of one image, or of one of two dates each (CMID).
+
+    Both are cropped and mirrored (p 0.5). The strong one is also jittered (p 0.8), blurred, and perhaps given noise
+    (p 0.6), solarized (p 0.2) and made gray (p 0.2). ``boxes`` (2, 4) and ``flips`` (2,) are kept as :class:`Views`
+    keeps them. Muhtar et al., arXiv 2304.09670.
+
+    Args:
+        size: side of both views in pixels.
+        scale: smallest and largest share of the image's area that a crop has.
+        ratio: smallest and largest width / height of a crop.
+        colors: whether images are 8-bit RGB. Otherwise jitter of single bands and band dropout take the place of color
+            jitter and gray, for any number of bands of any type.
+        shrink: bring an image that is larger than ``size`` to ``size`` x ``size`` first; boxes are then in its pixels.
+        blur_kernel: smallest and largest side of the blur's kernel in pixels, odd.
+        blur_sigma: smallest and largest deviation of the blur in pixels.
+        max_value: the value of white. Default: 255 for 8-bit images, else the data set's.
+
+    Raises:
+        ValueError: for an impossible size or scale; if there are other than two dates, or dates differ in size.
+    """
+
+    def __init__(
+        self,
+        size: int = 224,
+        scale: Sequence[float] = (0.3, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        colors: bool = True,
+        shrink: bool = False,
+        blur_kernel: Sequence[int] = (3, 7),
+        blur_sigma: Sequence[float] = (0.1, 2.0),
+        max_value: float | None = None,
+    ) -> None:
+        if size < 1:
+            raise ValueError(f'CMIDViews: size={size}, expected a side of 1 pixel at least')
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(
+                f'CMIDViews: scale={scale!r}, expected (smallest, largest) share of the area, above 0 and at most 1'
+            )
+        self.shrink = ShrinkToSize(size) if shrink else None
+        weak: list[BaseTransform] = [RandomCropResize(size, scale, ratio)]
+        strong = [
+            ColorJitter() if colors else SpectralJitter(max_value=max_value),
+            RandomGaussianBlur(blur_kernel, blur_sigma),
+            RandomNoise(variance=(10, 50), prob=0.6, max_value=max_value),
+            RandomSolarize(prob=0.2, max_value=max_value),
+            RandomGrayscale(prob=0.2) if colors else BandDropout(prob=0.2),
+        ]
+        super().__init__([weak, [*weak, *strong]])
+
+    def transform(self, results: dict) -> dict:
+        """Replace ``img`` by the list of both views; add ``boxes`` and ``flips``."""
+        return super().transform(self.shrink.transform(results) if self.shrink else results)
