@@ -1,4 +1,4 @@
-"""Mean, deviation, range, quantiles and nodata share of every band of an archive, and the config lines to paste.
+"""Count mean, deviation, range, quantiles and nodata share of every band of an archive, and print config lines.
 
     python tools/band_stats.py my/scenes
     python tools/band_stats.py 'my/scenes/**/*_ortho.tif' more/scenes --bands 0 1 2 --out stats.json
@@ -69,7 +69,7 @@ def _nodata(text: str) -> Nodata:
 
 
 def table(stats: Statistics) -> str:
-    """One line a band."""
+    """Format the statistics as a table with one line per band."""
     header = ['band', 'nodata', 'mean', 'std', 'min', 'max', *(f'q{share:g}' for share in stats.shares)]
     rows = [header]
     for name, nodata, band in zip(stats.names, stats.nodata_share, stats.bands, strict=True):
@@ -83,7 +83,7 @@ def table(stats: Statistics) -> str:
 
 
 def settings(stats: Statistics, bands: Sequence[BandSummary]) -> dict[str, Any]:
-    """Config keys of the untouched values: mean and std, and what counts as white where values are not 8-bit."""
+    """Make config keys of the values as they are: mean and std, and what counts as white where they are not 8-bit."""
     keys: dict[str, Any] = {
         'model.data_preprocessor.mean': [_rounded(band.mean, band.std) for band in bands],
         'model.data_preprocessor.std': [_rounded(band.std, band.std) for band in bands],
@@ -95,12 +95,12 @@ def settings(stats: Statistics, bands: Sequence[BandSummary]) -> dict[str, Any]:
 
 
 def _rounded(value: float, std: float) -> float:
-    """Four significant digits of the deviation are more than training can tell apart."""
+    """Round to four significant digits of the deviation: training cannot tell more apart."""
     return round(value, max(0, 3 - math.floor(math.log10(std))))
 
 
 def _rounded_up(value: float, dtype: str) -> float:
-    """To two significant digits, within the type's range."""
+    """Round up to two significant digits, within the type's range."""
     step = 10.0 ** (math.floor(math.log10(value)) - 1)
     rounded = float(f'{math.ceil(value / step - 1e-9) * step:.2g}')
     if np.dtype(dtype).kind == 'f':
@@ -109,7 +109,7 @@ def _rounded_up(value: float, dtype: str) -> float:
 
 
 def loader(options: Options, count: int) -> str:
-    """Loading that yields the values that were counted."""
+    """Write the loading transform that yields the values that were counted."""
     words = [f'bands={list(options.bands) or count}']
     if isinstance(options.nodata, float):
         words.append(f'nodata={options.nodata}')
@@ -119,7 +119,7 @@ def loader(options: Options, count: int) -> str:
 
 
 def config_lines(stats: Statistics, bands: Sequence[BandSummary], options: Options) -> str:
-    """What to paste into a config file, and the same for the command line."""
+    """Write what to paste into a config file, and the same for the command line."""
     keys = settings(stats, bands)
     mean, std, *white = keys.values()
     load = loader(options, len(bands))
@@ -145,7 +145,7 @@ def config_lines(stats: Statistics, bands: Sequence[BandSummary], options: Optio
 
 
 def show(stats: Statistics, options: Options) -> None:
-    """Print everything."""
+    """Print table, config lines, and to the standard error stream what the user ought to know."""
     print(f'{stats.files} files, {stats.pixels:,} pixels, {stats.dtype}\n\n{table(stats)}\n')
     varied = [band for band in stats.bands if band and band.std > 0]
     if len(varied) == len(stats.bands):
@@ -168,7 +168,7 @@ def show(stats: Statistics, options: Options) -> None:
 
 
 def main() -> None:
-    """Count."""
+    """Count the statistics, print them, and write them to ``--out``."""
     args = parse_args()
     if args.out and not args.out.resolve().parent.is_dir():
         raise FileNotFoundError(f'--out {args.out}: there is no folder {args.out.parent}')

@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Time what was asked for."""
+    """Time the model or the input pipeline, or count operators or waits, as the options say."""
     args = parse_args()
     cfg = read_config(args)
     keep_freed_memory()

@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Convert, and say what was left out."""
+    """Convert the checkpoint, and say what was left out."""
     args = parse_args()
     done = convert_checkpoint(args.checkpoint, args.out, args.to)
     branches = ', '.join(f'{branch} ({layout.name})' for branch, layout in done.branches.items())

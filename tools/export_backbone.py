@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Export, and print what to paste into a downstream config."""
+    """Export the backbone, and print what to paste into a downstream config."""
     args = parse_args()
     if args.library and args.format in NAMES:
         raise ValueError(f'--for {args.library} has no meaning with --format {args.format}: leave one out')
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> str:
-    """What to paste into a config of a library."""
+    """Write what to paste into a config of a library."""
     target = target_of(library, meta['backbone'], meta['bands'])
     settings, lines = dict(target.settings), []
     if file_format == 'openmmlab':
@@ -72,18 +72,23 @@ def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> s
     else:
         lines.append('# OpenMMLab does not read safetensors by itself, mmrs_ssl does')
         lines.append(f"custom_hooks = [dict(type='mmrs_ssl.PretrainedBackboneHook', checkpoint={out!r})]")
-    imports = ['mmrs_ssl'] * (file_format == 'safetensors')
-    imports += ['mmpretrain.models'] * (library != 'mmpretrain' and not target.own)
+    imports = []
+    if file_format == 'safetensors':
+        imports.append('mmrs_ssl')
+    if library != 'mmpretrain' and not target.own:
+        imports.append('mmpretrain.models')
     if imports:
         lines.append(f'custom_imports = dict(imports={imports}, allow_failed_imports=False)')
     arguments = ''.join(f'    {key}={value!r},\n' for key, value in settings.items())
     why = f' ({target.note})' if target.note else ''
     normalize = normalization(meta['bands'], library)
-    changes = ['pretrained=None'] * (library in ('mmseg', 'opencd'))  # their bases name weights there
-    changes.append('backbone=dict(_delete_=True, **backbone)')
+    changes = ['backbone=dict(_delete_=True, **backbone)']
+    if library in ('mmseg', 'opencd'):
+        changes.insert(0, 'pretrained=None')  # their bases name weights there
     # mmpretrain's bases have it beside the model, with the number of classes
     beside = library == 'mmpretrain' or normalize.startswith('#')
-    changes += ['data_preprocessor=data_preprocessor'] * (not beside)
+    if not beside:
+        changes.append('data_preprocessor=data_preprocessor')
     return '\n'.join(
         [
             f"The class is type='{settings['type']}'{why}. Below the _base_ of a downstream config:\n",
@@ -99,12 +104,13 @@ def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> s
 
 
 def normalization(bands: int, library: str) -> str:
-    """The line of a config that normalizes what a library loads: colors as BGR, other bands as they are."""
+    """Write the config line that normalizes what a library loads: colors as BGR, other bands as they are."""
     if library == 'mmdet' and bands not in (1, 3):
         return "# mmdet's DetDataPreprocessor takes 1 or 3 bands: normalize these in a transform of the pipeline"
     reorder = 'to_rgb' if library == 'mmpretrain' else 'bgr_to_rgb'
-    twice = ' * 2' if library == 'opencd' else ''  # its images are the two dates, one after the other
-    return f'data_preprocessor = dict(mean=mean{twice}, std=std{twice}, {reorder}={bands == 3})'
+    if library == 'opencd':  # its images are the two dates, one after the other
+        return f'data_preprocessor = dict(mean=mean * 2, std=std * 2, {reorder}={bands == 3})'
+    return f'data_preprocessor = dict(mean=mean, std=std, {reorder}={bands == 3})'
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""What ``tools/gpu_check.sh`` runs: write one Markdown table about this project on one GPU, row by row.
+"""Write one Markdown table about this project on one GPU, row by row, for ``tools/gpu_check.sh``.
 
     tools/gpu_check.sh                       # at most nine minutes on one GPU
     tools/gpu_check.sh --images FOLDER       # the training at the end on real images, a folder for each class
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure all rows."""
+    """Measure all rows that fit into the time; returns the exit code."""
     args = parse_args()
     if args.cpu != (DEVICE == 'cpu'):
         raise ValueError('no GPU is found: give --cpu' if DEVICE == 'cpu' else '--cpu: set CUDA_VISIBLE_DEVICES to ""')

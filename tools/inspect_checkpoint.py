@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Inspect, and print."""
+    """Print what a checkpoint is, and the lines that load it."""
     args = parse_args()
     found = inspect_checkpoint(args.checkpoint, args.branch)
     # a branch has to be named where there are two

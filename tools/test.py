@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Test."""
+    """Build the config's runner with the checkpoint, and evaluate it."""
     args = parse_args()
     cfg = read_config(args)
     if not Path(args.checkpoint).is_file():

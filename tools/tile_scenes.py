@@ -67,7 +67,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Cut."""
+    """Cut the scenes into tiles, and say how many were written and left out."""
     args = parse_args()
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())) and not args.overwrite:
         raise ValueError(f'{args.out} is not an empty folder; choose another one or add --overwrite')

@@ -54,7 +54,7 @@ def resume(cfg: Config, checkpoint: str) -> None:
 
 
 def main() -> None:
-    """Train."""
+    """Build the config's runner as the options say, and train."""
     args = parse_args()
     cfg = read_config(args)
     set_precision(cfg, args.amp)

@@ -1,1 +1,1 @@
-"""Whole archives: statistics, tiles, and the checks of those who write them."""
+"""Work on whole archives: count their statistics, cut them into tiles, check that they are complete."""

@@ -1,4 +1,4 @@
-"""Statistics of one band that can be fed piece by piece and merged.
+"""Collect statistics of one band piece by piece, in parts that can be merged.
 
 Integers of at most 16 bits are counted value by value, which makes every number exact. Other types keep the count,
 mean and sum of squared deviations of what was seen so far, merged by the formula of Chan, Golub and LeVeque ("Updating
@@ -26,7 +26,7 @@ _SKETCH_SIZE = 16384  # 99 of 100 sketches of this size are off by less than 0.0
 
 @dataclass(frozen=True)
 class BandSummary:
-    """What is known of a band.
+    """The statistics of one band.
 
     Attributes:
         count: number of values.
@@ -48,7 +48,7 @@ class BandSummary:
 
 
 class Histogram:
-    """Exact statistics of integers of at most 16 bits: how often every value of the type occurs."""
+    """Count how often every value of an integer type of at most 16 bits occurs, which makes its statistics exact."""
 
     def __init__(self, dtype: np.dtype) -> None:
         self.dtype = dtype
@@ -56,7 +56,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """Number of values."""
+        """Return how many values were seen."""
         return int(self.counts.sum())
 
     def update(self, values: Array) -> None:
@@ -70,7 +70,7 @@ class Histogram:
         self.counts += other.counts
 
     def summary(self, shares: Sequence[float]) -> BandSummary:
-        """The statistics of at least one value; ``shares`` are the quantiles, in [0, 1]."""
+        """Compute the statistics of at least one value; ``shares`` are the quantiles, in [0, 1]."""
         levels = np.arange(len(self.counts), dtype=np.int64) + np.iinfo(self.dtype).min
         count = self.count
         ranks = [max(math.ceil(share * count - 1), 0) for share in (*STRETCH, *shares)]
@@ -88,7 +88,7 @@ class Histogram:
 
 
 class Sketch:
-    """Statistics of any real type: merged moments, and quantiles within a rank error of 0.001.
+    """Collect statistics of any real type: merged moments, and quantiles within a rank error of 0.001.
 
     The sketch draws which values it keeps and cannot be seeded: what depends on it varies from run to run within that
     error, unless there are fewer values than it holds. Everything else depends only on the values and the order of
@@ -136,7 +136,7 @@ class Sketch:
         self.count = total
 
     def summary(self, shares: Sequence[float]) -> BandSummary:
-        """The statistics of at least one value; ``shares`` are the quantiles, in [0, 1]."""
+        """Compute the statistics of at least one value; ``shares`` are the quantiles, in [0, 1]."""
         found = self.quantiles.get_quantiles([*STRETCH, *shares], True)
         values, weights = np.array(list(self.quantiles)).T
         return BandSummary(
@@ -156,7 +156,7 @@ def _stretch(values: Array, low: float, high: float) -> Array:
 
 
 def _moments(values: Array, weights: Array) -> tuple[float, float]:
-    """Weighted mean and population deviation of (N,) values."""
+    """Compute the weighted mean and population deviation of (N,) values."""
     total = float(weights.sum())
     mean = float(weights @ values.astype(np.float64)) / total
     return mean, math.sqrt(float(weights @ (values - mean) ** 2) / total)
@@ -166,5 +166,5 @@ Accumulator = Histogram | Sketch
 
 
 def make_accumulator(dtype: np.dtype) -> Accumulator:
-    """The accumulator for values of a type."""
+    """Choose the accumulator for values of a type: exact where a histogram of all its values is small enough."""
     return Histogram(dtype) if dtype.kind in 'iu' and dtype.itemsize <= 2 else Sketch(dtype)

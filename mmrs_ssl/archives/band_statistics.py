@@ -1,4 +1,4 @@
-"""Statistics of every band of an archive, in one pass over its pixels, by windows and in several processes.
+"""Count the statistics of every band of an archive, in one pass over its pixels, by windows, in several processes.
 
 Memory depends neither on the size of a file nor on the number of files. How numbers are found and how exact they are is
 told in :mod:`mmrs_ssl.archives.accumulators`.
@@ -22,7 +22,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from mmrs_ssl.archives.accumulators import Array, BandSummary
-from mmrs_ssl.archives.window_tasks import TASK_FILES, CountedFile, Partial, Task, make_tasks, map_in_order
+from mmrs_ssl.archives.window_tasks import TASK_FILES, CountedFile, PartialStatistics, Task, make_tasks, map_in_order
 from mmrs_ssl.rasters.blocks import BlockWindows
 from mmrs_ssl.rasters.errors import UnreadableImageError, errors_of
 from mmrs_ssl.rasters.reader import CACHE_BYTES, open_raster
@@ -36,7 +36,7 @@ _NAMELESS = (ColorInterp.undefined, ColorInterp.gray, ColorInterp.palette)
 
 @dataclass(frozen=True)
 class Options:
-    """How to read an archive.
+    """How the files of an archive are read.
 
     Attributes:
         bands: which to count, by index from 0 or by description; none means all but alpha. An alpha band named here is
@@ -55,7 +55,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Statistics of an archive.
+    """What was counted in an archive.
 
     Attributes:
         names: of the bands.
@@ -80,15 +80,15 @@ class Statistics:
 
     @property
     def nodata_share(self) -> list[float]:
-        """Share of every band's pixels that are not valid, in [0, 1]."""
+        """Return the share of every band's pixels that are not valid, in [0, 1]."""
         return [1 - band.count / self.pixels if band else 1.0 for band in self.bands]
 
     def quantile(self, share: float) -> list[float | None]:
-        """One value per band, for one of ``shares``; None where no pixel is valid."""
+        """Return one value per band, for one of ``shares``; None where no pixel is valid."""
         return [band.quantiles[self.shares.index(share)] if band else None for band in self.bands]
 
     def as_dict(self) -> dict[str, Any]:
-        """What to write as JSON."""
+        """Return plain values to write as JSON."""
         fields = {'count': 'count', 'mean': 'mean', 'std': 'std', 'min': 'low', 'max': 'high'}
         columns = {key: [getattr(band, name, None) for band in self.bands] for key, name in fields.items()}
         columns['count'] = [count or 0 for count in columns['count']]
@@ -112,7 +112,7 @@ def band_statistics(
     processes: int = 1,
     bar: bool = False,
 ) -> Statistics:
-    """Statistics of all valid pixels of some files.
+    """Count all valid pixels of some files.
 
     Args:
         paths: rasters or pictures, all of the same bands. They may be of several types; values are then held in one
@@ -184,7 +184,7 @@ def _notes(headers: Sequence[CountedFile], dtype: str) -> Iterator[str]:
 
 
 def _read_headers(paths: Sequence[Path], options: Options) -> list[CountedFile | str]:
-    """The header of every file, or what is wrong with it."""
+    """Read the header of every file; a file that cannot be read gives the message instead."""
     found: list[CountedFile | str] = []
     for path in paths:
         try:
@@ -224,7 +224,7 @@ def _color(meaning: ColorInterp, index: int) -> str:
 
 
 def _band_index(path: Path, band: int | str, names: Sequence[str | None]) -> int:
-    """The index of a band given by index or name, upper or lower case."""
+    """Find the index of a band given by index or name, upper or lower case."""
     known = {name.lower(): index for index, name in enumerate(names) if name}
     index = known.get(band.lower(), -1) if isinstance(band, str) else band
     if 0 <= index < len(names):
@@ -235,10 +235,10 @@ def _band_index(path: Path, band: int | str, names: Sequence[str | None]) -> int
 
 def _read_all(
     pool: Executor | None, headers: Sequence[CountedFile], dtype: str, options: Options, processes: int, bar: bool
-) -> Partial:
+) -> PartialStatistics:
     tasks = list(make_tasks(headers))
     progress = ProgressBar(sum(task.windows for task in tasks), file=sys.stderr) if bar else None
-    total, file = (Partial(dtype, len(headers[0].indexes)) for _ in range(2))
+    total, file = (PartialStatistics(dtype, len(headers[0].indexes)) for _ in range(2))
     results = map_in_order(pool, partial(_read_task, dtype=dtype, options=options), tasks, 2 * processes)
     for task, result in zip(tasks, results, strict=True):
         file.merge(result)
@@ -248,7 +248,7 @@ def _read_all(
                 total.unreadable.append(file.unreadable[0])
             else:
                 total.merge(file)
-            file = Partial(dtype, len(headers[0].indexes))
+            file = PartialStatistics(dtype, len(headers[0].indexes))
         if progress:
             progress.update(task.windows)
     if progress:
@@ -256,9 +256,9 @@ def _read_all(
     return total
 
 
-def _read_task(task: Task, dtype: str, options: Options) -> Partial:
+def _read_task(task: Task, dtype: str, options: Options) -> PartialStatistics:
     """Read the windows of a task; a file that cannot be read adds nothing but its message."""
-    total = Partial(dtype, len(task.headers[0].indexes))
+    total = PartialStatistics(dtype, len(task.headers[0].indexes))
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
         for header in task.headers:
             try:
@@ -270,8 +270,8 @@ def _read_task(task: Task, dtype: str, options: Options) -> Partial:
     return total
 
 
-def _read_file(header: CountedFile, numbers: range, dtype: str, options: Options) -> Partial:
-    found = Partial(dtype, len(header.indexes))
+def _read_file(header: CountedFile, numbers: range, dtype: str, options: Options) -> PartialStatistics:
+    found = PartialStatistics(dtype, len(header.indexes))
     with open_raster(header.path) as raster, errors_of(header.path):
         for number in numbers:
             window = header.windows[number]
@@ -290,7 +290,7 @@ def _read_file(header: CountedFile, numbers: range, dtype: str, options: Options
 def _valid(
     raster: rasterio.DatasetReader, index: int, values: Array, window: Window, alpha_is_mask: bool, nodata: Nodata
 ) -> Array:
-    """Which pixels of a band's window are valid: boolean (H, W)."""
+    """Tell which pixels of a band's window are valid: boolean (H, W)."""
     flags = raster.mask_flag_enums[index]
     valid = np.isfinite(values)
     by_value, by_alpha = MaskFlags.nodata in flags, MaskFlags.alpha in flags

@@ -1,4 +1,4 @@
-"""What the programs of tools/prepare check before they write: a folder of its own, and an archive that is whole."""
+"""Check, before an archive is prepared, that it is complete and that the folder to write to is new."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenes cut into tile files, with their labels, in mmsegmentation's folder layout."""
+"""Cut scenes and their labels into tile files, in mmsegmentation's folder layout."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Tile:
 
     @property
     def name(self) -> str:
-        """File name without suffix: the scene's, and row and column of the upper left pixel."""
+        """Name the file, without suffix, after the scene and the row and column of the upper left pixel."""
         return f'{self.scene.name}_{self.top:05d}_{self.left:05d}'
 
 
@@ -64,7 +64,7 @@ def find_scenes(
     image_suffix: str = '',
     label_suffix: str = '',
 ) -> list[TiledScene]:
-    """The scenes of some folders, files and glob patterns, and their labels.
+    """Find the scenes of some folders, files and glob patterns, and their labels.
 
     Args:
         sources: where the scenes are.
@@ -96,7 +96,7 @@ def find_scenes(
 
 
 def _by_name(sources: Sequence[str | Path], suffix: str, option: str) -> dict[str, Path]:
-    """Files by their stem without the suffix that it must have."""
+    """Find files by their stem without the suffix that it must have."""
     files: dict[str, Path] = {}
     for path in find_all(sources):
         if not path.stem.endswith(suffix):
@@ -125,7 +125,7 @@ def _check_label(scene: TiledScene, label: Path) -> None:
 
 
 def starts(length: int, size: int, stride: int, edge: str = 'shift') -> list[int]:
-    """Where tiles of ``size`` pixels begin along a side of ``length`` pixels.
+    """Compute where tiles of ``size`` pixels begin along a side of ``length`` pixels.
 
     Args:
         edge: for the pixels that are left at the end, ``'shift'`` adds a tile that ends with the side and overlaps the
@@ -145,7 +145,7 @@ def starts(length: int, size: int, stride: int, edge: str = 'shift') -> list[int
 def plan_tiles(
     scenes: Sequence[TiledScene], size: int, stride: int, edge: str = 'shift', val_share: float = 0.0
 ) -> TilePlan:
-    """All tiles to cut.
+    """Choose the tiles to cut, and which of them are for validation.
 
     Several scenes are split as wholes: ``val_share`` of them, chosen by a checksum of their names, are for validation.
     A single scene is parted by a line from top to bottom: the right-most ``val_share`` of the columns of tiles (the
@@ -182,7 +182,7 @@ def plan_tiles(
 
 
 def _val_count(count: int, share: float) -> int:
-    """How many of several are for validation: at least one, and not all."""
+    """Compute how many of several are for validation: at least one, and not all."""
     return min(max(round(count * share), 1), count - 1)
 
 
@@ -267,12 +267,12 @@ def _place(out: Path, folder: str, tile: Tile, suffix: str) -> Path:
 
 
 def _nodata_share(values: Array, mask: Array) -> float:
-    """Share of pixels without data in any band: of (bands, H, W), and (H, W) that is 0 where a file says so."""
+    """Compute the share of pixels without data: ``mask`` (H, W) is 0 or no band of ``values`` (C, H, W) is finite."""
     return 1 - float(((mask != 0) & np.isfinite(values).any(0)).mean())
 
 
 def _read_label(raster: rasterio.DatasetReader, path: Path, window: Window) -> Array:
-    """Class numbers, (1, H, W) of uint8 or uint16."""
+    """Read class numbers, (1, H, W) of uint8 or uint16."""
     with errors_of(path):
         label = raster.read(window=window)
     if label.dtype.name in _PNG_TYPES:

@@ -1,4 +1,4 @@
-"""Work on the windows of many files, cut into tasks of similar size."""
+"""Cut the windows of many files into tasks of similar size, and run these in order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TASK_WINDOWS, TASK_FILES = 16, 64
 
 @dataclass(frozen=True)
 class CountedFile:
-    """What is to be known of a file before its pixels are read; bands are those to count."""
+    """What is known of a file before its pixels are read; its bands are those to count."""
 
     path: Path
     windows: BlockWindows
@@ -44,24 +44,24 @@ class Task:
     stop: int = TASK_WINDOWS
 
     def numbers(self, header: CountedFile) -> range:
-        """Which windows of a file it reads."""
+        """Return which windows of a file the task reads."""
         return range(self.start, min(self.stop, len(header.windows)))
 
     @property
     def windows(self) -> int:
-        """How many windows it reads."""
+        """Return how many windows the task reads."""
         return sum(len(self.numbers(header)) for header in self.headers)
 
 
-class Partial:
-    """What is known after some of the windows."""
+class PartialStatistics:
+    """The statistics of some of the windows, one accumulator per band."""
 
     def __init__(self, dtype: str, bands: int) -> None:
         self.bands = [make_accumulator(np.dtype(dtype)) for _ in range(bands)]
         self.files = self.pixels = 0
         self.unreadable: list[str] = []
 
-    def merge(self, other: Partial) -> None:
+    def merge(self, other: PartialStatistics) -> None:
         """Add what was found in other windows."""
         for mine, its in zip(self.bands, other.bands, strict=True):
             mine.merge(its)  # type: ignore[arg-type]  # all of an archive are of one type
@@ -90,7 +90,7 @@ def make_tasks(headers: Iterable[CountedFile]) -> Iterator[Task]:
 def map_in_order(
     pool: Executor | None, function: Callable[[In], Out], items: Iterable[In], ahead: int
 ) -> Iterator[Out]:
-    """Map in processes, results in the order of the items; few wait at a time, unlike in ``Executor.map``."""
+    """Map in processes and yield results in the order of the items; few wait at a time, unlike in ``Executor.map``."""
     if pool is None:
         yield from map(function, items)
         return

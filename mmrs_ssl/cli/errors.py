@@ -27,7 +27,7 @@ def clear_errors() -> Iterator[None]:
 
 
 def explain(error: Exception) -> str:
-    """One paragraph for an error: without the tracebacks of data workers, with advice where we have any."""
+    """Explain an error in one paragraph: without the tracebacks of data workers, with advice where there is any."""
     if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to read the file without the check
         return f'the checkpoint is refused, nothing in it was run: {why_refused(error)}'
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
@@ -38,7 +38,7 @@ def explain(error: Exception) -> str:
 
 
 def _unknown_key(error: Exception) -> str | None:
-    """If a registered class refused its arguments: which one it does not know and which it takes.
+    """Name the argument that a registered class does not know and those it takes; None for other errors.
 
     mmengine's registry passes a config's keys on as arguments; its innermost frame holds the class and the keys.
     """
@@ -59,7 +59,7 @@ def _unknown_key(error: Exception) -> str | None:
 
 
 def _empty_epoch(error: Exception) -> str | None:
-    """If mmengine found an epoch without iterations: how many samples there are for a batch of what size."""
+    """Say how many samples are too few for which batch if mmengine found an epoch without iterations; else None."""
     if '`epoch_length` must be a positive integer' not in str(error):
         return None
     owners = [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -75,7 +75,7 @@ def _empty_epoch(error: Exception) -> str | None:
 
 
 def accepted_options(cls: type) -> list[str]:
-    """Names of a class's constructor parameters, its bases' included as far as it passes ``**kwargs`` on."""
+    """List a class's constructor parameters, its bases' included as far as it passes ``**kwargs`` on."""
     names: dict[str, None] = {}
     for base in getattr(cls, '__wrapped__', cls).__mro__:  # an old name is a function around the class
         if '__init__' not in vars(base) or base is object:

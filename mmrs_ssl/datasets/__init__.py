@@ -1,4 +1,4 @@
-"""Data sets, samplers and transforms."""
+"""Data sets, samplers and transforms: what a loader indexes, in which order, and what becomes of a sample."""
 
 from mmrs_ssl.datasets import transforms  # noqa: F401  (imported to register its modules)
 from mmrs_ssl.datasets.image_folder import ImageFolder

@@ -1,7 +1,8 @@
-"""Do the files have the bands that a pipeline reads?"""
+"""Check that files have the bands that a pipeline reads."""
 
 import logging
 from collections.abc import Mapping, Sequence
+from statistics import mode
 from typing import Any
 
 from mmengine.logging import print_log
@@ -9,11 +10,11 @@ from mmengine.logging import print_log
 from mmrs_ssl.datasets.transforms.loading import LoadModalities, LoadRaster
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.scenes.files import SceneFile
-from mmrs_ssl.scenes.index import BandCheck, most_common
+from mmrs_ssl.scenes.index import BandCheck
 
 
 def band_check(transforms: Sequence[Any], files: Sequence[SceneFile], headers: Mapping[str, object]) -> BandCheck:
-    """A check that a file has the bands its loader takes, and the type (and number of bands) of most files.
+    """Make a check that a file has the bands its loader takes, and the type (and number of bands) of most files.
 
     Args:
         transforms: the pipeline; its loaders are found in it.
@@ -27,7 +28,7 @@ def band_check(transforms: Sequence[Any], files: Sequence[SceneFile], headers: M
     found = [(file, header) for file in files if isinstance(header := headers[file.path], Header)]
     modalities = {file.modality for file, _ in found}
     usual: dict[str, Any] = {
-        modality: most_common((len(header.names), header.dtype) for file, header in found if file.modality == modality)
+        modality: mode((len(header.names), header.dtype) for file, header in found if file.modality == modality)
         for modality in modalities
     }
     masked = [file.path for file, header in found if header.alpha is not None]
@@ -56,7 +57,7 @@ def band_check(transforms: Sequence[Any], files: Sequence[SceneFile], headers: M
 
 
 def _loaders(transforms: Sequence[Any]) -> dict[str, LoadRaster]:
-    """The loaders of a pipeline by modality, '' for one that takes whatever there is."""
+    """Find the loaders of a pipeline by modality, '' for one that takes whatever there is."""
     loaders: dict[str, LoadRaster] = {}
     for transform in transforms:
         if isinstance(transform, LoadModalities):

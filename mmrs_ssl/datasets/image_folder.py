@@ -1,4 +1,4 @@
-"""All images below a folder, unlabelled."""
+"""Read the images below a folder, without labels."""
 
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class ImageFolder(CustomDataset):
         self.skips = SkipCounter(len(self), max_unreadable, 'images', 'train_dataloader.dataset.max_unreadable')
 
     def __getitem__(self, idx: int) -> dict:
-        """The sample of one image; of another one where that image is unreadable."""
+        """Return the sample of one image; of another one where that image is unreadable."""
         if idx < 0:
             idx += len(self)
         rng = sample_rng(idx)

@@ -1,4 +1,4 @@
-"""OSCD: Sentinel-2 pairs with labelled change, for which open-cd has no data set."""
+"""Read OSCD: Sentinel-2 pairs with labelled change, for which open-cd has no data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ class OSCDDataset(BaseDataset):
         super().__init__(data_root=data_root, pipeline=pipeline, test_mode=split == 'test')
 
     def load_data_list(self) -> list[dict]:
-        """Files of every city, with what open-cd's ``MultiImgLoadAnnotations`` wants to know."""
+        """List the files of every city, with what open-cd's ``MultiImgLoadAnnotations`` wants to know."""
         images = Path(self.data_root, f'{FOLDER_PREFIX}Images')
         labels = Path(self.data_root, f'{FOLDER_PREFIX}{self.split.title()} Labels')
         listed = images / f'{self.split}.txt'

@@ -1,4 +1,4 @@
-"""Indices that carry the epoch, so that a sample's randomness is a function of (seed, epoch, index) alone.
+"""Let indices carry the epoch, so that a sample's randomness is a function of (seed, epoch, index) alone.
 
 Worker processes do not know the epoch: without this every resume, and every epoch without persistent workers, would
 repeat the same random stream, and results would depend on the number of workers.
@@ -21,7 +21,7 @@ class SampleIndex(int):
     seed: int
 
     def __new__(cls, index: int, epoch: int, seed: int) -> 'SampleIndex':
-        """An int with an epoch and a seed."""
+        """Make an int that has an epoch and a seed."""
         self = super().__new__(cls, index)
         self.epoch = epoch
         self.seed = seed
@@ -49,13 +49,13 @@ class EpochSampler(DefaultSampler):
             raise ValueError(f'{len(dataset)} samples for {self.world_size} processes, expected one for each at least')
 
     def __iter__(self) -> Iterator[SampleIndex]:
-        """Indices of this process, in this epoch's order."""
+        """Yield the indices of this process, in this epoch's order."""
         indices = islice(super().__iter__(), self.num_samples)
         return (SampleIndex(index, self.epoch, self.seed) for index in indices)
 
 
 def sample_rng(index: int) -> np.random.Generator:
-    """The random generator of one sample; a plain int counts as epoch 0 of seed 0.
+    """Make the random generator of one sample; a plain int counts as epoch 0 of seed 0.
 
     numpy's and Python's global generators are seeded from it too, for transforms of other libraries that draw there.
     """

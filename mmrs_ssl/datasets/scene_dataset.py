@@ -1,6 +1,7 @@
-"""Windows of large rasters, of several modalities and dates, as training samples."""
+"""Read windows of large rasters, of several modalities and dates, as training samples."""
 
 from collections.abc import Mapping, Sequence
+from statistics import mode
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from mmrs_ssl.rasters.grid import Header, Window
 from mmrs_ssl.rasters.header_cache import read_headers
 from mmrs_ssl.registry import DATASETS
 from mmrs_ssl.scenes.files import find_scene_files
-from mmrs_ssl.scenes.index import Demands, Scene, SceneError, assemble_scene, group_files, most_common
+from mmrs_ssl.scenes.index import Demands, Scene, SceneError, assemble_scene, group_files
 from mmrs_ssl.scenes.window_plan import WindowPlan, check_window
 
 
@@ -101,7 +102,7 @@ class SceneDataset(BaseDataset):
         super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
 
     def full_init(self) -> None:
-        """Build the index."""
+        """Build the index and the plan of windows, once."""
         if self._fully_initialized:
             return
         super().full_init()
@@ -114,7 +115,7 @@ class SceneDataset(BaseDataset):
         print_log(f'{len(scenes)} scenes, {len(self)} windows of {unit} per epoch ({self.sampling})', 'current')
 
     def load_data_list(self) -> list[dict]:
-        """The scenes that can be used.
+        """Find the scenes that can be used.
 
         Raises:
             SceneError: if there are too many others.
@@ -134,7 +135,7 @@ class SceneDataset(BaseDataset):
         crs = self.crs
         if crs == 'same':
             known = [header.grid.crs for header in found if header.grid.crs]
-            crs = str(most_common(known)) if known else ''
+            crs = str(mode(known)) if known else ''
         demands = Demands(
             modalities, self.band_files, self.min_dates, crs, band_check(self.pipeline.transforms, files, headers)
         )
@@ -151,16 +152,16 @@ class SceneDataset(BaseDataset):
         return scenes
 
     def scene(self, number: int) -> Scene:
-        """A scene of the index."""
+        """Return a scene of the index."""
         return self.get_data_info(number)['scene']
 
     def __len__(self) -> int:
-        """Windows per epoch."""
+        """Count the windows of an epoch."""
         self.full_init()
         return self.windows_per_epoch or len(self.plan)
 
     def __getitem__(self, idx: int) -> dict:
-        """The sample of one window, or of another where it cannot be used."""
+        """Return the sample of one window, or of another where it cannot be used."""
         self.full_init()
         if idx < 0:
             idx += len(self)
@@ -179,7 +180,7 @@ class SceneDataset(BaseDataset):
         raise NoDataError(f'no window of {len(plan.ends)} scenes can be used; raise max_nodata (now {self.max_nodata})')
 
     def draw(self, idx: int, scene: int, number: int | None, rng: np.random.Generator) -> dict | None:
-        """The sample of a window of a scene, or None if none of its windows can be used.
+        """Return the sample of a window of a scene, or None if none of its windows can be used.
 
         Tries the window of this number if there is one, then some drawn anew, then all of the scene's grid.
         """
@@ -200,7 +201,7 @@ class SceneDataset(BaseDataset):
         return None
 
     def sample_info(self, idx: int, number: int, window: Window, rng: np.random.Generator) -> dict:
-        """What the pipeline starts from."""
+        """Describe a window for the pipeline: files and dates by modality, grid, generator and limits."""
         scene = self.scene(number)
         dates = list(next(iter(scene.layers.values())))
         drawn = [dates[i] for i in rng.integers(len(dates), size=self.dates)]

@@ -12,7 +12,7 @@ from mmrs_ssl.rasters.errors import UnreadableImageError
 
 
 def allowance(total: int, share: float) -> int:
-    """How many of ``total`` may be bad: ``share`` of them, rounded up, but never all."""
+    """Compute how many of ``total`` may be bad: ``share`` of them, rounded up, but never all."""
     return min(math.ceil(share * total), total - 1)
 
 
@@ -33,7 +33,7 @@ def refuse_or_warn(
 
 
 class SkipCounter:
-    """Counts what turns out unreadable while training, over all workers of this process.
+    """Count what turns out unreadable while training, over all workers of this process.
 
     Args:
         total: how many there are.

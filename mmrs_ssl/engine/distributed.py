@@ -1,4 +1,4 @@
-"""Data-parallel training on machines without a GPU (gloo)."""
+"""Train data-parallel on machines without a GPU, whose processes talk by gloo."""
 
 import torch
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
@@ -9,7 +9,7 @@ from mmrs_ssl.registry import MODEL_WRAPPERS
 
 @MODEL_WRAPPERS.register_module()
 class CPUDistributedDataParallel(MMDistributedDataParallel):
-    """mmengine's wrapper without devices; SyncBN, which needs a GPU, becomes BatchNorm."""
+    """Wrap a model as mmengine does, but without devices; SyncBN, which needs a GPU, becomes BatchNorm."""
 
     def __init__(
         self, module: nn.Module, device_ids: list[int] | None = None, find_unused_parameters: bool = False

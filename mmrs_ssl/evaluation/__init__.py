@@ -1,1 +1,1 @@
-"""Measures of what a backbone has learned."""
+"""Measure what a backbone has learned."""

@@ -1,4 +1,4 @@
-"""Numbers that fall when representations collapse."""
+"""Compute numbers that fall when representations collapse."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def normalized_std(features: Tensor) -> float:
-    """Per-dimension standard deviation of L2-normalized features, relative to features spread over the whole sphere.
+    """Compare the standard deviation of L2-normalized features, per dimension, with that of the whole sphere.
 
     Args:
         features: (N, D).
@@ -24,7 +24,7 @@ def normalized_std(features: Tensor) -> float:
 
 
 def effective_rank(features: Tensor) -> float:
-    """How many directions the centerd, L2-normalized features use.
+    """Compute how many directions the centered, L2-normalized features use.
 
     Args:
         features: (N, D).
@@ -32,7 +32,7 @@ def effective_rank(features: Tensor) -> float:
     Returns:
         exp of the entropy of the normalized singular values, between 1 and min(N - 1, D); 1 when there is no variance.
 
-    Source: RankMe (arXiv 2210.02885), equation 1; centerd here, since a shared offset is not information.
+    Source: RankMe (arXiv 2210.02885), equation 1; centered here, since a shared offset is not information.
     """
     unit = F.normalize(features.float(), dim=1)
     singular = torch.linalg.svdvals(unit - unit.mean(dim=0))
@@ -43,7 +43,7 @@ def effective_rank(features: Tensor) -> float:
 
 
 def choice_information(choices: Tensor) -> float:
-    """How much the choice of a prototype says about which view it was made for.
+    """Compute how much the choice of a prototype says about which view it was made for.
 
     Args:
         choices: (N, K) float32 probabilities of K prototypes for each of N views.

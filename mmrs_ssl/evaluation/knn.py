@@ -1,4 +1,4 @@
-"""Nearest-neighbor accuracy of frozen features: what pre-training taught, without training anything more."""
+"""Classify frozen features by their nearest neighbors: what pre-training taught, without training anything more."""
 
 import torch
 from sklearn.neighbors import KNeighborsClassifier
@@ -9,7 +9,7 @@ from mmrs_ssl.models.backbones.pooling import pooled
 
 @torch.no_grad()
 def pooled_features(backbone: nn.Module, images: Tensor, batch_size: int = 64) -> Tensor:
-    """A vector of each normalized image: the class token, or the average of the last feature map.
+    """Compute a vector of each normalized image: the class token, or the average of the last feature map.
 
     Args:
         backbone: returns a tuple whose last element is a map (B, D, N, M) or vectors (B, D).
@@ -26,7 +26,7 @@ def pooled_features(backbone: nn.Module, images: Tensor, batch_size: int = 64) -
 
 
 def knn_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, neighbors: int = 20) -> float:
-    """Share of test features whose class is the majority of their nearest training features, by cosine.
+    """Compute the share of test features whose class is the majority of their nearest training features, by cosine.
 
     Args:
         train, test: (N, D) and (M, D).

@@ -1,1 +1,1 @@
-"""One file on disk: headers, windows, pixels that hold no data, pictures."""
+"""Read one file on disk: its header, its windows, which of its pixels hold data."""

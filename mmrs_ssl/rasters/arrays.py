@@ -1,4 +1,4 @@
-"""Arrays of pixels, with bands first as rasters are stored, or last as OpenCV wants them."""
+"""Move the bands of pixel arrays: first as rasters are stored, last as OpenCV wants them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _MERGED = ('uint8', 'uint16', 'int16', 'float32', 'float64')
 
 
 def bands_last(pixels: np.ndarray) -> np.ndarray:
-    """(C, H, W) as contiguous (H, W, C); not copied if it is a view of such an array."""
+    """Turn (C, H, W) into contiguous (H, W, C), without a copy if it is a view of such an array."""
     moved = pixels.transpose(1, 2, 0)
     if moved.flags.c_contiguous:
         return moved
@@ -23,7 +23,7 @@ def bands_last(pixels: np.ndarray) -> np.ndarray:
 
 
 def bands_first(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) as contiguous (C, H, W), a copy."""
+    """Copy (H, W, C) into contiguous (C, H, W)."""
     height, width, bands = image.shape
     out = np.empty((bands, height, width), image.dtype)
     if image.dtype.name in _MERGED and bands <= 32:

@@ -1,4 +1,4 @@
-"""Find rasters, and go through those that may be larger than memory."""
+"""Go through a raster that may be larger than memory, window by window."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rasterio.windows import Window
 
 @dataclass(frozen=True)
 class BlockWindows:
-    """The windows that cover a raster, row by row: those of ``shape`` pixels, cut at the right and lower edge."""
+    """Windows of ``shape`` pixels that cover a raster row by row; its right and lower edge cut the last ones off."""
 
     size: tuple[int, int]
     shape: tuple[int, int]
 
     @classmethod
     def of_blocks(cls, size: tuple[int, int], block: tuple[int, int], pixels: int) -> BlockWindows:
-        """Windows of whole blocks, with about ``pixels`` pixels each.
+        """Choose windows of whole blocks, with about ``pixels`` pixels each.
 
         Where a single block has more than four times as many, windows are parts of it: slower, but bounded.
         """

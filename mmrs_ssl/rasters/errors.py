@@ -1,4 +1,4 @@
-"""What is wrong with a file."""
+"""Say what is wrong with a file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from rasterio.errors import RasterioError
 
 
 class UnreadableImageError(ValueError):
-    """A file that is missing, truncated or no image; a dataset may pass over it."""
+    """Raised for a file that is missing, truncated or no image; a data set may pass over it."""
 
 
 class NoDataError(UnreadableImageError):
-    """An image or window with too few valid pixels."""
+    """Raised for an image or window with too few valid pixels."""
 
 
 @contextmanager

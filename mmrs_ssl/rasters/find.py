@@ -11,7 +11,7 @@ WHERE_TO_SET = 'set it with --cfg-options data_root=FOLDER'
 
 
 def find_rasters(data_root: str | Path) -> list[Path]:
-    """All rasters and images of a folder (sub-folders included), of a glob pattern (of files or folders), or one file.
+    """Find the rasters and images of a folder and its sub-folders, of a glob pattern (files or folders), or one file.
 
     Returns:
         Sorted paths.
@@ -36,7 +36,7 @@ def find_rasters(data_root: str | Path) -> list[Path]:
 
 
 def _walk(folder: str | Path) -> Iterator[Path]:
-    """Every file below a folder; links to folders are followed, each folder once."""
+    """Yield every file below a folder; links to folders are followed, each folder once."""
     seen = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         seen.add(os.path.realpath(place))
@@ -45,7 +45,7 @@ def _walk(folder: str | Path) -> Iterator[Path]:
 
 
 def find_all(sources: Iterable[str | Path]) -> list[Path]:
-    """All rasters of several folders, files and glob patterns, each once.
+    """Find the rasters of several folders, files and glob patterns, each once.
 
     Raises:
         FileNotFoundError: if there is none in one of them.

@@ -1,4 +1,4 @@
-"""Where the pixels of a raster lie on the ground, and what its header says."""
+"""Say where the pixels of a raster lie on the ground, and what its header tells."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ _ALIGNED = 0.01  # pixels; a raster whose pixels lie this close to the grid's is
 
 
 class Window(NamedTuple):
-    """A part of a grid, in its pixels."""
+    """A rectangle of a grid, counted in its pixels."""
 
     top: int
     left: int
@@ -36,12 +36,12 @@ class Header(NamedTuple):
 
     @property
     def georeferenced(self) -> bool:
-        """Whether the pixels have a place on the ground."""
+        """Tell whether the pixels have a place on the ground."""
         return Affine(*self.grid.transform) != Affine.identity()
 
 
 def aligned_offset(raster: Grid, grid: Grid) -> tuple[int, int] | None:
-    """Rows and columns from the raster's corner to the grid's, if every pixel of one is a pixel of the other.
+    """Compute how far the raster's corner is from the grid's, if every pixel of one is a pixel of the other.
 
     Returns:
         (rows, columns) to add to a position on the grid, or None where the raster has to be resampled.

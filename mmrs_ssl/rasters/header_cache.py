@@ -1,4 +1,4 @@
-"""Headers of many rasters, read once and kept."""
+"""Read the headers of many rasters once, and keep them between runs."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ _THREADS = 8  # opening a file waits for the disk or the network
 
 
 def read_headers(paths: Sequence[str], cache_dir: str | None = None) -> dict[str, Header | UnreadableImageError]:
-    """The header of every raster, or why it cannot be opened.
+    """Return the header of every raster by its path, or why it cannot be opened.
 
     Headers are kept in ``cache_dir`` (default ``~/.cache/mmrs_ssl``, or below ``XDG_CACHE_HOME``), and read anew where
     a file's size or time of change is another one.
@@ -52,7 +52,7 @@ def _header_or_error(path: str) -> Header | UnreadableImageError:
 
 
 def _stamp(path: str) -> list | None:
-    """Sizes and times of change of a file and of those beside it that GDAL reads; None for what is no local file."""
+    """Return sizes and times of change of a file and of what GDAL reads beside it; None if it is no local file."""
     if (own := file_stamp(path)) is None:
         return None
     beside = [path + '.aux.xml', path + '.msk', *(str(Path(path).with_suffix(world)) for world in _WORLD_FILES)]

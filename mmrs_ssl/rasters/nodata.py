@@ -1,4 +1,4 @@
-"""Which pixels hold no data."""
+"""Tell pixels that hold data from those that do not."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def has_data(pixels: np.ndarray, nodata: Sequence[float]) -> np.ndarray:
-    """Which pixels (C, H, W) hold data: every band has its own nodata value.
+    """Tell which pixels (C, H, W) hold data, by one nodata value per band.
 
     Zero is also the value of dark pixels: there a pixel is empty only if all its bands are zero. NaN is unequal to
     everything and has to be found by itself.

@@ -1,4 +1,4 @@
-"""Whole pictures: JPEG, PNG and the like by OpenCV, strict about truncated files."""
+"""Read whole pictures: JPEG, PNG and the like by OpenCV, but strict about truncated files."""
 
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +17,7 @@ _JPEG_END, _PNG_END = b'\xff\xd9', b'IEND\xaeB`\x82'
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a whole image.
+    """Read a whole image, whatever its bands and type.
 
     Args:
         path: JPEG, PNG, BMP, PNM or WebP by OpenCV; GeoTIFF, VRT or JPEG 2000 by rasterio.

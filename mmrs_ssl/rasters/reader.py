@@ -1,4 +1,4 @@
-"""Windows of rasters by rasterio: headers, a bounded cache of open files, and several rasters on one grid."""
+"""Read headers and windows of rasters with rasterio, several rasters on one grid, few files open at a time."""
 
 import os
 import tempfile
@@ -29,7 +29,7 @@ CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the memory, in every wo
 
 
 def read_header(path: str) -> Header:
-    """The header of a raster.
+    """Read what a raster says of itself, without a pixel.
 
     Raises:
         UnreadableImageError: if it cannot be opened.
@@ -73,7 +73,7 @@ def _header_of(raster: rasterio.DatasetReader) -> Header:
 
 
 class OpenRaster:
-    """An open raster, warped onto a grid if its pixels do not lie on it, and what reading a window of it needs."""
+    """An open raster from which windows of a grid are read; it is warped if its pixels do not lie on that grid."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class OpenRaster:
         )
 
     def on_grid(self, alpha_is_data: bool) -> rasterio.DatasetReader:
-        """The raster itself if its pixels lie on the grid, or else warped onto it."""
+        """Return the raster itself if its pixels lie on the grid, or else the raster warped onto it."""
         if self.offset is not None:
             return self.source
         if alpha_is_data not in self.warped:
@@ -132,10 +132,11 @@ class OpenRaster:
         size: tuple[int, int] | None = None,
         resampling: str = 'bilinear',
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Pixels (C, H, W) of a window of the grid, and which are valid, (C, H, W) bool, or None for all.
+        """Read a window of the grid: pixels (C, H, W), and which of them are valid, (C, H, W) bool, or None for all.
 
         Args:
-            bands: numbers from 0, alpha not counted.
+            bands: numbers from 0 in the file's order, in which an alpha channel counts like any other band. One that is
+                asked for is data; one that is not is a mask.
             window: in pixels of the grid, inside the raster; None for all of it.
             size: height and width to resample to (from overviews where there are some), or None.
             resampling: name of rasterio's ``Resampling``.
@@ -170,7 +171,7 @@ class OpenRaster:
         return pixels, np.logical_and.reduce(masks) if masks else None
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the file, and the copies that were warped."""
         for source, warped in self.warped.values():
             warped.close()
             source.close()
@@ -178,7 +179,7 @@ class OpenRaster:
 
 
 def without_alpha(path: str) -> rasterio.DatasetReader:
-    """The raster with its alpha channel declared an ordinary band: warping would else blend the others by it."""
+    """Open a raster with its alpha channel declared an ordinary band: warping would else blend the others by it."""
     with tempfile.TemporaryDirectory() as folder:
         description = f'{folder}/raster.vrt'
         rasterio.shutil.copy(path if '://' in path else os.path.abspath(path), description, driver='VRT')
@@ -187,7 +188,7 @@ def without_alpha(path: str) -> rasterio.DatasetReader:
 
 
 def file_stamp(path: str) -> tuple[int, int] | None:
-    """Size and time of change; None for what is no local file."""
+    """Return size and time of change; None for what is no local file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -196,7 +197,7 @@ def file_stamp(path: str) -> tuple[int, int] | None:
 
 
 class RasterPool:
-    """Files that stay open between reads, the least recently used closed first.
+    """Keep files open between reads; the least recently used is closed first.
 
     Every process has its own: GDAL's handles do not survive a fork.
     """
@@ -209,7 +210,7 @@ class RasterPool:
     def get(
         self, path: str, grid: Grid | None = None, shape: tuple[int, int] | None = None, resampling: str = 'bilinear'
     ) -> OpenRaster:
-        """The raster, opened if need be; on a ``grid`` of ``shape`` (height, width) if one is given."""
+        """Return a raster, opened if need be; on a ``grid`` of ``shape`` (height, width) if one is given."""
         key = (path, file_stamp(path), grid, shape, resampling if grid else None)
         if key in self.open:
             self.open.move_to_end(key)
@@ -224,7 +225,7 @@ _pools: dict[int, RasterPool] = {}
 
 
 def pool() -> RasterPool:
-    """This process's pool."""
+    """Return this process's pool; it is made anew after a fork."""
     process = os.getpid()
     if process not in _pools:
         _pools.clear()  # of the process this one was forked from

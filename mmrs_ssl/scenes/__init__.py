@@ -1,1 +1,1 @@
-"""Files that belong together, and the windows that are read of them."""
+"""Group files that belong together into scenes, and say which windows of them are read."""

@@ -1,4 +1,4 @@
-"""Which files make which scene: by a rule on their paths, or by a list.
+"""Say which files make which scene: by a rule on their paths, or by a list.
 
 A rule is a path below the data root with ``{scene}``, ``{date}`` and ``{band}`` in place of what varies, e.g.
 ``'{scene}_dsm'`` or ``'{scene}/{date}/{band}.tif'``; without a suffix it fits any. ``{scene}`` may span folders, the
@@ -22,7 +22,7 @@ _GROUPS = {'{scene}': r'(?P<scene>.+)', '{date}': r'(?P<date>[^/]+)', '{band}': 
 
 
 class SceneFile(NamedTuple):
-    """One raster file and what it is; empty where a rule or list does not say."""
+    """One raster file and what it shows; fields stay empty where a rule or list does not say."""
 
     path: str
     scene: str
@@ -32,7 +32,7 @@ class SceneFile(NamedTuple):
 
 
 def find_scene_files(data_root: str | Path, rules: str | Mapping[str, str]) -> list[SceneFile]:
-    """The files of every scene.
+    """Find the files of all scenes, each with its scene, modality, date and band.
 
     Args:
         data_root: a folder, a glob pattern, one raster, or a list of files (.csv, .json, see :func:`read_list`).
@@ -56,7 +56,7 @@ def find_scene_files(data_root: str | Path, rules: str | Mapping[str, str]) -> l
 
 
 def compile_rule(rule: str) -> re.Pattern[str]:
-    """The regular expression of a rule; it has to match the whole path relative to the data root.
+    """Turn a rule into a regular expression, which has to match the whole path relative to the data root.
 
     Raises:
         ValueError: if the rule is no valid expression.
@@ -88,7 +88,7 @@ def _match_rules(data_root: str | Path, rules: Mapping[str, str]) -> list[SceneF
 
 
 def _fixed_folder(root: Path) -> Path:
-    """The folder that paths are relative to: of a glob, the part before the first wildcard."""
+    """Return the folder that paths are relative to: of a glob pattern, the part before the first wildcard."""
     if root.is_dir():
         return root
     if root.is_file():
@@ -160,7 +160,7 @@ def _row_files(path: Path, number: int, row: Mapping[str, str]) -> list[SceneFil
 
 
 def _resolve(path: Path, file: str) -> str:
-    """A path of a list; addresses that GDAL understands (https://..., /vsis3/...) stay as they are."""
+    """Make a list's path relative to the list; addresses that GDAL reads (https://..., /vsis3/...) stay as they are."""
     return file if '://' in file or file.startswith('/vsi') else str(path.parent / file)
 
 

@@ -1,6 +1,5 @@
-"""Scenes from files: what belongs together, on which grid, and which part all of it covers. No pixel is read."""
+"""Make scenes of files: what belongs together, on which grid, and which part all of it covers. No pixel is read."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, hypot, isfinite
@@ -22,11 +21,11 @@ BandCheck = Callable[[str, Header, str, int], object]
 
 
 class SceneError(ValueError):
-    """A scene that cannot be used, and why."""
+    """Raised for a scene that cannot be used; it says why."""
 
 
 class Scene(NamedTuple):
-    """One place.
+    """One place: its files, the grid they are read on, and the part that all of them cover.
 
     ``grid`` (None: the only file's own) has ``shape`` (height, width), of which all layers cover ``extent``; ``gsd`` is
     metres per pixel (down, across), None where unknown.
@@ -52,7 +51,7 @@ class Demands:
 
 
 def group_files(files: Iterable[SceneFile]) -> dict[str, list[SceneFile]]:
-    """Files by scene, scenes in order of their names."""
+    """Group files by scene; scenes come in order of their names."""
     scenes: dict[str, list[SceneFile]] = {}
     for file in files:
         scenes.setdefault(file.scene, []).append(file)
@@ -60,7 +59,7 @@ def group_files(files: Iterable[SceneFile]) -> dict[str, list[SceneFile]]:
 
 
 def assemble_scene(name: str, files: Sequence[SceneFile], headers: Mapping[str, object], demands: Demands) -> Scene:
-    """A scene of its files.
+    """Make a scene of its files.
 
     Raises:
         SceneError: if it lacks something or its files do not fit together.
@@ -87,7 +86,7 @@ def assemble_scene(name: str, files: Sequence[SceneFile], headers: Mapping[str, 
 
 
 def make_layers(files: Sequence[SceneFile], demands: Demands) -> Layers:
-    """Files by modality and date, in the order demanded.
+    """Sort files by modality and date, in the order demanded.
 
     Raises:
         SceneError: if a modality, a band or a date is missing.
@@ -110,7 +109,7 @@ def make_layers(files: Sequence[SceneFile], demands: Demands) -> Layers:
 
 
 def _stack(bands: Mapping[str, str], band_files: Sequence[str] | None) -> Files:
-    """The files of one image, a band each in the order of ``band_files``."""
+    """Return the files of one image: the only one, or one per band in the order of ``band_files``."""
     path = next(iter(bands.values()))
     if band_files is None:
         if len(bands) > 1:
@@ -140,7 +139,7 @@ def _check_crs(paths: Sequence[str], headers: Sequence[Header], wanted: str) -> 
 
 
 def common_extent(paths: Sequence[str], headers: Sequence[Header]) -> Window:
-    """The part that all rasters cover, in whole pixels of the first one's grid.
+    """Compute the part that all rasters cover, in whole pixels of the first one's grid.
 
     Raises:
         SceneError: if they cannot be put on one grid or do not overlap.
@@ -161,7 +160,7 @@ def common_extent(paths: Sequence[str], headers: Sequence[Header]) -> Window:
 
 
 def extent_on(first: Header, other: Header, first_path: str, path: str) -> tuple[float, float, float, float]:
-    """Where a raster lies on the first one's grid: top, left, bottom, right in its pixels.
+    """Compute where a raster lies on the first one's grid: top, left, bottom, right in its pixels.
 
     Raises:
         SceneError: if that is not known.
@@ -195,12 +194,12 @@ def _where(header: Header) -> str:
 
 
 def describe_crs(wkt: str) -> str:
-    """A short name of a CRS."""
+    """Name a CRS in a few letters, for messages."""
     return CRS.from_user_input(wkt).to_string()[:60] if wkt else 'no CRS'
 
 
 def ground_sample_distance(grid: Grid) -> tuple[float, float] | None:
-    """Metres per pixel (down, across), or None where the CRS is unknown or in degrees."""
+    """Compute metres per pixel (down, across); None where the CRS is unknown or in degrees."""
     try:
         crs = CRS.from_user_input(grid.crs)
     except CRSError:
@@ -210,8 +209,3 @@ def ground_sample_distance(grid: Grid) -> tuple[float, float] | None:
     metres = crs.linear_units_factor[1]
     a, b, _, d, e, _ = grid.transform
     return hypot(b, e) * metres, hypot(a, d) * metres
-
-
-def most_common(values: Iterable[object]) -> object:
-    """The most frequent value, the first of equals."""
-    return Counter(values).most_common(1)[0][0]

@@ -1,4 +1,4 @@
-"""Where the windows of scenes lie, as arithmetic on their extents alone."""
+"""Compute where the windows of scenes lie, from their extents alone."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ _DRAWS = 20  # windows drawn of a scene before all of it is gone through
 
 
 def in_pixels(scene: Scene, length: float, unit: str) -> tuple[int, int]:
-    """A length in ``'pixels'`` or ``'metres'`` as pixels of the scene's grid (down, across), at least 1.
+    """Convert a length in ``'pixels'`` or ``'metres'`` to pixels of the scene's grid (down, across), at least 1.
 
     Raises:
         SceneError: for metres on a grid on which they mean nothing.
@@ -61,19 +61,19 @@ class WindowPlan:
         self.ends = np.cumsum(self.counts.prod(axis=1))
 
     def __len__(self) -> int:
-        """Windows of all scenes."""
+        """Count the windows of all scenes."""
         return int(self.ends[-1])
 
     def scene_of(self, number: int) -> int:
-        """Which scene a window is of."""
+        """Return the number of the scene that a window is of."""
         return int(np.searchsorted(self.ends, number, side='right'))
 
     def numbers(self, scene: int) -> tuple[int, int]:
-        """First and last + 1 of the numbers of a scene's windows."""
+        """Return the first number of a scene's windows, and the last + 1."""
         return int(self.ends[scene - 1]) if scene else 0, int(self.ends[scene])
 
     def candidates(self, scene: int, number: int | None, rng: np.random.Generator) -> Iterator[Window]:
-        """Windows of a scene in the order they are tried: that of the number, some drawn anew, all of its grid."""
+        """Yield windows of a scene in the order to try them: that of the number, some drawn anew, all of its grid."""
         first, end = self.numbers(scene)
         if number is None:
             number = int(rng.integers(first, end))
@@ -86,7 +86,7 @@ class WindowPlan:
             yield self.grid_window(scene, *divmod(int(place), int(columns)))
 
     def window(self, scene: int, number: int, rng: np.random.Generator) -> Window:
-        """The grid window of this number, or a random one of the scene."""
+        """Return the grid window of this number, or draw a random one of the scene."""
         if not self.random:
             return self.grid_window(scene, *divmod(number - self.numbers(scene)[0], int(self.counts[scene, 1])))
         (top, left, height, width), (rows, columns) = self.extents[scene].tolist(), self.sides[scene].tolist()
@@ -94,12 +94,12 @@ class WindowPlan:
         return Window(top + row, left + column, rows, columns)
 
     def grid_window(self, scene: int, row: int, column: int) -> Window:
-        """A window of the scene's grid; the last ones are moved inwards to end with the scene."""
+        """Return a window of the scene's grid; the last ones are moved inwards to end with the scene."""
         offset = np.minimum(self.steps[scene] * (row, column), self.extents[scene, 2:] - self.sides[scene])
         return Window(*(self.extents[scene, :2] + offset).tolist(), *self.sides[scene].tolist())
 
     def number_of(self, scene: int, window: Window) -> int:
-        """The number of the grid window that a window is, or begins in."""
+        """Return the number of the grid window that a window is, or begins in."""
         offsets, last = np.array(window[:2]) - self.extents[scene, :2], self.counts[scene] - 1
         moved = offsets == self.extents[scene, 2:] - self.sides[scene]  # the last of a row or column, moved inwards
         row, column = np.where(moved, last, np.minimum(offsets // self.steps[scene], last))

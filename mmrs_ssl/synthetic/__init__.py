@@ -1,1 +1,1 @@
-"""Generated scenes: the data of the demo and of the tests."""
+"""Generate scenes: the data of the demo and of the tests."""

@@ -1,4 +1,4 @@
-"""The canvas of the synthetic scenes: a layout in metres painted as an image of object numbers, and its materials."""
+"""Paint a layout in metres as an image of object numbers, and give the objects their materials."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TABLE_COLUMNS = 19  # of the object table: dark 6, light - dark 6, cover, height
 
 
 def mix(a: ArrayLike, b: ArrayLike, share: ArrayLike) -> Array:
-    """From ``a`` (share 0) to ``b`` (share 1)."""
+    """Interpolate from ``a`` (share 0) to ``b`` (share 1)."""
     return np.asarray(a) + (np.asarray(b) - np.asarray(a)) * np.asarray(share)
 
 
@@ -63,7 +63,7 @@ class Canvas:
     """
 
     def __init__(self, scene_class: str, seed: int, size: int, gsd: float, date: int) -> None:
-        """An empty canvas of ``size`` pixels of ``gsd`` metres, with the place's turn and the date's sun and season."""
+        """Begin empty, with ``size`` pixels of ``gsd`` metres, the place's turn and the date's sun and season."""
         key = zlib.crc32(scene_class.encode())
         self.rng = np.random.default_rng([seed, key])
         self.now = np.random.default_rng([seed, key, date + 1])
@@ -84,7 +84,7 @@ class Canvas:
         self.plants: list[tuple[Array, Array, Array, Array, int]] = []
 
     def grassy(self, rng: np.random.Generator, kinds: Sequence[str] = ('grass',)) -> Array:
-        """Vegetation of this season: (1, 6)."""
+        """Draw vegetation of this season: reflectances (1, 6)."""
         return mix(spectra(rng, ('straw',)), spectra(rng, kinds), self.green)
 
     def add(
@@ -111,7 +111,7 @@ class Canvas:
         return self.count - int(n)
 
     def project(self, points: ArrayLike) -> Array:
-        """Metres (n, 2) to pixels (n, 2)."""
+        """Convert metres (n, 2) to pixels (n, 2), bent and turned as the place is."""
         x, y = np.asarray(points, float).T
         y = y + self.bend[0] * np.sin(x * self.bend[1] + self.bend[2])
         cos, sin = np.cos(self.turn), np.sin(self.turn)
@@ -164,7 +164,7 @@ class Canvas:
             self.outlines.append((name, first + seen, corners(half, 4).astype(np.float32)))
 
     def lasting(self, points: Array, rate: float) -> Array:
-        """Which permanent things stand at this date: bool (n,). ``rate`` of them is built or removed at some date.
+        """Choose which permanent things stand at this date: bool (n,). A share ``rate`` is built or removed some time.
 
         Of those nearest the picture's center one changes at each of the first dates, so that every pair differs.
         """

@@ -1,4 +1,4 @@
-"""Generated scenes with boxes, in the folder layouts of DIOR and DOTA."""
+"""Write generated scenes with boxes, in the folder layouts of DIOR and DOTA."""
 
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
@@ -13,7 +13,7 @@ _TRAFFIC = ('parking', 'junction', 'industrial', 'residential')
 
 
 def _annotation(name: str, boxes: Sequence[tuple[str, Array]], size: int) -> ElementTree.ElementTree:
-    """Pascal VOC's record of horizontal boxes, pixels counted from 1."""
+    """Make Pascal VOC's record of horizontal boxes, pixels counted from 1."""
     root = ElementTree.Element('annotation')
 
     def add(parent: ElementTree.Element, **texts: object) -> None:
@@ -32,7 +32,7 @@ def _annotation(name: str, boxes: Sequence[tuple[str, Array]], size: int) -> Ele
 
 
 def _objects(scene: SyntheticScene, names: Mapping[str, str]) -> list[tuple[str, Array]]:
-    """Boxes under the data set's class names, of objects whose center is in the picture."""
+    """Name the boxes as the data set does; only objects whose center is in the picture count."""
     side = len(scene.dsm) - 1
     inside = [(name, box) for name, box in scene.boxes if box.mean(0).min() >= 0 and box.mean(0).max() <= side]
     return [(names[name], box) for name, box in inside if name in names]

@@ -1,4 +1,4 @@
-"""A raster too large for memory, for timing and for tests."""
+"""Write a raster too large for memory, for timing and for tests."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ SCENE_SIDE = 1024  # pixels a side of the generated scenes that are repeated
 
 
 def large_scene_bytes(side: int, bands: int = 4) -> int:
-    """An upper bound of the file's size."""
+    """Return an upper bound of the file's size: that of its pixels, uncompressed."""
     return side * side * bands * 2
 
 

@@ -1,4 +1,4 @@
-"""What synthetic scenes are made of: fields, woods, houses, roads, car parks."""
+"""Paint what synthetic scenes are made of: fields, woods, houses, roads, car parks."""
 
 from collections.abc import Sequence
 
@@ -23,35 +23,35 @@ from mmrs_ssl.synthetic.canvas import (
 
 
 def grid_points(c: Canvas, pitch: tuple[float, float], jitter: float = 0.0) -> Array:
-    """Points of a grid with a random offset that covers the layout: (n, 2) m."""
+    """Lay a grid of points with a random offset over the layout: (n, 2) m."""
     axes = [np.arange(-c.reach - c.rng.uniform(0, step), c.reach + step, step) for step in pitch]
     points = np.stack(np.meshgrid(*axes), 2).reshape(-1, 2)
     return points + c.rng.uniform(-jitter, jitter, points.shape) * pitch
 
 
 def blob_outline(c: Canvas, center: ArrayLike, radius: float) -> Array:
-    """A smooth irregular outline: (48, 2) m."""
+    """Draw a smooth irregular outline: (48, 2) m."""
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     waves = np.stack([np.cos(k * angle + c.rng.uniform(0, 6.3)) * c.rng.uniform(0, 0.5 / k) for k in (2, 3, 5)])
     return np.asarray(center) + (radius * (1 + waves.sum(0)))[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
 def winding_line(c: Canvas, offset: float, wiggle: float = 0.0, angle: float = 0.0) -> Array:
-    """A line across the whole layout at ``offset`` metres from the center: (65, 2) m."""
+    """Draw a line across the whole layout at ``offset`` metres from the center: (65, 2) m."""
     x = np.linspace(-1.3 * c.reach, 1.3 * c.reach, 65)
     y = offset + wiggle * np.sin(x / c.extent * c.rng.uniform(3, 8) + c.rng.uniform(0, 6.3))
     return np.stack([np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y], 1)
 
 
 def paint_meadow(c: Canvas, outline: Array | None = None) -> None:
-    """Grass within an outline (n, 2) m, or everywhere that is painted later on nothing else."""
+    """Paint grass within an outline (n, 2) m, or wherever nothing else is painted later."""
     number = c.add(LOW_VEGETATION, c.grassy(c.rng) * 0.75, c.grassy(c.rng) * 1.2, rough=c.rng.uniform(0.2, 0.5))
     if outline is not None:
         c.fill(outline, number)
 
 
 def paint_fields(c: Canvas, low: float = -np.inf, high: float = np.inf) -> None:
-    """Parcels with crop rows, in the band ``low`` <= y <= ``high``."""
+    """Paint parcels with crop rows, between y = ``low`` and ``high``."""
     large = max(1.0, np.sqrt(c.extent / 150)) * c.scale
     shear, y = c.rng.uniform(-0.4, 0.4), max(low, -c.reach)
     while y < min(high, c.reach):
@@ -73,7 +73,7 @@ def paint_fields(c: Canvas, low: float = -np.inf, high: float = np.inf) -> None:
 
 
 def plant_trees(c: Canvas, points: Array, radius: tuple[float, float], kinds: Sequence[str], where: int = -1) -> None:
-    """Trees on vegetation and soil, or on the object numbered ``where`` only; some are felled at some date."""
+    """Plant trees on vegetation and soil, or on the object numbered ``where`` only; some are felled at some date."""
     n = len(points)
     r = c.rng.uniform(*radius, n)
     pick = c.rng.integers(len(kinds), size=n)
@@ -91,7 +91,7 @@ def plant_trees(c: Canvas, points: Array, radius: tuple[float, float], kinds: Se
 
 
 def paint_wood(c: Canvas, outline: Array | None = None, kinds: Sequence[str] = ('conifer', 'leaf')) -> None:
-    """Crowns that touch, within an outline (n, 2) m or everywhere, over a dark floor."""
+    """Paint crowns that touch over a dark floor, within an outline (n, 2) m or everywhere."""
     floor = c.add(LOW_VEGETATION, spectra(c.rng, ('loam',)) * 0.6, c.grassy(c.rng) * 0.7)
     if outline is not None:
         c.fill(outline, floor)
@@ -100,13 +100,13 @@ def paint_wood(c: Canvas, outline: Array | None = None, kinds: Sequence[str] = (
 
 
 def scatter_trees(c: Canvas, per_hectare: float) -> None:
-    """Single trees at random places."""
+    """Plant single trees at random places."""
     n = int(min(per_hectare * (2 * c.reach) ** 2 / 1e4, 4000))
     plant_trees(c, c.rng.uniform(-c.reach, c.reach, (n, 2)), (1.5, 5), ('conifer', 'leaf', 'leaf'))
 
 
 def paint_cars(c: Canvas, points: Array, angles: ArrayLike, trucks: float = 0.0) -> None:
-    """Vehicles of this date, 4.5 x 1.9 m or, for a share of ``trucks``, 11 x 2.6 m."""
+    """Paint vehicles of this date, 4.5 x 1.9 m or, for a share of ``trucks``, 11 x 2.6 m."""
     if c.gsd > 3:
         return
     angles = np.broadcast_to(angles, len(points))
@@ -122,7 +122,7 @@ def paint_buildings(
     c: Canvas, points: Array, sizes: Array, angles: ArrayLike, heights: Array, roofs: Sequence[str],
     rate: float = 0.12, gable: bool = False, sides: int = 4,
 ) -> None:  # fmt: skip
-    """Buildings, or bare building ground at the dates when they do not stand."""
+    """Paint buildings, or bare building ground at the dates when they do not stand."""
     n, angles = len(points), np.broadcast_to(angles, len(points))
     roof, soil, stands = spectra(c.rng, roofs, n), spectra(c.rng, SOILS, n), c.lasting(points, rate)
     style = {'contrast': 0.0 if gable else c.rng.uniform(0, 0.5), 'period': c.rng.uniform(3, 7), 'rough': 0.15}
@@ -142,7 +142,7 @@ def paint_buildings(
 
 
 def paint_road(c: Canvas, line: Array, lanes: int, traffic: float, kerb: float = 1.5, marks: bool = True) -> None:
-    """A road along ``line`` (n, 2) m with lane marks and ``traffic`` vehicles per lane and 100 m."""
+    """Paint a road along ``line`` (n, 2) m with lane marks and ``traffic`` vehicles per lane and 100 m."""
     width, asphalt = 3.5 * lanes, spectra(c.rng, ('asphalt',))
     c.stroke(line, width + 2 * kerb, c.add(IMPERVIOUS, spectra(c.rng, ('concrete', 'gravel')), SPECTRA['concrete']))
     c.stroke(line, width, c.add(IMPERVIOUS, asphalt * 0.9, asphalt * 1.1))
@@ -168,7 +168,7 @@ def paint_road(c: Canvas, line: Array, lanes: int, traffic: float, kerb: float =
 
 
 def paint_car_park(c: Canvas, center: ArrayLike, columns: int, rows: int, full: float) -> None:
-    """``rows`` of stalls, 2.5 x 5 m, in pairs back to back along aisles; a share of ``full`` holds a car."""
+    """Paint ``rows`` of stalls, 2.5 x 5 m, back to back in pairs along aisles; a share of ``full`` holds a car."""
     width, pitch = 2.5 * columns, 16.5
     tone, middle = spectra(c.rng, PAVEMENTS), np.asarray(center, float)[None]
     depth = pitch * rows

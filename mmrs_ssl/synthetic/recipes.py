@@ -1,4 +1,4 @@
-"""What the synthetic scenes are made of: fields, woods, houses, roads, car parks, and one recipe for each class."""
+"""Compose the synthetic scenes, by one recipe for each class."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from mmrs_ssl.synthetic.objects import (
 
 
 def _surround(c: Canvas) -> None:
-    """Open land around something else: meadow, fields or a wood."""
+    """Paint open land around something else: meadow, fields or a wood."""
     paint_meadow(c)
     kind = c.rng.integers(4)
     if kind == 0:

@@ -1,4 +1,4 @@
-"""Generated scenes that look like land use from above: the embedded data of the demo and the tests.
+"""Generate scenes that look like land use from above: the embedded data of the demo and the tests.
 
 Nothing here is a photograph. A scene is a layout in metres (parcels, streets, houses, crowns, car parks) painted as an
 image of object numbers, then lit by one sun, so that picture, surface model, land cover, boxes and shadows agree. A
@@ -73,18 +73,18 @@ class SyntheticScene:
     sun_elevation: float
 
     def rgb(self) -> Array:
-        """Picture as uint8 (H, W, 3) by one fixed tone curve, so illumination differs between scenes."""
+        """Make a picture, uint8 (H, W, 3), by one fixed tone curve, so illumination differs between scenes."""
         return _to_uint8(self.reflectance[..., :3])
 
     def bands_at(self, wavelengths_nm: Sequence[float]) -> Array:
-        """Reflectance interpolated between the bands: float32 (H, W, len(wavelengths_nm)) in 0..1."""
+        """Interpolate reflectance between the bands: float32 (H, W, len(wavelengths_nm)) in 0..1."""
         order = np.argsort(WAVELENGTHS_NM)
         at, basis = np.array(WAVELENGTHS_NM)[order], np.eye(len(BANDS))[order]
         weights = np.stack([np.interp(wavelengths_nm, at, column) for column in basis.T])
         return self.reflectance @ weights.astype(np.float32)
 
     def multispectral(self, n_bands: int = len(BANDS), dtype: DTypeLike = np.uint16) -> Array:
-        """The first ``n_bands`` bands, or that many evenly spaced in 443..2190 nm if there are more than in ``BANDS``.
+        """Return the first ``n_bands`` bands, or that many evenly spaced in 443..2190 nm if ``BANDS`` has fewer.
 
         Returns:
             uint16 (H, W, n) reflectance times 10000, or uint8 (H, W, n) by the tone curve of ``rgb``.
@@ -105,7 +105,7 @@ def _to_uint8(reflectance: Array) -> Array:
 
 
 def cast_shadow(dsm: Array, gsd: float, sun_azimuth: float, sun_elevation: float) -> Array:
-    """Share of each pixel in cast shadow: float32 (H, W) in 0..1.
+    """Compute the share of each pixel in cast shadow: float32 (H, W) in 0..1.
 
     The surface is turned so that the light travels along the rows. There a pixel is dark if any pixel before it reaches
     above the line of sight, which one running maximum of ``height + distance * tan(elevation)`` tells.
@@ -135,7 +135,7 @@ def _smooth_noise(rng: np.random.Generator, size: int, cells: float) -> Array:
 
 
 def _grow(c: Canvas, cover: Array) -> tuple[Array, Array, Array]:
-    """Crowns as cones around the nearest stem: mask (H, W), height (H, W) m, and color (n, 6) of the masked pixels."""
+    """Grow crowns around the nearest stem: mask (H, W), height (H, W) m, and color (n, 6) of the masked pixels."""
     points = np.concatenate([c.project(p[0]) for p in c.plants] or [np.zeros((0, 2))])
     radius, height, where = (np.concatenate([np.broadcast_to(p[k], len(p[0])) for p in c.plants]) for k in (1, 2, 4))
     color = np.concatenate([p[3] for p in c.plants])
@@ -158,14 +158,14 @@ def _grow(c: Canvas, cover: Array) -> tuple[Array, Array, Array]:
 
 
 def _terrain(c: Canvas, cover: Array) -> Array:
-    """Gentle relief, level where there is water: (H, W) m."""
+    """Make gentle relief, level where there is water: (H, W) m."""
     relief = _smooth_noise(c.rng, c.size, 2) * np.float32(c.rng.uniform(0.2, 1.2) * np.sqrt(c.extent / 100))
     wet = cv2.blur((cover == WATER).astype(np.float32), (9, 9))
     return np.float32(c.rng.uniform(20, 600)) + relief * (1 - np.clip(2.2 * wet, 0, 1))
 
 
 def _light(c: Canvas, surface: Array, dsm: Array, dtm: Array, tree: Array) -> Array:
-    """Sun, shadow, tint, haze, blur and noise of one acquisition on a surface's reflectance (H, W, 6)."""
+    """Light a surface's reflectance (H, W, 6) by the sun, shadow, tint, haze, blur and noise of one acquisition."""
     now, size = c.now, c.size
     to_east, to_south = np.float32(np.sin(np.radians(c.sun_azimuth))), np.float32(-np.cos(np.radians(c.sun_azimuth)))
     canopy = np.where(tree, dsm, dtm)
@@ -184,7 +184,7 @@ def _light(c: Canvas, surface: Array, dsm: Array, dtm: Array, tree: Array) -> Ar
 
 
 def make_scene(scene_class: str, seed: int, size: int = 256, gsd: float = 0.5, date: int = 0) -> SyntheticScene:
-    """Generate one scene."""
+    """Generate one scene, the same for the same arguments; another ``date`` shows the same place at another time."""
     if scene_class not in SCENE_CLASSES:
         raise ValueError(f'scene_class is {scene_class!r}, expected one of {SCENE_CLASSES}')
     if size < 16 or gsd <= 0 or date < 0 or seed < 0:
@@ -209,22 +209,23 @@ def make_scene(scene_class: str, seed: int, size: int = 256, gsd: float = 0.5, d
     cover[tree] = TREE
     dsm = dtm + np.where(tree, tall, table[:, 13][c.ids])
     visible = np.bincount(c.ids.ravel(), minlength=len(table)) > 0
-    outlines = [(name, *pair) for name, *pairs in c.outlines for pair in zip(*pairs, strict=True)]
     for part, whole, n in c.parts:
         visible[whole : whole + n] |= visible[part : part + n]
-    boxes = [(name, polygon) for name, number, polygon in outlines if visible[number]]
+    boxes = []
+    for name, numbers, polygons in c.outlines:
+        boxes += [(name, polygon) for number, polygon in zip(numbers, polygons, strict=True) if visible[number]]
     lit = _light(c, surface, dsm, dtm, tree)
     return SyntheticScene(lit, dsm, dtm, cover, boxes, scene_class, gsd, date, c.sun_azimuth, c.sun_elevation)
 
 
 def change_mask(scene_a: SyntheticScene, scene_b: SyntheticScene) -> Array:
-    """Where the permanent land cover differs between two dates of a place: bool (H, W). Cars count as their ground."""
+    """Tell where the permanent land cover of a place changed: bool (H, W). Cars count as their ground."""
     a, b = (np.where(scene.land_cover == CAR, IMPERVIOUS, scene.land_cover) for scene in (scene_a, scene_b))
     return a != b
 
 
 def make_split(n_per_class: int, size: int = 96, gsd: float = 1.0, seed: int = 0) -> tuple[Array, Array]:
-    """Pictures with labels, the classes taking turns; two different seeds below a million share no scene.
+    """Make pictures with labels, the classes taking turns; two different seeds below a million share no scene.
 
     Returns:
         uint8 (N, size, size, 3) RGB and int64 (N,) index into ``SCENE_CLASSES``, N = ``n_per_class * 8``.

@@ -55,7 +55,7 @@ def write_geotiff(
 
 
 def write_picture(path: Path, array: Array) -> None:
-    """Write uint8 (H, W) or RGB (H, W, 3) as the suffix says."""
+    """Write uint8 (H, W) or RGB (H, W, 3) in the format of the path's suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), array[..., ::-1] if array.ndim == 3 else array):
         raise OSError(f'cannot write {path}')
@@ -73,12 +73,12 @@ class WritingPlan:
     seed: int
 
     def scene(self, index: int, classes: Sequence[str] = SCENE_CLASSES, date: int = 0) -> SyntheticScene:
-        """The scene of this number; the classes take turns."""
+        """Generate the scene of this number; the classes take turns."""
         seed = self.seed * 1_000_003 + index
         return make_scene(classes[index % len(classes)], seed, self.size, self.gsd, date)
 
     def splits(self, *names: str) -> Iterator[tuple[str, int]]:
-        """``(split, index)`` of every scene: of four scenes each later split gets one, the first split the rest."""
+        """Yield ``(split, index)`` of every scene: of four, later splits get one each, the first split the rest."""
         if self.scenes < len(names):
             raise ValueError(f'scenes is {self.scenes}, expected at least one for each of {", ".join(names)}')
         for index in range(self.scenes):
@@ -86,5 +86,5 @@ class WritingPlan:
             yield names[turn if turn < len(names) else 0], index
 
     def origin(self, index: int) -> tuple[float, float]:
-        """Easting and northing of the scene's upper left corner; places lie in a row."""
+        """Return easting and northing of the scene's upper left corner; places lie in a row."""
         return 500_000.0 + index * self.size * self.gsd, 5_000_000.0

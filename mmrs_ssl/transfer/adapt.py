@@ -22,11 +22,11 @@ POSITIONS = ('pos_embed', 'absolute_pos_embed')
 
 
 class DoesNotFitError(ValueError):
-    """A weight has another shape than the model's, and there is no rule that would change it."""
+    """Raised where a weight has another shape than the model's, and no rule would change it."""
 
 
 def adapt_bands(weight: Tensor, count: int, bands: Bands = 'mean') -> Tensor:
-    """The kernels of a first convolution for another number of bands, or another order of them.
+    """Make the kernels of a first convolution for another number of bands, or another order of them.
 
     With ``'mean'`` every band of the model gets the mean kernel of the file, times the number of bands of the file over
     that of the model: this assumes nothing of what a band shows. A sequence names, for each band of the model, the
@@ -62,7 +62,7 @@ def adapt_bands(weight: Tensor, count: int, bands: Bands = 'mean') -> Tensor:
 
 
 def resize_relative_positions(table: Tensor, count: int) -> Tensor:
-    """A table of relative position biases (L, heads) for windows of another size, (count, heads), bicubic.
+    """Resize a table of relative position biases (L, heads) to (count, heads), for windows of another size; bicubic.
 
     As mmsegmentation and mmdetection do it; mmpretrain's own needs a SciPy older than 1.14.
 
@@ -78,7 +78,7 @@ def resize_relative_positions(table: Tensor, count: int) -> Tensor:
 def resize_positions(
     embedding: Tensor, grid: tuple[int, int], class_tokens: tuple[int, int], mode: str = 'bicubic'
 ) -> Tensor:
-    """Position embeddings (1, class tokens + patches, C) for another grid of patches.
+    """Resize position embeddings (1, class tokens + patches, C) for another grid of patches.
 
     Args:
         embedding: of a file, whose patches form a square.
@@ -100,7 +100,7 @@ def resize_positions(
 
 
 def side(count: int) -> int:
-    """The side of a square of so many cells."""
+    """Compute the side of a square of so many cells."""
     root = math.isqrt(count)
     if root * root != count:
         raise DoesNotFitError(f'{count} positions are no square')
@@ -108,7 +108,7 @@ def side(count: int) -> int:
 
 
 def patch_grid(module: Any, count: int) -> tuple[int, int]:
-    """Height and width of a model's grid of ``count`` patches."""
+    """Return height and width of a model's grid of ``count`` patches."""
     if hasattr(module, 'patch_resolution'):  # mmpretrain
         height, width = module.patch_resolution
     elif hasattr(module, 'img_size') and hasattr(module, 'patch_size'):  # mmsegmentation's ViT
@@ -133,7 +133,7 @@ class Fitter:
         self.class_tokens = class_tokens
 
     def __call__(self, name: str, weight: Tensor, like: Tensor) -> tuple[Tensor, str]:
-        """The weight in the shape of the model's, and what was done to it ('' for nothing).
+        """Bring a weight to the shape of the model's, and say what was done to it ('' for nothing).
 
         Raises:
             DoesNotFitError: if it cannot be brought into this shape.
@@ -153,7 +153,7 @@ class Fitter:
         raise DoesNotFitError(f'{list(weight.shape)} in the file, {list(like.shape)} in the model')
 
     def fit_bands(self, weight: Tensor, like: Tensor) -> tuple[Tensor, str]:
-        """The first convolution's."""
+        """Bring the first convolution's weight (O, I, kH, kW) to the model's bands, or another order of as many."""
         known, count = weight.shape[1], like.shape[1]
         if weight.shape[0] != like.shape[0]:
             raise DoesNotFitError(f'{list(weight.shape)} in the file, {list(like.shape)} in the model')
@@ -164,7 +164,7 @@ class Fitter:
         return adapted, f'{known} -> {count} bands, {rule}'
 
     def fit_positions(self, name: str, weight: Tensor, like: Tensor) -> tuple[Tensor, str]:
-        """Position embeddings."""
+        """Bring position embeddings to the model's grid of patches; ``absolute_pos_embed`` has no class token."""
         known, wanted = self.class_tokens if name == 'pos_embed' else (0, 0)
         grid = patch_grid(self.module, like.shape[1] - wanted)
         resized = resize_positions(weight, grid, (known, wanted), getattr(self.module, 'interpolate_mode', 'bicubic'))

@@ -1,4 +1,4 @@
-"""Checkpoints of the published CMID, DINO-MC, DINO-TP and MSSDF programs to this project's, and back."""
+"""Convert checkpoints of the published CMID, DINO-MC, DINO-TP and MSSDF programs to this project's, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ MMPRETRAIN = {layout.family: layout for layout in (key_maps.RESNET, key_maps.SWI
 
 @dataclass(frozen=True)
 class Program:
-    """A published program and the layout of its files.
+    """A published program, and how its files are laid out.
 
     Args:
         name: for people.
@@ -60,7 +60,7 @@ DESTINATIONS = ('mmrs', *PROGRAMS)
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of a file.
+    """What became of a file that was converted.
 
     Args:
         source: whose file it was.
@@ -132,7 +132,7 @@ def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conv
 def to_this_project(
     found: Mapping[str, BackboneWeights], program: Program, content: Any, path: Path
 ) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
-    """The content of this project's file, and the weights of each branch."""
+    """Make the content of this project's file, and the weights of each branch."""
     parts = {}
     for branch, source in found.items():
         check_family(source, program, path)
@@ -158,7 +158,7 @@ def to_this_project(
 def to_published(
     found: Mapping[str, BackboneWeights], program: Program, path: Path
 ) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
-    """The content of a published program's file, and the weights of each branch that it has."""
+    """Make the content of a published program's file, and the weights of each branch that it has."""
     parts: dict[str, dict[str, Tensor]] = {}
     for branch in [branch for branch in program.prefixes if branch in found]:
         check_family(found[branch], program, path)
@@ -195,7 +195,7 @@ def check_family(source: BackboneWeights, program: Program, path: Path) -> None:
 
 
 def backbone_of(source: BackboneWeights) -> dict[str, Tensor]:
-    """The weights after a prefix that belong to the backbone, without a head or mask token beside it."""
+    """Return the weights that belong to the backbone, without a head or mask token beside it."""
     family = source.layout.family
     return {
         key: value for key, value in source.weights.items() if is_part(family, source.layout.mmpretrain_name(key)[0])
@@ -203,7 +203,7 @@ def backbone_of(source: BackboneWeights) -> dict[str, Tensor]:
 
 
 def method_of(content: Any) -> str | None:
-    """This project's method that a checkpoint is of; None for another program's.
+    """Return the name of this project's method that wrote a checkpoint; None for another program's.
 
     Raises:
         ValueError: if its config is not plain data.
@@ -216,7 +216,7 @@ def method_of(content: Any) -> str | None:
 
 
 def program_of(content: Any, path: Path) -> Program | None:
-    """The published program whose layout a file has, or None.
+    """Find the published program whose layout a file has, or None.
 
     A backbone alone is CMID's or MSSDF's if it has the names that their authors' files have, and no classifier.
     """
@@ -238,14 +238,14 @@ def program_of(content: Any, path: Path) -> Program | None:
 
 
 def known_as(program: Program, content: Any) -> str:
-    """A program's name; a backbone alone shows only that it has the names of that program's."""
+    """Name a program; a backbone alone shows only that its weights are named as that program's."""
     if program.several or any(key.startswith(_CMID_PREFIXES) for key in tensors_of(content, 'the file')):
         return program.name
     return f'{program.name}, by its names alone'
 
 
 def branches_of(content: Any, path: Path) -> list[str]:
-    """The branches that a file has; one that says nothing of them has a student."""
+    """List the branches that a file has; one that says nothing of them has a student."""
     if isinstance(content, dict) and {'student', 'teacher'} & set(content):
         found = [branch for branch in ('student', 'teacher') if isinstance(content.get(branch), dict)]
         if not found:
@@ -259,7 +259,7 @@ def branches_of(content: Any, path: Path) -> list[str]:
 
 
 def left_out(content: Any, found: Mapping[str, BackboneWeights], parts: Mapping[str, Any]) -> list[str]:
-    """Names of the weights of a file that were not converted, and of its other entries."""
+    """List the weights of a file that were not converted, and its other entries."""
     names = []
     for branch, source in found.items():
         head = f'{branch}: '

@@ -80,7 +80,7 @@ def export_backbone(
 
 
 def read_training(path: Path, branch: str | None, modality: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The backbone of a training checkpoint, its keys beginning with ``backbone.``, and its meta data."""
+    """Read the backbone of a training checkpoint, its keys beginning with ``backbone.``, and its meta data."""
     content = read_file(path)
     weights = tensors_of(content, str(path))
     if not any(key.startswith(PREFIX) for key in weights):
@@ -120,14 +120,14 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
 
 
 def only_branch(weights: dict[str, Tensor], path: Path) -> str:
-    """The student, of a file without a teacher."""
+    """Return ``'student'`` for a file without a teacher; raise for one with both, where nothing says which is meant."""
     if any(key.startswith(BRANCHES['teacher']) for key in weights):
         raise UnsaidBranchError(path)
     return 'student'
 
 
 def backbone_in_branch(weights: dict[str, Tensor], branch: str, path: Path) -> dict[str, Tensor]:
-    """The student's or the teacher's backbone, its keys beginning with ``backbone.``."""
+    """Copy the student's or the teacher's backbone, its keys beginning with ``backbone.``."""
     if branch not in BRANCHES:
         raise ValueError(f'branch={branch!r}, expected {" or ".join(BRANCHES)}')
     head = BRANCHES[branch]

@@ -20,7 +20,7 @@ _STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a checkpoint is.
+    """What was found out about a checkpoint.
 
     Args:
         file_format: how it is packed.
@@ -89,14 +89,14 @@ def inspect_checkpoint(checkpoint: str | Path, branch: str | None = None) -> Ins
 
 
 def packing(path: Path) -> str:
-    """How a file that could be read is packed."""
+    """Name the way in which a file that could be read is packed."""
     if path.suffix == '.safetensors':
         return 'safetensors'
     return 'torch, zip archive' if zipfile.is_zipfile(path) else 'torch, as before 1.6'
 
 
 def writer(content: Any, meta: dict[str, Any], path: Path) -> str:
-    """Which program wrote a file, as far as it shows."""
+    """Name the program that wrote a file, as far as it shows."""
     method = method_of(content)
     if method is not None:
         if 'program' in meta:
@@ -109,7 +109,7 @@ def writer(content: Any, meta: dict[str, Any], path: Path) -> str:
 
 
 def facts(content: Any, meta: dict[str, Any]) -> dict[str, Any]:
-    """What a file says of its method, progress and data."""
+    """Collect what a file says of its method, progress and data."""
     known: dict[str, Any] = {
         key: meta[key] for key in ('method', 'evaluated', 'modality', 'epoch', 'iter', 'mean', 'std') if key in meta
     }
@@ -125,6 +125,6 @@ def facts(content: Any, meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def count_by_prefix(names: Iterable[str]) -> str:
-    """How many names begin alike, e.g. ``'neck.* 4, queue 1'``."""
+    """Count how many names begin alike, e.g. ``'neck.* 4, queue 1'``."""
     counts = Counter(re.sub(r'^((?:\w+: )?(?:module\.)?[^.]+)\..*', r'\1.*', name) for name in names)
     return ', '.join(f'{head} {count}' for head, count in counts.items())

@@ -1,4 +1,4 @@
-"""The maps between mmpretrain's names of backbone weights and other libraries'.
+"""Map mmpretrain's names of backbone weights to other libraries', and back.
 
 Sources: the state dicts of mmpretrain 1.2, mmsegmentation 1.2, mmdetection 3.3, torchvision 0.28 and timm 1.0; the
 published programs of Swin (microsoft/Swin-Transformer), DINO and CMID. mmsegmentation's and mmdetection's ResNet and
@@ -22,7 +22,7 @@ def rule(
     to_mmpretrain: Callable[[Tensor], Tensor] = unchanged,
     from_mmpretrain: Callable[[Tensor], Tensor] = unchanged,
 ) -> Rule:
-    """A line of a map."""
+    """Make a line of a map from the patterns of the library's name and of mmpretrain's."""
     return Rule(Template(own), Template(common), to_mmpretrain, from_mmpretrain)
 
 
@@ -44,7 +44,7 @@ RESNET_FLAT_STEM = KeyLayout(
 
 
 def to_unfold(weight: Tensor) -> Tensor:
-    """Patch merging's weights (..., 4C) as OpenMMLab orders them.
+    """Bring patch merging's weights (..., 4C) into OpenMMLab's order.
 
     The published program, timm and torchvision concatenate the four neighbors column by column, (column, row,
     channel); OpenMMLab uses ``nn.Unfold``, whose order is (channel, row, column).
@@ -53,12 +53,12 @@ def to_unfold(weight: Tensor) -> Tensor:
 
 
 def from_unfold(weight: Tensor) -> Tensor:
-    """The inverse of :func:`to_unfold`."""
+    """Undo :func:`to_unfold`."""
     return weight.unflatten(-1, (-1, 2, 2)).transpose(-1, -3).flatten(-3)
 
 
 def swin_rules(block: str, linear: tuple[str, str], merging: str) -> tuple[Rule, ...]:
-    """Swin's blocks with the names of their two linear layers, patch merging after stage n, and the last norm."""
+    """Map Swin's blocks (``linear`` names their two linear layers), patch merging after stage n, and the last norm."""
     common = 'stages.{n}.blocks.{m}'
     return (
         rule(f'{block}.norm{{k}}.*', f'{common}.norm{{k}}.*'),
@@ -71,7 +71,7 @@ def swin_rules(block: str, linear: tuple[str, str], merging: str) -> tuple[Rule,
 
 
 def timm_swin(name: str, merging: str, marker: str) -> KeyLayout:
-    """Swin with timm's names."""
+    """Lay out Swin with timm's names; only where patch merging stands differs between its versions."""
     return KeyLayout(
         name,
         'swin',
@@ -160,12 +160,12 @@ VIT_TORCHVISION = KeyLayout(
 
 
 def one_column(weight: Tensor) -> Tensor:
-    """A scale per channel, (C,) as (C, 1, 1)."""
+    """Reshape a scale per channel from (C,) to (C, 1, 1)."""
     return weight[:, None, None]
 
 
 def as_linear(weight: Tensor) -> Tensor:
-    """A convolution of one pixel (O, I, 1, 1), which mmpretrain may have, as a linear layer (O, I)."""
+    """Turn a convolution of one pixel (O, I, 1, 1), which mmpretrain may have, into a linear layer (O, I)."""
     return weight.flatten(1)
 
 

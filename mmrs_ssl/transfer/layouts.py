@@ -1,4 +1,4 @@
-"""What libraries call the same weights: two-way renaming between their names and mmpretrain's.
+"""Rename weights between other libraries' names and mmpretrain's, both ways.
 
 mmpretrain's names are the common ones: a file's weights are renamed to them, compared with the model's, and renamed to
 what the model's class calls them. The maps themselves are in :mod:`mmrs_ssl.transfer.key_maps`.
@@ -18,7 +18,7 @@ _FIELD = re.compile(r'\{(?P<factor>\d*)(?P<name>[a-z])(?:\+(?P<offset>\d+))?\}|(
 
 
 def unchanged(weight: Tensor) -> Tensor:
-    """The weight itself."""
+    """Return the weight as it is: most rules rename alone."""
     return weight
 
 
@@ -46,7 +46,7 @@ class Template:
         return re.compile(''.join(part + group for part, group in zip(literals, [*groups, ''], strict=True)))
 
     def match(self, key: str) -> dict[str, int | str] | None:
-        """The values of the fields in this name; None if the name is another one."""
+        """Return the values of the fields in this name; None if the name is another one."""
         found = self._pattern.fullmatch(key)
         if found is None:
             return None
@@ -62,7 +62,7 @@ class Template:
         return values
 
     def fill(self, values: Mapping[str, int | str]) -> str:
-        """The name with these values of its fields."""
+        """Make the name with these values of its fields."""
         numbers = iter(self._fields)
 
         def value(_: re.Match[str]) -> str:
@@ -99,21 +99,21 @@ class KeyLayout:
     rules: tuple[Rule, ...] = ()
 
     def mmpretrain_name(self, key: str) -> tuple[str, Callable[[Tensor], Tensor]]:
-        """What mmpretrain calls this weight, and the change of its tensor."""
+        """Return what mmpretrain calls this weight, and how its tensor has to be changed."""
         for rule in self.rules:
             if (values := rule.own.match(key)) is not None:
                 return rule.common.fill(values), rule.to_mmpretrain
         return key, unchanged
 
     def own_name(self, key: str) -> tuple[str, Callable[[Tensor], Tensor]]:
-        """What this layout calls a weight of mmpretrain's name, and the change of its tensor."""
+        """Return what this layout calls a weight of mmpretrain's name, and how its tensor has to be changed."""
         for rule in self.rules:
             if (values := rule.common.match(key)) is not None:
                 return rule.own.fill(values), rule.from_mmpretrain
         return key, unchanged
 
     def to_mmpretrain(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of this layout under mmpretrain's names, without the derived buffers.
+        """Rename weights of this layout to mmpretrain's names, without the derived buffers.
 
         Raises:
             ValueError: if two weights would get one name.
@@ -121,11 +121,11 @@ class KeyLayout:
         return _rename(weights, self.mmpretrain_name)
 
     def from_mmpretrain(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights under mmpretrain's names, renamed to this layout; the inverse of :meth:`to_mmpretrain`."""
+        """Rename weights of mmpretrain's names to this layout; this undoes :meth:`to_mmpretrain`."""
         return _rename(weights, self.own_name)
 
     def prefixes(self, keys: Iterable[str]) -> list[str]:
-        """What stands before this layout's names in these keys, e.g. ``['backbone.']``; empty if they have another."""
+        """Find what stands before this layout's names in keys, e.g. ``['backbone.']``; empty for another layout."""
         keys = set(keys)
         first = self.markers[0]
         ends = [key.removesuffix(first) for key in keys if key == first or key.endswith(f'.{first}')]
@@ -152,7 +152,7 @@ def _rename(
 
 
 def find_backbones(keys: Iterable[str], layouts: Iterable[KeyLayout]) -> dict[str, KeyLayout]:
-    """The backbones among these keys: what stands before their names, and their layout (the first that fits)."""
+    """Find the backbones among these keys: what stands before their names, and their layout (the first that fits)."""
     keys = set(keys)
     found: dict[str, KeyLayout] = {}
     for layout in layouts:

@@ -58,7 +58,7 @@ class LoadReport:
     notes: list[str] = field(default_factory=list)
 
     def table(self) -> str:
-        """A line for each kind of weight: how many, and the first names."""
+        """Write a line for each kind of weight: how many, and the first names."""
         rows: dict[str, list[str]] = dict(
             matched=shorten(self.matched, 2),
             adapted=shorten([f'{name} ({note})' for name, note in self.adapted.items()], 3),
@@ -137,13 +137,13 @@ def load_backbone(
 
 
 def layout_of(own: dict[str, Tensor]) -> KeyLayout:
-    """Whose names a model's weights have; names that no map knows count as they are."""
+    """Find whose names a model's weights have; names that no map knows make a layout of their own."""
     known = find_backbones(own, LAYOUTS).get('')
     return known or KeyLayout('names of no known library', '', (next(iter(own)),))
 
 
 def differences(module: nn.Module, layout: KeyLayout) -> list[str]:
-    """What a model computes otherwise than the program whose names a file has, though all weights fit."""
+    """List what a model computes otherwise than the program whose names a file has, though all weights fit."""
     notes = []
     found = {norm.eps for norm in module.modules() if isinstance(norm, nn.LayerNorm)}
     if layout.family in EPS and layout is not key_maps.VIT_MMSEG and found - {EPS[layout.family]}:
@@ -168,7 +168,7 @@ def compare(
     bands: Bands,
     report: LoadReport,
 ) -> dict[str, Tensor]:
-    """The new weights under the model's names; what became of each goes into the report."""
+    """Fit the file's weights to the model's, under the model's names; what became of each goes into the report."""
     wanted = layout.to_mmpretrain(own)
     names = {layout.mmpretrain_name(key)[0]: key for key in own}
     given = source.layout.to_mmpretrain(source.weights)
@@ -211,13 +211,13 @@ def compare(
 
 
 def cut_off(given: Iterable[str], wanted: Iterable[str]) -> set[str]:
-    """Weights of blocks that a model has not, in stages that it has: it is not as deep as the file's backbone."""
+    """Find weights of blocks that a model lacks in stages that it has: it is not as deep as the file's backbone."""
     stages = {block[0]: block[1] for block in map(IN_A_BLOCK.match, wanted) if block}
     found = ((name, IN_A_BLOCK.match(name)) for name in given)
     return {name for name, block in found if block and block[0] not in stages and block[1] in stages.values()}
 
 
 def shorten(names: Iterable[str], count: int) -> list[str]:
-    """The first few names, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     names = list(names)
     return names if len(names) <= count else [*names[:count], f'and {len(names) - count} more']

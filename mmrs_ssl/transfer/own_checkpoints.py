@@ -1,4 +1,4 @@
-"""How this project's own checkpoints are laid out: branches, modalities, and the config in them."""
+"""Find branches, modalities and the config in this project's own checkpoints."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,7 @@ BRANCHES = dict(student=PREFIX, teacher=f'teacher.module.{PREFIX}')
 
 
 class UnsaidBranchError(ValueError):
-    """A file has a student and a teacher, and nothing says which of them is meant."""
+    """Raised for a file with a student and a teacher of which nothing says which is meant."""
 
     def __init__(self, name: Path | str) -> None:
         super().__init__(
@@ -23,7 +23,7 @@ class UnsaidBranchError(ValueError):
 
 
 def evaluated_branch(meta: dict[str, Any]) -> str | None:
-    """Which branch the authors of a checkpoint's method evaluate, ``'student'`` or ``'teacher'``; None if unknown.
+    """Tell which branch a method's authors evaluate, ``'student'`` or ``'teacher'``, from meta data; None if unknown.
 
     The file says it (``meta.evaluated``, which ``TeacherUpdateHook`` writes); of one that does not, which is older, the
     class of its method.
@@ -39,7 +39,7 @@ def evaluated_branch(meta: dict[str, Any]) -> str | None:
 
 
 def evaluated_by(method: str) -> str | None:
-    """The same of a method's registered name; None for one that is not registered here.
+    """Tell which branch the authors of a method evaluate, by its registered name; None if it is not registered here.
 
     The registry's own ``get`` would import whatever module a file names.
     """
@@ -61,7 +61,7 @@ def check_out(checkpoint: Path, out: Path) -> None:
 
 
 def choose_modality(modalities: dict[str, dict], name: str | None) -> tuple[str, dict]:
-    """The modality of this name, by default the first, and its statistics."""
+    """Return the modality of this name, by default the first, and its statistics."""
     name = next(iter(modalities), '') if name is None else name
     if name not in modalities:
         raise ValueError(f'there is no modality {name!r}, the model has {", ".join(modalities) or "none of its own"}')
@@ -69,14 +69,14 @@ def choose_modality(modalities: dict[str, dict], name: str | None) -> tuple[str,
 
 
 def patch_embedding_of(weights: dict[str, Tensor], branch: str, modality: str) -> dict[str, Tensor]:
-    """The patch embedding of a modality in the backbone's names; nothing where it is the backbone's own."""
+    """Copy the patch embedding of a modality, in the backbone's names; nothing where it is the backbone's own."""
     head = f'{BRANCHES[branch].removesuffix(PREFIX)}patch_embeds.{modality}.'
     own = f'{PREFIX}patch_embed.'
     return {own + key.removeprefix(head): value.clone() for key, value in weights.items() if key.startswith(head)}
 
 
 def read_model(text: str) -> dict[str, Any]:
-    """The model's settings in a config's text, read without running it.
+    """Read the model's settings in a config's text, without running it.
 
     Raises:
         ValueError: if there are none.
@@ -88,7 +88,7 @@ def read_model(text: str) -> dict[str, Any]:
 
 
 def read_setting(text: str, name: str) -> Any:
-    """One variable of a config's text, read without running it: a checkpoint may come from anyone.
+    """Read one variable of a config's text, without running it: a checkpoint may come from anyone.
 
     Raises:
         ValueError: if it is not there, or made of anything but literals and ``dict(...)``.

@@ -17,7 +17,7 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
 def restricted_getattr(obj: object, name: str) -> Callable[..., Any]:
-    """Stand-in for ``builtins.getattr`` inside a checkpoint: resolves HistoryBuffer's own statistics only.
+    """Take the place of ``builtins.getattr`` in a checkpoint, and resolve HistoryBuffer's own statistics alone.
 
     A HistoryBuffer pickles its statistics as ``getattr(HistoryBuffer, 'mean')``; the real ``getattr`` on the allow-list
     would let a crafted file reach any attribute of any allowed object and from there run code.

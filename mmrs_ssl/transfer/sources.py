@@ -33,7 +33,7 @@ PREFIXES = (PREFIX, f'module.{PREFIX}', 'online_encoder.model.', '', 'module.')
 
 @dataclass(frozen=True)
 class BackboneWeights:
-    """The backbone of a checkpoint.
+    """The backbone that was found in a checkpoint.
 
     Args:
         weights: under the file's own names, without what stood before them.
@@ -93,7 +93,7 @@ def read_backbone(
 
 
 def read_file(path: Path) -> Any:
-    """What a checkpoint holds, read without running anything in it.
+    """Read what a checkpoint holds, without running anything in it.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -114,7 +114,7 @@ def read_file(path: Path) -> Any:
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """The weights; of an exported file of this project as its other format has them, with ``meta`` beside them."""
+    """Read the weights; an exported file of this project gives what its ``.pth`` would, with ``meta`` beside them."""
     with safe_open(path, framework='pt') as file:
         weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it cannot be iterated over
         metadata = file.metadata() or {}
@@ -124,7 +124,7 @@ def read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def why_refused(error: Exception) -> str:
-    """The point of an error of ``torch.load``."""
+    """Say in plain words why ``torch.load`` refused a file."""
     text = str(error)
     if asked := re.search(r'GLOBAL (\S+)', text):
         return (
@@ -140,7 +140,7 @@ def why_refused(error: Exception) -> str:
 
 
 def weights_of_branch(content: Any, path: Path, branch: str | None) -> tuple[dict[str, Tensor], str | None]:
-    """The weights of one branch, without what marks the branch in their names, and which it is."""
+    """Return the weights of one branch, without what marks it in their names, and which branch it is."""
     if isinstance(content, dict) and {'student', 'teacher'} & set(content):  # DINO, DINO-MC
         branch = branch or evaluated_by('mmrs_ssl.DINOMC')
         return tensors_of(content.get(branch), f'{path} ({branch})'), branch
@@ -165,7 +165,7 @@ def weights_of_branch(content: Any, path: Path, branch: str | None) -> tuple[dic
 
 
 def tensors_of(content: Any, name: str) -> dict[str, Tensor]:
-    """The weights of a checkpoint, whatever they lie in."""
+    """Find the weights of a checkpoint, whether or not they lie in ``state_dict`` or ``model``."""
     if isinstance(content, dict):
         for part in ('state_dict', 'model'):
             if isinstance(content.get(part), dict):
@@ -178,13 +178,13 @@ def tensors_of(content: Any, name: str) -> dict[str, Tensor]:
 
 
 def meta_of(content: Any) -> dict[str, Any]:
-    """What a checkpoint says of itself."""
+    """Return the meta data of a checkpoint; empty where it has none."""
     meta = content.get('meta') if isinstance(content, dict) else None
     return meta if isinstance(meta, dict) else {}
 
 
 def modality_of(content: Any, path: Path, branch: str | None, modality: str) -> dict[str, Tensor]:
-    """The patch embedding of a modality under the backbone's names; nothing where it is the backbone's own."""
+    """Read the patch embedding of a modality, in the backbone's names; nothing where it is the backbone's own."""
     meta = meta_of(content)
     text = meta.get('cfg')
     if isinstance(text, str):

@@ -1,4 +1,4 @@
-"""Where exported weights go: classes of the OpenMMLab libraries, and other libraries' names."""
+"""Choose where exported weights go: a class of an OpenMMLab library, or another library's names."""
 
 import math
 import re
@@ -19,15 +19,15 @@ _OWN = dict(mmseg=('ResNet', 'SwinTransformer', 'VisionTransformer'), mmdet=('Re
 # Arguments of mmpretrain's classes that mean the same in mmsegmentation's and mmdetection's own.
 _SAME = dict(
     ResNet=(
-        *('depth', 'stem_channels', 'base_channels', 'num_stages', 'strides', 'dilations', 'style', 'deep_stem'),
-        *('avg_down', 'conv_cfg', 'norm_cfg', 'norm_eval', 'with_cp', 'zero_init_residual'),
+        'depth', 'stem_channels', 'base_channels', 'num_stages', 'strides', 'dilations', 'style', 'deep_stem',
+        'avg_down', 'conv_cfg', 'norm_cfg', 'norm_eval', 'with_cp', 'zero_init_residual',
     ),
     SwinTransformer=('patch_size', 'window_size', 'drop_rate', 'drop_path_rate', 'norm_cfg', 'with_cp'),
     VisionTransformer=(
-        *('img_size', 'patch_size', 'drop_rate', 'drop_path_rate', 'qkv_bias', 'norm_cfg', 'final_norm'),
+        'img_size', 'patch_size', 'drop_rate', 'drop_path_rate', 'qkv_bias', 'norm_cfg', 'final_norm',
         'interpolate_mode',
     ),
-)
+)  # fmt: skip
 # Arguments that are translated, or that the own class does not need: its Swin pads maps of any size by itself.
 _TRANSLATED = dict(
     ResNet=(),
@@ -49,24 +49,19 @@ PARTS = dict(
     vit=r'(patch_embed|layers|ln1|ln2|pre_norm)\.|cls_token|pos_embed',
     convnext=r'(downsample_layers|stages|norm\d)\.',
 )
-_MMPRETRAIN = (key_maps.RESNET, key_maps.SWIN, key_maps.VIT, key_maps.CONVNEXT)
 # mmpretrain's names -> the library's.
 NAMES: dict[str, dict[str, KeyLayout]] = dict(
     timm={
-        common.name: named
-        for common, named in zip(
-            _MMPRETRAIN,
-            (key_maps.RESNET, key_maps.SWIN_TIMM, key_maps.VIT_TIMM, key_maps.CONVNEXT_TIMM),
-            strict=True,
-        )
+        key_maps.RESNET.name: key_maps.RESNET,
+        key_maps.SWIN.name: key_maps.SWIN_TIMM,
+        key_maps.VIT.name: key_maps.VIT_TIMM,
+        key_maps.CONVNEXT.name: key_maps.CONVNEXT_TIMM,
     },
     torchvision={
-        common.name: named
-        for common, named in zip(
-            _MMPRETRAIN,
-            (key_maps.RESNET, key_maps.SWIN_TORCHVISION, key_maps.VIT_TORCHVISION, key_maps.CONVNEXT_TORCHVISION),
-            strict=True,
-        )
+        key_maps.RESNET.name: key_maps.RESNET,
+        key_maps.SWIN.name: key_maps.SWIN_TORCHVISION,
+        key_maps.VIT.name: key_maps.VIT_TORCHVISION,
+        key_maps.CONVNEXT.name: key_maps.CONVNEXT_TORCHVISION,
     },
 )
 # Names that no rule of these layouts changes and that the library has all the same.
@@ -103,17 +98,17 @@ class Target:
 
     @property
     def own(self) -> bool:
-        """Whether the class is the library's own, not mmpretrain's."""
+        """Tell whether the class is the library's own, not mmpretrain's."""
         return not self.settings['type'].startswith('mmpretrain.')
 
     def init_cfg(self, checkpoint: str) -> dict[str, str]:
-        """The setting that loads the file with nothing of this package."""
+        """Make the setting that loads the file with nothing of this package."""
         prefix = {} if self.own else dict(prefix=self.prefix)
         return dict(type='Pretrained', **prefix, checkpoint=checkpoint)
 
 
 def target_of(library: str, backbone: Mapping[str, Any], bands: int) -> Target:
-    """The class that takes a backbone's weights in a library: its own where it has the same, else mmpretrain's.
+    """Choose the class that takes a backbone's weights: the library's own where it has the same, else mmpretrain's.
 
     Args:
         library: one of ``LIBRARIES``.
@@ -145,7 +140,7 @@ def target_of(library: str, backbone: Mapping[str, Any], bands: int) -> Target:
 
 
 def without_counterpart(kind: str, given: Mapping[str, Any]) -> list[str]:
-    """Arguments of mmpretrain's class that mmsegmentation's and mmdetection's own have nothing like."""
+    """List arguments of mmpretrain's class that mmsegmentation's and mmdetection's own have nothing like."""
     known = {*_SAME[kind], *_TRANSLATED[kind], 'out_indices'}
     lacking = [f'{key}={value!r}' for key, value in given.items() if key not in known]
     if kind == 'ResNet' and given.get('avg_down', False):  # the library pools in stages of stride 1 too: names shift
@@ -166,7 +161,7 @@ def without_counterpart(kind: str, given: Mapping[str, Any]) -> list[str]:
 
 
 def arguments(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What mmpretrain's arguments are in mmsegmentation's and mmdetection's own classes."""
+    """Translate mmpretrain's arguments to those of mmsegmentation's and mmdetection's own classes."""
     same = {key: value for key, value in given.items() if key in _SAME[kind]}
     if kind == 'SwinTransformer':
         return {**sizes_of(SwinTransformer, given.get('arch', 'tiny')), **same}
@@ -181,17 +176,17 @@ def arguments(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sizes_of(cls: type[SwinTransformer] | type[VisionTransformer], arch: str | Mapping[str, Any]) -> dict[str, Any]:
-    """The widths and depths that an ``arch`` of mmpretrain stands for."""
+    """Look up the widths and depths that an ``arch`` of mmpretrain stands for."""
     return dict(cls.arch_zoo[arch.lower()] if isinstance(arch, str) else arch)
 
 
 def layout_in(weights: Mapping[str, Tensor]) -> KeyLayout | None:
-    """Whose names a backbone's weights have."""
+    """Find whose names a backbone's weights have; None for names that no map knows."""
     return find_backbones(weights, key_maps.LAYOUTS).get('')
 
 
 def named_for(weights: Mapping[str, Tensor], library: str, settings: Mapping[str, Any]) -> dict[str, Tensor]:
-    """A backbone's weights of mmpretrain's names under timm's or torchvision's.
+    """Rename a backbone's weights from mmpretrain's names to timm's or torchvision's.
 
     Args:
         weights: of mmpretrain's backbone, without a prefix.
@@ -221,7 +216,7 @@ def named_for(weights: Mapping[str, Tensor], library: str, settings: Mapping[str
 
 
 def not_in(target: KeyLayout, weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> str:
-    """Why a backbone is none of a library's, though it can name all its weights; ``''`` if it is one."""
+    """Say why a library has no such backbone, though it can name all its weights; ``''`` if it has."""
     lacking = [key for key in _ALWAYS.get(target.name, ()) if key not in weights]
     if lacking:
         return f'always has weights like {", ".join(lacking)}, this backbone has not'
@@ -237,7 +232,7 @@ def not_in(target: KeyLayout, weights: Mapping[str, Tensor], settings: Mapping[s
 
 
 def remarks(backbone: Mapping[str, Any], library: str) -> list[str]:
-    """What a library's class computes otherwise than the pre-trained backbone, though it has all its weights.
+    """List what a library's class computes otherwise than the pre-trained backbone, though it has all its weights.
 
     Args:
         backbone: config of mmpretrain's backbone.
@@ -258,12 +253,12 @@ def remarks(backbone: Mapping[str, Any], library: str) -> list[str]:
 
 
 def backbone_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """A config's arguments of the class."""
+    """Return what a config gives the backbone's class, but for its bands and initialization."""
     return {key: value for key, value in backbone.items() if key not in ('type', 'init_cfg', 'in_channels')}
 
 
 def translate(weights: Mapping[str, Tensor], source: KeyLayout, target: KeyLayout) -> dict[str, Tensor]:
-    """Weights of one layout's names under another's, with the indices of Swin's tables that classes keep as buffers.
+    """Rename weights to another layout, with the indices of Swin's tables that classes keep as buffers.
 
     Microsoft's and OpenMMLab's Swin keep them as (N, N), torchvision's as (N * N,), timm's does not keep them.
     """
@@ -281,5 +276,5 @@ def translate(weights: Mapping[str, Tensor], source: KeyLayout, target: KeyLayou
 
 
 def is_part(family: str, mmpretrain_name: str) -> bool:
-    """Whether a weight, by its mmpretrain name, belongs to a backbone of a family; any does if the family is ``''``."""
+    """Tell whether a weight, by its mmpretrain name, belongs to a backbone of a family; any does if that is ``''``."""
     return re.match(PARTS.get(family, ''), mmpretrain_name) is not None

@@ -74,13 +74,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_list(path: Path) -> list[str]:
-    """The first column of a list."""
+    """Read the first column of a list."""
     with open(path, newline='') as file:
         return [row[0].strip() for row in csv.reader(file) if row]
 
 
 def choose(args: argparse.Namespace) -> dict[str, list[str]]:
-    """Names of the training and validation patches.
+    """Choose the names of the training and validation patches.
 
     Raises:
         ValueError: if only one list is given or the two share patches, a share makes no sense or there are too few
@@ -107,7 +107,7 @@ def choose(args: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def read_labels(folder: Path) -> list[int]:
-    """Class numbers of a patch; none if all its CORINE classes are left out.
+    """Read the class numbers of a patch; none if all its CORINE classes are left out.
 
     Raises:
         FileNotFoundError: if the patch or its record is missing.
@@ -123,7 +123,7 @@ def read_labels(folder: Path) -> list[int]:
 
 
 def read_rgb(folder: Path, white: float) -> Array:
-    """Bands 4, 3 and 2 as RGB of 8 bits; the files hold reflectance times 10000."""
+    """Read bands 4, 3 and 2 as RGB of 8 bits; the files hold reflectance times 10000."""
     bands = []
     for band in ('B04', 'B03', 'B02'):
         with open_raster(folder / f'{folder.name}_{band}.tif') as raster:
@@ -132,7 +132,7 @@ def read_rgb(folder: Path, white: float) -> Array:
 
 
 def main() -> None:
-    """Prepare."""
+    """Write pictures and annotations of both splits."""
     args = parse_args()
     splits = choose(args)
     (args.out / 'images').mkdir(parents=True, exist_ok=True)

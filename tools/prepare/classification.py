@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def find_classes(images: Path, out: Path, count: int | None) -> dict[str, list[str]]:
-    """The sorted file names of every class, by class.
+    """Find the sorted file names of every class, by class.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -57,14 +57,14 @@ def find_classes(images: Path, out: Path, count: int | None) -> dict[str, list[s
 
 
 def split_class(files: list[str], train_share: float, seed: list[int]) -> tuple[list[str], list[str]]:
-    """Sorted names for training and for validation; a single file is for training."""
+    """Split names for training and for validation, each sorted; a single file is for training."""
     order = np.random.default_rng(seed).permutation(len(files))
     count = max(1, round(len(files) * train_share))
     return sorted(files[i] for i in order[:count]), sorted(files[i] for i in order[count:])
 
 
 def main() -> None:
-    """Write the lists."""
+    """Write the lists of both splits and of the classes."""
     args = parse_args()
     if not 0 < args.train_share < 1:
         raise ValueError(f'--train-share is {args.train_share}, expected a share in (0, 1)')

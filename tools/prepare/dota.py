@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_labels(path: Path) -> tuple[Array, Array, Array]:
-    """Boxes (N, 4) as left, top, right, bottom, class numbers (N,) from 0, and whether they are difficult (N,).
+    """Read boxes (N, 4) as left, top, right, bottom, class numbers (N,) from 0, and whether each is difficult (N,).
 
     Raises:
         ValueError: if a line is no box of DOTA v1.0.
@@ -64,7 +64,7 @@ def read_labels(path: Path) -> tuple[Array, Array, Array]:
 
 
 def boxes_of_tile(boxes: Array, left: int, top: int, size: int, keep: float) -> tuple[Array, Array]:
-    """Indices of the boxes that a tile shows, and what it shows of them, in its own pixels."""
+    """Find the indices of the boxes that a tile shows, and what it shows of them, in its own pixels."""
     shown = np.clip(boxes - [left, top, left, top], 0, size)
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     seen = np.prod(shown[:, 2:] - shown[:, :2], axis=1)
@@ -109,14 +109,14 @@ def cut(folder: Path, out: Path, size: int, stride: int, keep: float) -> dict[st
 
 
 def write_png(path: Path, values: Array) -> None:
-    """Write uint8 (3, H, W)."""
+    """Write uint8 (3, H, W) as PNG."""
     count, rows, columns = values.shape
     with rasterio.open(path, 'w', driver='PNG', count=count, height=rows, width=columns, dtype=values.dtype) as file:
         file.write(values)
 
 
 def main() -> None:
-    """Prepare."""
+    """Write tiles and annotations of both splits."""
     args = parse_args()
     if not 0 <= args.overlap < args.size:
         raise ValueError(f'--overlap is {args.overlap}, expected 0 to {args.size - 1} for --size {args.size}')

@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def by_name(source: str, prefix: str, suffix: str) -> dict[str, Path]:
-    """Files by the part of their name that image and height share.
+    """Find files by the part of their name that image and height share.
 
     Raises:
         FileNotFoundError: if no file has the prefix and the suffix.
@@ -66,7 +66,7 @@ def by_name(source: str, prefix: str, suffix: str) -> dict[str, Path]:
 
 
 def choose_val(places: list[str], share: float, seed: int) -> set[str]:
-    """The places for validation: at least one, and not all."""
+    """Choose the places for validation: at least one, and not all."""
     if len(places) < 2 or not 0 < share < 1:
         raise ValueError(f'{len(places)} places and --val-share {share}: expected two places or more, 0 < share < 1')
     count = min(max(round(len(places) * share), 1), len(places) - 1)
@@ -74,7 +74,7 @@ def choose_val(places: list[str], share: float, seed: int) -> set[str]:
 
 
 def read_pair(image: Path, height: Path, scale: float) -> tuple[Array, Array]:
-    """An image of 8 bits, (3, H, W), and heights in metres with NaN where unknown, (1, H, W).
+    """Read an image of 8 bits, (3, H, W), and heights in metres with NaN where unknown, (1, H, W).
 
     Raises:
         ValueError: if the image has no three bands of 8 bits or the height not the image's size and one band.
@@ -103,7 +103,7 @@ def write(path: Path, values: Array) -> None:
 
 
 def main() -> None:
-    """Prepare."""
+    """Write images and heights of both splits, cut into tiles if ``--size`` is given."""
     args = parse_args()
     images = by_name(args.images, args.image_prefix, args.image_suffix)
     heights = by_name(args.heights, args.height_prefix, args.height_suffix)

@@ -40,7 +40,7 @@ def write(path: Path, values: Array) -> None:
 
 
 def second_classes(path: Path) -> Array:
-    """Class numbers of a colored label, uint8 (H, W).
+    """Read a colored label as class numbers, uint8 (H, W).
 
     Raises:
         ValueError: if it has a color that is none of SECOND's.
@@ -59,7 +59,7 @@ def second_classes(path: Path) -> Array:
 
 
 def find_second(source: Path, split: str) -> tuple[Path, list[str]]:
-    """The folder of a split, and the names of its labels.
+    """Find the folder of a split, and the names of its labels.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -75,7 +75,7 @@ def find_second(source: Path, split: str) -> tuple[Path, list[str]]:
 
 
 def prepare_second(source: Path, out: Path) -> None:
-    """Labels of both splits; pictures are linked."""
+    """Write the labels of both splits, and link their pictures."""
     found = {split: find_second(source, split) for split in SECOND_FOLDERS}
     for split, (folder, names) in found.items():
         (out / split).mkdir(parents=True)
@@ -94,7 +94,7 @@ def prepare_second(source: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Prepare."""
+    """Prepare both splits in a folder that is not the archive itself."""
     args = parse_args()
     if args.out.resolve() == args.source.resolve():
         raise ValueError(f'--out is {args.out}, the archive itself; choose another folder')

@@ -66,7 +66,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def scene_name(stem: str, dataset: str) -> str:
-    """``'2_10'`` for Potsdam's ``top_potsdam_2_10_RGB``, ``'area1'`` for Vaihingen's ``top_mosaic_09cm_area1``.
+    """Find a scene's name in its file's: ``'2_10'`` in ``top_potsdam_2_10_RGB``, ``'area1'`` in Vaihingen's.
 
     Raises:
         ValueError: if the name is not one of the archive's.
@@ -83,7 +83,7 @@ def scene_name(stem: str, dataset: str) -> str:
 
 
 def by_scene(folder: str, dataset: str) -> dict[str, Path]:
-    """The file of every scene.
+    """Find the file of every scene.
 
     Raises:
         ValueError: if two files are of one scene.
@@ -98,7 +98,7 @@ def by_scene(folder: str, dataset: str) -> dict[str, Path]:
 
 
 def read_classes(path: Path) -> Array:
-    """Class numbers of a colored label, uint8 (H, W).
+    """Read a colored label as class numbers, uint8 (H, W).
 
     Raises:
         ValueError: if it has not three bands, or more than a few pixels of colors that no label has.
@@ -117,7 +117,7 @@ def read_classes(path: Path) -> Array:
 
 
 def tile(args: argparse.Namespace) -> None:
-    """Cut the scenes and their labels."""
+    """Cut the scenes and their labels into tiles of both splits."""
     require_new(args.out / 'img_dir', args.out / 'ann_dir')
     label_files, image_files = by_scene(args.labels, args.command), by_scene(args.images, args.command)
     require_partners(label_files, {args.images: image_files})
@@ -151,7 +151,7 @@ def choose_half(data_root: Path) -> None:
 
 
 def main() -> None:
-    """Prepare."""
+    """Cut an archive into tiles, or choose half of those that were cut."""
     args = parse_args()
     if args.command == 'half':
         choose_half(args.data_root)

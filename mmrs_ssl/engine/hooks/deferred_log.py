@@ -12,7 +12,7 @@ from mmrs_ssl.registry import HOOKS
 
 
 def is_due(hook: Hook, runner: Any, batch_idx: int) -> bool:
-    """Whether values of the device are wanted after this iteration, whatever waiting for it costs.
+    """Tell whether values of the device are wanted after this iteration, whatever waiting for it costs.
 
     That is when the logger writes a line, when a checkpoint is saved (its hook may remove an older one first), and when
     an epoch or the training ends.
@@ -29,7 +29,7 @@ def is_due(hook: Hook, runner: Any, batch_idx: int) -> bool:
 
 @HOOKS.register_module()
 class DeferredLogHook(RuntimeInfoHook):
-    """mmengine's ``RuntimeInfoHook``, which does not ask the device for every value of every step.
+    """Log as mmengine's ``RuntimeInfoHook`` does, without asking the device for every value of every step.
 
     Asking makes the host wait until the device has done all it was given. Losses and the gradients' norm are kept where
     they are and fetched together, in one transfer, before the logger writes them and before a checkpoint is saved. The
@@ -41,7 +41,7 @@ class DeferredLogHook(RuntimeInfoHook):
         self._clipping: list[tuple[OptimWrapper, Callable]] = []
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Stand in for the optimizers' clipping, whatever other hooks have set it to before the training."""
+        """Wrap the optimizers' clipping, which other hooks may have set before the training, to keep its norm."""
         super().before_train_epoch(runner)
         if self._clipping:
             return
@@ -60,14 +60,14 @@ class DeferredLogHook(RuntimeInfoHook):
         return clip_and_keep
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Keep this step's values; fetch all where they are due."""
+        """Keep this step's values where they are, and fetch all that were kept when they are due."""
         for key, value in (outputs or {}).items():
             self._pending.append((f'train/{key}', value.detach() if isinstance(value, Tensor) else value))
         if is_due(self, runner, batch_idx):
             self._fetch(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Let the checkpoint have the values of the steps before it."""
+        """Fetch what was kept, so that the checkpoint has the values of the steps before it."""
         if self._pending:
             self._fetch(runner)
             checkpoint['message_hub'] = runner.message_hub.state_dict()

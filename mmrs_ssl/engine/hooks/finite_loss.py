@@ -23,27 +23,27 @@ class FiniteLossHook(Hook):
             weights are all finite.
     """
 
-    priority = 'VERY_HIGH'  # before the checkpoint hook, which would save the spoilt weights
+    priority = 'VERY_HIGH'  # before the checkpoint hook, which would save weights that are no numbers
 
     def __init__(self) -> None:
         self._unseen: list[tuple[int, int, dict[str, Tensor]]] = []  # epoch, iteration and terms of a step
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Keep the loss of this step; look at all that was kept where that is due."""
+        """Keep the loss of this step, and check all that were kept when that is due."""
         terms = {name: value.detach() for name, value in outputs.items()}
         self._unseen.append((runner.epoch, runner.iter, terms))
         if is_due(self, runner, batch_idx):
-            self._look(runner)
+            self._check(runner)
 
     def before_val(self, runner: Any) -> None:
-        """Look before the best checkpoint so far is replaced by spoilt weights."""
-        self._look(runner)
+        """Check before weights that are no numbers replace the best checkpoint so far."""
+        self._check(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Look before spoilt weights are saved."""
-        self._look(runner)
+        """Check before weights that are no numbers are saved."""
+        self._check(runner)
 
-    def _look(self, runner: Any) -> None:
+    def _check(self, runner: Any) -> None:
         steps, self._unseen = self._unseen, []
         finite = torch.stack([terms['loss'] for _, _, terms in steps]).isfinite().tolist() if steps else []
         if all(finite):
@@ -61,7 +61,7 @@ class FiniteLossHook(Hook):
 
 
 def newest_finite_checkpoint(work_dir: Path) -> Path | None:
-    """The newest ``*.pth`` in a folder whose weights are all finite: the step that spoilt them may have been saved."""
+    """Find the newest ``*.pth`` of a folder with finite weights alone: NaN weights may have been saved before."""
     for path in sorted(work_dir.glob('*.pth'), key=lambda p: p.stat().st_mtime, reverse=True):
         try:
             weights = torch.load(path, map_location='cpu', weights_only=True)['state_dict']

@@ -1,4 +1,4 @@
-"""What happens to gradients between the backward pass and the optimizer's step."""
+"""Change gradients between the backward pass and the optimizer's step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -53,11 +53,11 @@ class ClipEachGradientHook(Hook):
         self.max_norm = max_norm
 
     def before_train(self, runner: Any) -> None:
-        """Set the clipping of the runner's wrapper."""
+        """Attach the clipping to the runner's optimizer wrapper."""
         self.attach(single_wrapper(runner))
 
     def attach(self, wrapper: OptimWrapper) -> None:
-        """Set a wrapper's clipping."""
+        """Let a wrapper clip each gradient by itself; refuse one that clips in another way already."""
         if wrapper.clip_grad_kwargs:
             raise ValueError(
                 f'ClipEachGradientHook and optim_wrapper.clip_grad={wrapper.clip_grad_kwargs} both clip: remove one'
@@ -67,13 +67,13 @@ class ClipEachGradientHook(Hook):
         wrapper.grad_name = 'grad_norm'
 
     def after_train(self, runner: Any) -> None:
-        """Leave the wrapper as it was."""
+        """Take the clipping off again, so that another training can set its own."""
         single_wrapper(runner).clip_grad_kwargs = None
 
 
 @HOOKS.register_module()
 class FreezeHook(Hook):
-    """Leave parameters as they are for the first epochs: their gradients are dropped before the optimizer's step.
+    """Keep parameters as they are for the first epochs: their gradients are dropped before the optimizer's step.
 
     Without a gradient an optimizer neither decays a weight nor starts its averages. The parameters still take part in
     the backward pass, so that data-parallel training finds the gradients it waits for. Gradients that are being added
@@ -91,7 +91,7 @@ class FreezeHook(Hook):
         self.epochs = epochs
 
     def before_train(self, runner: Any) -> None:
-        """Stand before every step of the optimizer; refuse to freeze for ever."""
+        """Register with the optimizer, to act before each of its steps; refuse to freeze for the whole training."""
         if isinstance(runner.train_loop, IterBasedTrainLoop) or not 1 <= self.epochs < runner.max_epochs:
             raise ValueError(
                 f'FreezeHook: epochs={self.epochs} of a training of {runner.max_epochs} epochs '
@@ -106,7 +106,7 @@ class FreezeHook(Hook):
         self._handle = single_wrapper(runner).optimizer.register_step_pre_hook(lambda *_: self._drop(runner))
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Drop what an iteration without a step has left."""
+        """Drop the gradients that an iteration without a step has left."""
         self._drop(runner)
 
     def _drop(self, runner: Any) -> None:
@@ -115,12 +115,12 @@ class FreezeHook(Hook):
                 param.grad = None
 
     def after_train(self, runner: Any) -> None:
-        """Go away."""
+        """Unregister from the optimizer, which then trains the parameters again."""
         self._handle.remove()
 
 
 def single_wrapper(runner: Any) -> Any:
-    """The runner's optimizer wrapper.
+    """Return the runner's only optimizer wrapper.
 
     Raises:
         TypeError: if there are several optimizers.

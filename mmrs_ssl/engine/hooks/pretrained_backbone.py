@@ -39,7 +39,7 @@ class PretrainedBackboneHook(Hook):
         self.options: dict[str, Any] = dict(branch=branch, modality=modality, bands=bands)
 
     def before_train(self, runner: Any) -> None:
-        """Load; a model with a teacher starts it from the student again.
+        """Load the backbone, unless a run goes on; a model with a teacher copies the student to it again.
 
         Raises:
             AttributeError: if the model has no such module.

@@ -1,4 +1,4 @@
-"""One hook for every value that changes during training."""
+"""Schedule every value that changes during training."""
 
 import math
 from collections.abc import Callable
@@ -14,19 +14,19 @@ from mmrs_ssl.registry import HOOKS
 
 
 def linear(start: float, end: float, step: int, length: int) -> float:
-    """From ``start`` at step 0 to ``end`` at the last step, ``length - 1``; ``end`` from there on."""
+    """Go from ``start`` at step 0 to ``end`` at the last step, ``length - 1``, and stay there."""
     if step >= length - 1:
         return end
     return start + (end - start) * step / (length - 1)
 
 
 def cosine(start: float, end: float, step: int, length: int) -> float:
-    """From ``start`` at step 0 along half a cosine towards ``end``, which it would reach at step ``length``."""
+    """Go from ``start`` at step 0 along half a cosine to ``end`` at step ``length``, one after the last."""
     return end + (start - end) * (1 + math.cos(math.pi * min(step, length) / length)) / 2
 
 
 def stepwise(start: float, end: float, step: int, every: int, rise: float) -> float:
-    """Up (or down) by ``rise`` every ``every`` steps, from ``start``, never beyond ``end``."""
+    """Rise (or fall) from ``start`` by ``rise`` every ``every`` steps, never beyond ``end``."""
     value = start + rise * (step // every)
     return min(value, end) if rise >= 0 else max(value, end)
 
@@ -72,7 +72,7 @@ class ScheduleHook(Hook):
         self.options = options
 
     def value(self, step: int, total: int) -> float:
-        """The value at a step (iteration or epoch, from 0) of a training of ``total`` steps."""
+        """Compute the value at a step (iteration or epoch, from 0) of a training of ``total`` steps."""
         if self.schedule == 'step':
             return stepwise(self.start, self.end, step, **self.options)
         return SCHEDULES[self.schedule](self.start, self.end, step, self.length or total, **self.options)
@@ -89,7 +89,7 @@ class ScheduleHook(Hook):
             raise AttributeError(f'ScheduleHook: {type(owner).__name__} has no {name!r} (path={self.path!r})')
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Set and log the value."""
+        """Set the attribute to this step's value, in place if it is a buffer, and log it."""
         step, total = (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
         value = self.value(step, total)
         owner, name = self._owner(runner)

@@ -13,11 +13,11 @@ class TeacherUpdateHook(Hook):
     """Call ``model.update_teacher()`` once per optimizer step, so not for every micro-batch of an accumulated step."""
 
     def before_train(self, runner: Any) -> None:
-        """Tell the model that its teacher is taken care of."""
+        """Tell the model that its teacher is updated; without that it refuses to train."""
         get_ori_model(runner.model).teacher_is_updated = True
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Update, if this iteration ended with a step of the optimizer."""
+        """Update the teacher if this iteration ended with a step of the optimizer."""
         if runner.optim_wrapper.should_update():
             get_ori_model(runner.model).update_teacher()
 

@@ -1,4 +1,4 @@
-"""Mixed precision on the CPU."""
+"""Train in mixed precision on the CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from mmrs_ssl.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
-    """bfloat16 autocast on the CPU; mmengine's ``AmpOptimWrapper`` accepts accelerators only.
+    """Autocast to bfloat16 on the CPU; mmengine's ``AmpOptimWrapper`` accepts accelerators only.
 
     bfloat16 has float32's range, so there is no loss scaling. Faster than float32 where the processor has bfloat16
     instructions (avx512_bf16 or amx_bf16), slower elsewhere.
@@ -20,6 +20,6 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast the forward pass."""
+        """Autocast the forward pass, and accumulate gradients as the base class does."""
         with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
             yield

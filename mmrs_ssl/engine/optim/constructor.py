@@ -11,7 +11,7 @@ from mmrs_ssl.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class StudentOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's default constructor, passing over the teacher instead of warning about each of its parameters."""
+    """Collect parameters as mmengine does, but pass over the teacher instead of warning about each of its own."""
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs: Any) -> None:
         """Add the parameters of ``module`` and what is below it, unless it is the teacher."""

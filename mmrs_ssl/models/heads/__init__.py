@@ -1,4 +1,4 @@
-"""Heads that more than one method uses."""
+"""Heads of the methods; CMID and DINO-MC share ``PrototypeHead``, the others are CMID's."""
 
 from mmrs_ssl.models.heads.contrast import PredictionHead, QueueContrastHead
 from mmrs_ssl.models.heads.prototype import PrototypeHead

@@ -1,4 +1,4 @@
-"""Losses: pure functions of tensors."""
+"""Losses: pure functions of tensors, and ``PrototypeCenter``, which keeps the running center of teacher scores."""
 
 from mmrs_ssl.models.losses.contrastive import negative_cosine, queue_info_nce
 from mmrs_ssl.models.losses.distillation import PrototypeCenter, cross_view_entropy, soft_cross_entropy
