@@ -1,1 +1,1 @@
-"""How long training steps and input pipelines take, and what they hold; run by ``tools/benchmark.py``."""
+"""Measure training steps and input pipelines, for ``tools/benchmark.py`` and ``tools/gpu_check.py``."""

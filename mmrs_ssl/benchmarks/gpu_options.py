@@ -1,4 +1,4 @@
-"""What channels-last memory and ``torch.compile`` do for a training step, each on and off."""
+"""Measure what channels-last memory and ``torch.compile`` do for a training step, each on and off."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,7 +29,7 @@ COMPILED = (
 
 
 def prepare(shop: Workshop, name: str) -> tuple[Step, dict[str, Any]]:
-    """A published config's model, built anew and initialised, and a batch on the device, normalized."""
+    """Build a published config's model anew, and bring a normalized batch to the device."""
     cfg = speed_config(name, shop.small)
     shop.clear()
     step = shop.step(name, cfg)
@@ -39,7 +39,7 @@ def prepare(shop: Workshop, name: str) -> tuple[Step, dict[str, Any]]:
 
 
 def channels_last(shop: Workshop, name: str) -> dict[str, Any]:
-    """A row: how much faster a step is with channels last in memory, as configs have it, than with channels first."""
+    """Measure how much faster a step is with channels last in memory, as configs have it, than with channels first."""
     step, data = prepare(shop, name)
     last = time_step(partial(whole_step, step, data))
     step.model.to(memory_format=torch.contiguous_format)
@@ -50,7 +50,7 @@ def channels_last(shop: Workshop, name: str) -> dict[str, Any]:
 
 
 def compiled(shop: Workshop, name: str) -> dict[str, Any]:
-    """A row: how much faster a compiled step is, how long compiling takes, and how far its terms are from the plain's.
+    """Measure how much faster a compiled step is, how long compiling takes, and how far its terms are from a plain's.
 
     The loss is compiled as mmengine's runner does it. On a CPU no code is generated: operators run as they were traced.
 
@@ -78,7 +78,7 @@ def compiled(shop: Workshop, name: str) -> dict[str, Any]:
 
 
 def terms_at(step: Step, data: dict[str, Any], state: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The terms of the loss in bfloat16, of weights and buffers as they were and the draws of one seed."""
+    """Compute the terms of the loss in bfloat16, of weights and buffers as they were and the draws of one seed."""
     with torch.no_grad():
         for tensor, before in zip(step.model.state_dict().values(), state, strict=True):
             tensor.copy_(before)
@@ -89,7 +89,7 @@ def terms_at(step: Step, data: dict[str, Any], state: list[torch.Tensor]) -> dic
 
 
 def checks(small: bool) -> Iterator[tuple[str, Callable[[Workshop], dict[str, Any]]]]:
-    """Networks with convolutions for their memory; each method for compiling, while there is time."""
+    """List the rows: networks with convolutions for their memory; each method for compiling, while there is time."""
     for kind, measure, names in (('channels-last', channels_last, CONVOLUTIONS), ('compile', compiled, COMPILED)):
         for name in names[:1] if small else names:
             yield f'{kind}, {title(name, small)}', partial(measure, name=name)

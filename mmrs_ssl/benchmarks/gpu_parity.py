@@ -1,4 +1,4 @@
-"""One training step on the device beside the same step on the CPU, in float32."""
+"""Compare a training step on the device with the same step on the CPU, in float32."""
 
 import math
 from collections import deque
@@ -67,7 +67,7 @@ class Draws(TorchDispatchMode):
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """Float32 without TF32; on the CPU with other kernels than usual, so that there is something to compare."""
+    """Compute in float32 without TF32; on the CPU with other kernels than usual, to have something to compare."""
     settings: list[tuple[Any, str]] = [(torch.backends.mkldnn, 'enabled')]
     if DEVICE == 'cuda':
         settings = [(torch.backends.cuda.matmul, 'allow_tf32'), (torch.backends.cudnn, 'allow_tf32')]
@@ -82,7 +82,7 @@ def exact() -> Iterator[None]:
 
 
 def make_pair(cfg: Config) -> tuple[Step, Step]:
-    """Two models with the same weights and optimizers of their own: on the CPU, and on the device."""
+    """Make two models with the same weights and optimizers of their own: on the CPU, and on the device."""
     torch.manual_seed(0)
     with quiet():
         reference, checked = Step(cfg), Step(cfg)
@@ -94,7 +94,7 @@ def make_pair(cfg: Config) -> tuple[Step, Step]:
 
 
 def losses_of(step: Step, batch: dict[str, Any], draws: Draws) -> dict[str, Tensor]:
-    """The terms of the loss, after their backward pass."""
+    """Return the terms of the loss, after their backward pass."""
     with draws:
         terms = step.model.loss(**step.model.data_preprocessor(batch, True))
     sum(terms.values()).backward()  # type: ignore[union-attr]
@@ -102,7 +102,7 @@ def losses_of(step: Step, batch: dict[str, Any], draws: Draws) -> dict[str, Tens
 
 
 def compare_method(shop: Workshop, method: str, family: str) -> dict[str, Any]:
-    """A row: the largest relative differences between device and CPU over one training step.
+    """Measure the largest relative differences between device and CPU over one training step.
 
     The terms of the loss, the norm of all gradients and how far they turn (1 - cosine); then, with the CPU's gradients
     on both sides, the optimizer's step, the teacher's and the buffers (queue, center, BatchNorm's averages).
@@ -133,7 +133,7 @@ def compare_method(shop: Workshop, method: str, family: str) -> dict[str, Any]:
 
 
 def compare_gradients(reference: nn.Module, checked: nn.Module) -> dict[str, float]:
-    """Relative difference of the norms of all gradients, and 1 - their cosine; then copies the reference's.
+    """Return the relative difference of the gradients' norms, and 1 - their cosine; then copy the reference's.
 
     Raises:
         ArithmeticError: if another parameter has a gradient.
@@ -151,7 +151,7 @@ def compare_gradients(reference: nn.Module, checked: nn.Module) -> dict[str, flo
 
 
 def compare_update(reference: Step, checked: Step) -> dict[str, float]:
-    """Relative differences of what the optimizer, the teacher and the buffers do in a step with equal gradients."""
+    """Return relative differences of what optimizer, teacher and buffers do in a step with equal gradients."""
     sides = reference.model, checked.model
     moved = {}
     for part, move in (('step', Step.optimize), ('teacher', move_teacher)):
@@ -168,32 +168,32 @@ def compare_update(reference: Step, checked: Step) -> dict[str, float]:
 
 
 def movement(before: list[Tensor], after: list[nn.Parameter]) -> Tensor:
-    """How far all parameters went, as one vector on the CPU."""
+    """Return how far all parameters went, as one vector on the CPU."""
     return torch.cat([(now.detach() - then).cpu().flatten() for now, then in zip(after, before, strict=True)])
 
 
 def parameters(model: Any, part: str) -> list[nn.Parameter]:
-    """The teacher's, or the student's."""
+    """Return the teacher's parameters, or the student's."""
     teacher = list(model.teacher.parameters())
     known = {id(parameter) for parameter in teacher}
     return teacher if part == 'teacher' else [each for each in model.parameters() if id(each) not in known]
 
 
 def move_teacher(step: Step) -> None:
-    """An update far enough to be told from rounding."""
+    """Update the teacher far enough to be told from rounding."""
     step.model.teacher.momentum = 0.5
     step.model.update_teacher()
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
-    """Norm of the difference, relative to that of what is expected; infinite if either is not finite."""
+    """Return the norm of the difference relative to that of what is expected; infinite if either is not finite."""
     found, expected = found.detach().cpu().double(), expected.detach().cpu().double()
     difference = float((found - expected).norm()) / max(float(expected.norm()), 1e-12)
     return difference if math.isfinite(difference) else math.inf
 
 
 def checks() -> Iterator[tuple[str, Callable[[Workshop], dict[str, Any]]]]:
-    """Every method with every backbone it runs with."""
+    """List the rows: every method with every backbone it runs with."""
     for method in METHODS:
         for family in families(method):
             yield f'{method}, {family}', partial(compare_method, method=method, family=family)

@@ -1,4 +1,4 @@
-"""The rows of ``tools/gpu_check.py`` in order of worth, and measuring them one after another."""
+"""Measure the rows of ``tools/gpu_check.py`` one after another, in order of worth."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmcv-lite', 'mmpretrain', 'numpy')
 
 
 class Row(NamedTuple):
-    """What is measured, and the share of all time by which its part ends."""
+    """One thing to measure, and the share of all time by which its part ends."""
 
     part: str
     what: str
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 def plan(small: bool) -> list[Row]:
-    """All rows; for a CPU fewer and smaller ones. A part that ends early leaves its time to those after it."""
+    """List all rows; for a CPU fewer and smaller ones. A part that ends early leaves its time to those after it."""
     parts: Sequence[tuple[str, float, Iterator[tuple[str, Measure]]]] = (
         ('environment', 1.0, iter([(gpu_speed.device_name(), environment)])),
         ('fp32 against the CPU', 0.24, gpu_parity.checks()),
@@ -48,7 +48,7 @@ def plan(small: bool) -> list[Row]:
 
 
 def environment(shop: Workshop) -> dict[str, Any]:
-    """A row: the programs that all others are about."""
+    """Name the device and the programs that all other rows are about."""
     del shop
     found = {}
     for name in PACKAGES:
@@ -109,7 +109,7 @@ def measure(row: Row, shop: Workshop, table: Table) -> None:
 
 
 def device_works() -> bool:
-    """Whether the device still answers: after some errors it does not until the process ends."""
+    """Tell whether the device still answers: after some errors it does not until the process ends."""
     if DEVICE == 'cpu':
         return True
     try:

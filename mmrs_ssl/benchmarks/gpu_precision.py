@@ -1,4 +1,4 @@
-"""Mixed precision on the device: how far its losses are from float32's, and that it trains."""
+"""Measure how far the losses of mixed precision are from float32's on the device, and whether it trains."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ LIMITS = dict(bfloat16=0.1, float16=0.05)
 
 
 def mixed_wrapper(cfg: Config, step: Step, dtype: str) -> OptimWrapper:
-    """The config's optimizer, in a wrapper for mixed precision."""
+    """Build the config's optimizer, in a wrapper for mixed precision."""
     wrapper = build_optim_wrapper(step.model, mixed_settings(cfg, dtype))
     for hook in cfg.custom_hooks:
         if hook.type.endswith('ClipEachGradientHook'):
@@ -44,7 +44,7 @@ class Repeated:
         self.buffers = [buffer.clone() for buffer in step.model.buffers()]
 
     def losses(self) -> dict[str, torch.Tensor]:
-        """The terms of the loss."""
+        """Compute the terms of the loss."""
         with torch.no_grad():
             for buffer, before in zip(self.model.buffers(), self.buffers, strict=True):
                 buffer.copy_(before)
@@ -55,7 +55,7 @@ class Repeated:
 
 
 def train_mixed(shop: Workshop, method: str, family: str, dtype: str) -> dict[str, Any]:
-    """A row: the largest relative difference of a term from float32's, and 20 steps of training.
+    """Measure the largest relative difference of a term from float32's, and 20 steps of training.
 
     Raises:
         NotRun: for float16 without a GPU.
@@ -96,7 +96,7 @@ def train_mixed(shop: Workshop, method: str, family: str, dtype: str) -> dict[st
 
 
 def train(wrapper: OptimWrapper, repeated: Repeated) -> tuple[list[float], list[bool]]:
-    """The loss of every step, and whether its update was taken: a loss scale skips those that overflow."""
+    """Return the loss of every step, and whether its update was taken: a loss scale skips those that overflow."""
     losses, taken = [], []
     scaler = getattr(wrapper, 'loss_scaler', None)
     for _ in range(STEPS):
@@ -110,7 +110,7 @@ def train(wrapper: OptimWrapper, repeated: Repeated) -> tuple[list[float], list[
 
 
 def checks(dtype: str, small: bool) -> Iterator[tuple[str, Callable[[Workshop], dict[str, Any]]]]:
-    """Every method with every backbone; for a CPU each method and each backbone once."""
+    """List the rows: every method with every backbone; for a CPU each method and each backbone once."""
     for number, method in enumerate(METHODS):
         some = families(method)
         for family in some[number % len(some) :][:1] if small else some:

@@ -1,4 +1,4 @@
-"""Images per second, share of the device's peak, memory and waiting for data of the published configs."""
+"""Measure images per second, share of the device's peak, memory and waiting for data of the published configs."""
 
 import math
 import os
@@ -47,18 +47,18 @@ PEAKS = {
 
 
 def peak_flops(device: str) -> float | None:
-    """The bfloat16 peak of a device in FLOP/s; None for one that is not listed."""
+    """Look up the bfloat16 peak of a device in FLOP/s; None for one that is not listed."""
     return next((peak * 1e12 for name, peak in PEAKS.items() if name in device), None)
 
 
 def utilisation(flops: float, duration: float, device: str) -> dict[str, Any]:
-    """TFLOP/s, and the share of the device's peak (MFU) where that is known."""
+    """Compute TFLOP/s, and the share of the device's peak (MFU) where that is known."""
     rate, peak = flops / duration, peak_flops(device)
     return {'TFLOP/s': rate / 1e12, 'MFU': 'peak_unknown' if peak is None else rate / peak}
 
 
 def count_flops(work: Callable[[], Any]) -> int:
-    """Floating-point operations of matrix products and convolutions, attention as the two products that it is.
+    """Count operations of matrix products and convolutions in FLOP, attention as the two products that it is.
 
     Fused attention is left out: it has no count on a CPU, and on a GPU what its backward pass computes again counts.
     """
@@ -69,12 +69,12 @@ def count_flops(work: Callable[[], Any]) -> int:
 
 
 def speed_config(name: str, small: bool) -> Config:
-    """A published config; for a CPU a small one of the same method and family."""
+    """Read a published config; for a CPU make it a small one of the same method and family."""
     return method_config(*PUBLISHED[name], small=True) if small else get_config(name)
 
 
 def whole_step(step: Step, data: dict[str, Any]) -> None:
-    """A training step in bfloat16 autocast on views that are on the device and normalized."""
+    """Take a training step in bfloat16 autocast on views that are on the device and normalized."""
     with step.autocast(True):
         terms = step.model.loss(**data)
     sum(terms.values()).backward()
@@ -83,7 +83,7 @@ def whole_step(step: Step, data: dict[str, Any]) -> None:
 
 
 def time_step(work: Callable[[], Any], least: int = 3, most: int = 12, within: float = 3.0) -> float:
-    """Median seconds of some calls, after two that are not counted."""
+    """Return the median seconds of some calls, after two that are not counted."""
     for _ in range(2):
         seconds(work)
     times: list[float] = []
@@ -93,7 +93,7 @@ def time_step(work: Callable[[], Any], least: int = 3, most: int = 12, within: f
 
 
 def speed(shop: Workshop, name: str, size: int) -> dict[str, Any]:
-    """A row: speed, share of the peak and memory with the data on the device.
+    """Measure speed, share of the peak and memory with the data on the device.
 
     Raises:
         NotRun: if the batch does not fit into the device's memory.
@@ -119,22 +119,22 @@ def speed(shop: Workshop, name: str, size: int) -> dict[str, Any]:
 
 
 def first_samples(data: dict[str, Any], size: int) -> dict[str, Any]:
-    """The first samples of a batch."""
+    """Return the first samples of a batch."""
     return dict(inputs=mapped(data['inputs'], lambda view: view[:size]), data_samples=data['data_samples'][:size])
 
 
 def preprocess_and_step(step: Step, batch: dict[str, Any]) -> None:
-    """A training step on a batch as the loader gives it."""
+    """Take a training step on a batch as the loader gives it."""
     whole_step(step, step.model.data_preprocessor(batch, True))
 
 
 def device_name() -> str:
-    """What the device is called."""
+    """Return what the device is called."""
     return torch.cuda.get_device_name() if DEVICE == 'cuda' else 'CPU'
 
 
 def waiting(shop: Workshop, name: str) -> dict[str, Any]:
-    """A row: the share of the time in which training waits for the config's own loader, on generated images.
+    """Measure the share of the time in which training waits for the config's own loader, on generated images.
 
     Its workers begin with empty hands, so what they need for their first batches is not counted.
     """
@@ -162,12 +162,12 @@ def waiting(shop: Workshop, name: str) -> dict[str, Any]:
 
 
 def title(name: str, small: bool) -> str:
-    """What a row calls a config: its name, or what stands in for it."""
+    """Name a config in the table: as it is called, or by what stands in for it."""
     return f'small {" ".join(PUBLISHED[name])}' if small else name.rsplit('/', 1)[-1]
 
 
 def checks(small: bool) -> Iterator[tuple[str, Callable[[Workshop], dict[str, Any]]]]:
-    """Every published config: batch sizes, then the loader; for a CPU one of each method."""
+    """List the rows: every published config with its batch sizes, then the loader; for a CPU one of each method."""
     some = {method: name for name, (method, _) in reversed(PUBLISHED.items())}
     for name in reversed(some.values()) if small else PUBLISHED:
         for size in SMALL_BATCHES if small else BATCHES:

@@ -1,4 +1,4 @@
-"""A Markdown table written row by row, and the time that its rows may take; used by ``tools/gpu_check.py``."""
+"""Write a Markdown table row by row, and keep the time that its rows may take, for ``tools/gpu_check.py``."""
 
 import math
 import signal
@@ -12,15 +12,15 @@ COLUMNS = ('part', 'what', 'figures', 'seconds', 'state')
 
 
 class OutOfTime(BaseException):
-    """A row's time is over. No ``Exception``, so that nothing on the way up takes it for an error of its own."""
+    """Raised when a row's time is over; no ``Exception``, so nothing on the way up takes it for an error of its own."""
 
 
 class NotRun(Exception):
-    """A row that this machine cannot measure; the message says why."""
+    """Raised for a row that this machine cannot measure; the message says why."""
 
 
 class Differs(Exception):
-    """What was measured is not as it should be; the figures belong into the row all the same."""
+    """Raised when what was measured is not as it should be; the figures go into the row all the same."""
 
     def __init__(self, problem: str, figures: dict[str, Any]) -> None:
         super().__init__(problem)
@@ -28,7 +28,7 @@ class Differs(Exception):
 
 
 class Deadline:
-    """How long everything together may take, and the shares of it by which parts have to end.
+    """Say how long everything together may take, and by which share of it a part has to end.
 
     Args:
         seconds: for everything, from now on.
@@ -39,7 +39,7 @@ class Deadline:
         self.started = time.time()
 
     def left(self, share: float = 1.0) -> float:
-        """Seconds until this share of the time is used up; negative afterwards."""
+        """Return the seconds until this share of the time is used up; negative afterwards."""
         return self.started + share * self.seconds - time.time()
 
     @contextmanager
@@ -105,7 +105,7 @@ class Table:
 
     @property
     def failed(self) -> list[tuple[str, str]]:
-        """The rows that did not hold."""
+        """Return the rows that did not hold."""
         return [key for key, state in self.states.items() if state.startswith('failed')]
 
     def _write(self, cells: Any) -> None:
@@ -116,13 +116,13 @@ class Table:
 
 
 def one_line(text: str) -> str:
-    """Text that stays within its cell: no line breaks, no bars, at most 300 characters."""
+    """Make text stay within its cell: no line breaks, no bars, at most 300 characters."""
     text = ' '.join(text.split()).replace('|', '/')
     return text if len(text) <= 300 else f'{text[:297]}...'
 
 
 def format_figure(value: Any) -> str:
-    """A number with as many digits as it deserves; anything else as it is, without blanks."""
+    """Write a number with as many digits as it deserves; anything else as it is, without blanks."""
     if isinstance(value, float):
         plain = math.isfinite(value) and 1e-3 <= abs(value) < 1e7
         return f'{value:.0f}' if plain and abs(value) >= 1000 else f'{value:.4g}'
@@ -130,12 +130,12 @@ def format_figure(value: Any) -> str:
 
 
 def read_rows(text: str) -> list[dict[str, str]]:
-    """The rows of a table, as column -> text; a last line that was cut off is left out."""
+    """Read the rows of a table, as column -> text; a last line that was cut off is left out."""
     lines = [line for line in text.splitlines() if line.startswith('| ') and line.endswith(' |')]
     cells = [line[2:-2].split(' | ') for line in lines]
     return [dict(zip(COLUMNS, row, strict=True)) for row in cells[2:] if len(row) == len(COLUMNS)]
 
 
 def read_figures(row: Mapping[str, str]) -> dict[str, str]:
-    """The figures of a row: name -> text."""
+    """Read the figures of a row: name -> text."""
     return dict(figure.split('=', 1) for figure in row['figures'].split())

@@ -1,4 +1,4 @@
-"""Generated images for a config's data set."""
+"""Generate images for a config's data set."""
 
 import math
 from argparse import Namespace
@@ -15,14 +15,14 @@ from mmrs_ssl.synthetic.scene import make_scene
 
 
 def write_jpegs(folder: Path, count: int = 64, size: int = 400) -> None:
-    """Generated scenes as JPEGs of quality 90."""
+    """Write generated scenes as JPEGs of quality 90."""
     for i in range(count):
         image = make_scene(SCENE_CLASSES[i % len(SCENE_CLASSES)], seed=i, size=size, gsd=0.5).rgb()
         cv2.imwrite(str(folder / f'{i:03d}.jpg'), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def write_images(cfg: Config, dataset: dict[str, Any], folder: Path, count: int) -> None:
-    """Generated images that the config's data set can read, at least ``count``.
+    """Write generated images that the config's data set can read, at least ``count``.
 
     Raises:
         ValueError: for modalities that are not RGB with a surface model.
@@ -46,7 +46,7 @@ def write_images(cfg: Config, dataset: dict[str, Any], folder: Path, count: int)
 
 
 def loader_settings(cfg: Config, args: Namespace, folder: Path, batches: int = 1) -> dict[str, Any]:
-    """The config's loader for this process, over the given images, or over generated ones written to ``folder``.
+    """Copy the config's loader for this process, over the given images, or generated ones written to ``folder``.
 
     Of scenes, which take longer to write, there are no more than so many batches.
     """
@@ -60,7 +60,7 @@ def loader_settings(cfg: Config, args: Namespace, folder: Path, batches: int = 1
 
 
 def make_loader(cfg: Config, args: Namespace, folder: Path) -> Any:
-    """The loader of these settings, repeated for ever."""
+    """Build the loader of these settings, and repeat it for ever."""
     loader = Runner.build_dataloader(loader_settings(cfg, args, folder), seed=0)
     while True:
         yield from loader

@@ -1,4 +1,4 @@
-"""Seconds and memory of a process."""
+"""Measure the seconds and the memory of this process."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """Duration of one call, to its end on the device."""
+    """Return the duration of one call, to its end on the device."""
     start = time.perf_counter()
     work()
     if DEVICE == 'cuda':
@@ -20,14 +20,14 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def peak_memory() -> float:
-    """Most memory held so far, in GB: of the process, or on the GPU."""
+    """Return the most memory held so far, in GB: of the process, or on the GPU."""
     if DEVICE == 'cuda':
         return torch.cuda.max_memory_allocated() / 1e9
     return process_memory('VmHWM')
 
 
 def process_memory(field: str) -> float:
-    """A size from /proc/self/status (Linux) in GB: ``'VmHWM'`` is the peak, ``'VmRSS'`` what is held now."""
+    """Read a size from /proc/self/status (Linux) in GB: ``'VmHWM'`` is the peak, ``'VmRSS'`` what is held now."""
     line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024 / 1e9
 

@@ -1,4 +1,4 @@
-"""How many operators a training step calls and how much memory it takes, by the batch size."""
+"""Count how many operators a training step calls and how much memory it takes, by the batch size."""
 
 import tempfile
 from argparse import Namespace
@@ -15,13 +15,13 @@ from mmrs_ssl.benchmarks.steps import Step
 
 
 def is_call(event: Any) -> bool:
-    """Whether a profiler's event is an operator that the program calls, not one that another operator calls."""
+    """Tell whether a profiler's event is an operator that the program calls, not one that another operator calls."""
     caller = event.cpu_parent
     return event.name.startswith('aten::') and not (caller and caller.name.startswith('aten::'))
 
 
 def profile_gradients(step: Step, batch: dict[str, Any], amp: bool = False) -> tuple[int, int]:
-    """Calls of torch's operators in forward and backward pass, and the most bytes that they held at once."""
+    """Count calls of torch's operators in forward and backward pass, and the most bytes that they held at once."""
     if DEVICE == 'cuda':
         torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated() if DEVICE == 'cuda' else 0

@@ -1,4 +1,4 @@
-"""Images or windows per second and core of an input pipeline."""
+"""Time an input pipeline: images or windows per second and core."""
 
 import tempfile
 import time
@@ -83,7 +83,7 @@ def time_windows(settings: Any, args: Namespace, folder: str, rounds: int = 10, 
 
 
 def read_bare(files: dict[str, rasterio.DatasetReader], path: str, window: Any) -> np.ndarray:
-    """All bands of a window, with rasterio alone."""
+    """Read all bands of a window with rasterio alone."""
     if path not in files:
         files[path] = rasterio.open(path)
     top, left, height, width = window

@@ -49,7 +49,7 @@ class BandPreprocessor(BaseDataPreprocessor):
 
     @property
     def bands(self) -> int:
-        """Number of bands."""
+        """Return how many bands there are statistics of."""
         return self.mean.shape[1]
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class BandPreprocessor(BaseDataPreprocessor):
         return dict(inputs=normalized, data_samples=data.get('data_samples'))
 
     def normalize(self, view: Tensor) -> Tensor:
-        """(B, C, H, W) of any real type -> float32, zero mean and unit variance per band, channels-last."""
+        """Turn (B, C, H, W) of any real type into float32, zero mean and unit variance per band, channels-last."""
         if view.ndim != 4 or view.shape[1] != self.bands:
             raise ValueError(
                 f'a batch of shape {tuple(view.shape)} does not have the {self.bands} bands that the data '
@@ -108,11 +108,11 @@ class ModalityPreprocessor(BaseDataPreprocessor):
 
     @property
     def bands(self) -> dict[str, int]:
-        """Number of bands of every modality."""
+        """Return the number of bands of every modality."""
         return {name: part.bands for name, part in self.parts.items()}
 
     def statistics(self, name: str) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each band of a modality."""
+        """Return mean and deviation of each band of a modality."""
         return self.parts[name].mean, self.parts[name].std
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class ModalityPreprocessor(BaseDataPreprocessor):
         return dict(inputs=self.normalize(inputs), data_samples=samples)
 
     def normalize(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Modalities (B, C, H, W) of any real type -> float32 on the device, zero mean and unit variance per band."""
+        """Turn modalities (B, C, H, W) of any type into float32 on the device, zero mean and unit variance per band."""
         return {name: part.to(self.device).normalize(inputs[name]) for name, part in self.parts.items()}
 
     def check(self, inputs: dict[str, Tensor], samples: Any) -> None:
@@ -181,7 +181,7 @@ class ModalityPreprocessor(BaseDataPreprocessor):
                 )
 
     def byte_scale(self, name: str, normalized: Tensor, eight_bits: bool) -> Tensor:
-        """A normalized modality on the scale 0-255, as patches are compared on.
+        """Bring a normalized modality to the scale 0-255 on which patches are compared.
 
         Args:
             name: of the modality.
@@ -196,7 +196,7 @@ class ModalityPreprocessor(BaseDataPreprocessor):
 
 
 def eight_bit_modalities(samples: Sequence[DataSample] | None) -> tuple[str, ...]:
-    """The modalities of a batch that were uint8, which :class:`ModalityPreprocessor` writes into its data samples.
+    """Return the modalities of a batch that were uint8, which :class:`ModalityPreprocessor` wrote into its samples.
 
     Raises:
         ValueError: if they don't say, or not the same.
@@ -211,13 +211,13 @@ def eight_bit_modalities(samples: Sequence[DataSample] | None) -> tuple[str, ...
 
 
 def named(samples: Any, index: int | None = None) -> str:
-    """How an error names a sample, or the first of a batch."""
+    """Name a sample for an error; of a batch the first."""
     found = samples[index or 0].metainfo.get('img_path') if samples else None
     return str(found) if found else f'sample {index} of the batch' if index is not None else 'the batch'
 
 
 def with_bands(config: dict, key: str, bands: int) -> dict:
-    """The config of a module with its number of bands, which is the data preprocessor's.
+    """Give the config of a module its number of bands, which is the data preprocessor's.
 
     Raises:
         ValueError: if the config says otherwise.
@@ -231,7 +231,7 @@ def with_bands(config: dict, key: str, bands: int) -> dict:
 
 
 def with_input_bands(patch_embed: nn.Module, bands: int) -> nn.Module:
-    """A patch embedding of its own like the given one, for another number of bands."""
+    """Make a new patch embedding like the given one, for another number of bands."""
     other: Any = copy.deepcopy(patch_embed)
     old = other.projection
     other.projection = nn.Conv2d(bands, old.out_channels, old.kernel_size, old.stride, bias=old.bias is not None)

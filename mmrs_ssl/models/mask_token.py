@@ -17,7 +17,7 @@ MODES = ('add', 'replace')
 
 
 def entrance_of(backbone: nn.Module) -> tuple[nn.Module, int]:
-    """The module whose output enters the first stage, and that output's channels.
+    """Find the module whose output enters the first stage, and that output's channels.
 
     ResNet's stem (before ``layer1``), ConvNeXt's stem, Swin's or ViT's patch embedding (before position embeddings).
 
@@ -55,7 +55,7 @@ class MaskToken(nn.Module):
 
     @contextmanager
     def applied(self, backbone: nn.Module, mask: Tensor) -> Iterator[None]:
-        """Within this context ``backbone`` sees the token where ``mask`` (B, gh, gw) is True."""
+        """Let ``backbone`` see the token where ``mask`` (B, gh, gw) is True, within this context."""
 
         def hook(module: nn.Module, args: object, output: Tensor | tuple) -> Tensor | tuple:
             if isinstance(output, Tensor):  # a map (B, C, h, w)

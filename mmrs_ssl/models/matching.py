@@ -1,4 +1,4 @@
-"""Which cell of one view's feature map shows the same ground as which cell of the other's.
+"""Match cells of two views' feature maps that show the same ground.
 
 Boxes are ``(top, left, height, width)`` in pixels of the image that both views were cut from.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def cell_centers(boxes: Tensor, flips: Tensor, grid: Sequence[int]) -> Tensor:
-    """Image position of the center of every cell of a view's feature map.
+    """Compute the image position of the center of every cell of a view's feature map.
 
     Args:
         boxes: (B, 4) source box of the view: top, left, height, width in pixels.
@@ -34,7 +34,7 @@ def cell_centers(boxes: Tensor, flips: Tensor, grid: Sequence[int]) -> Tensor:
 
 
 def nearest_cells(centers: Tensor, other: Tensor, matches: int) -> tuple[Tensor, Tensor]:
-    """For each cell its nearest cell of the other view; the closest pairs of every image.
+    """Find for each cell its nearest cell of the other view, and keep the closest pairs of every image.
 
     Args:
         centers: (B, L, 2) positions of the cells that look for a partner.
@@ -59,7 +59,7 @@ def gather_cells(cells: Tensor, index: Tensor) -> Tensor:
 
 
 def boxes_overlap(boxes: Tensor, other: Tensor) -> Tensor:
-    """(B,) boolean: whether two source boxes (B, 4) share any ground."""
+    """Tell whether two source boxes (B, 4) share any ground: (B,) boolean."""
     end, other_end = boxes[:, :2] + boxes[:, 2:], other[:, :2] + other[:, 2:]
     shared = torch.minimum(end, other_end) - torch.maximum(boxes[:, :2], other[:, :2])
     return (shared > 0).all(dim=1)

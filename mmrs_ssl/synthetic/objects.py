@@ -58,12 +58,12 @@ def paint_fields(c: Canvas, low: float = -np.inf, high: float = np.inf) -> None:
         depth, x = c.rng.uniform(25, 80) * large, -1.5 * c.reach - c.rng.uniform(0, 60)
         while x < 1.5 * c.reach:
             width, gap = c.rng.uniform(25, 90) * large, c.rng.uniform(0, 2.5)
-            ploughed, crop = c.rng.random() < 0.25, c.grassy(c.rng, ('grass', 'leaf', 'straw'))
-            growth = np.where(ploughed, 0.15, c.now.uniform(0.25, 0.75))
+            plowed, crop = c.rng.random() < 0.25, c.grassy(c.rng, ('grass', 'leaf', 'straw'))
+            growth = np.where(plowed, 0.15, c.now.uniform(0.25, 0.75))
             soil = spectra(c.rng, SOILS)
             angle = c.rng.choice([0.0, np.pi / 2 + shear]) + c.rng.normal(0, 0.1)
             number = c.add(
-                BARE_SOIL if ploughed else LOW_VEGETATION, soil * 0.75, mix(crop, soil * 1.3, ploughed), mean=growth,
+                BARE_SOIL if plowed else LOW_VEGETATION, soil * 0.75, mix(crop, soil * 1.3, plowed), mean=growth,
                 rough=0.12, contrast=c.rng.uniform(0.3, 0.5), period=c.rng.uniform(3.5, 8), angle=angle,
             )  # fmt: skip
             corners = np.array([[x, y], [x + width - gap, y], [x + width - gap, y + depth - gap], [x, y + depth - gap]])
@@ -141,10 +141,10 @@ def paint_buildings(
         c.parts.append((side, first, stands.sum()))
 
 
-def paint_road(c: Canvas, line: Array, lanes: int, traffic: float, kerb: float = 1.5, marks: bool = True) -> None:
+def paint_road(c: Canvas, line: Array, lanes: int, traffic: float, curb: float = 1.5, marks: bool = True) -> None:
     """Paint a road along ``line`` (n, 2) m with lane marks and ``traffic`` vehicles per lane and 100 m."""
     width, asphalt = 3.5 * lanes, spectra(c.rng, ('asphalt',))
-    c.stroke(line, width + 2 * kerb, c.add(IMPERVIOUS, spectra(c.rng, ('concrete', 'gravel')), SPECTRA['concrete']))
+    c.stroke(line, width + 2 * curb, c.add(IMPERVIOUS, spectra(c.rng, ('concrete', 'gravel')), SPECTRA['concrete']))
     c.stroke(line, width, c.add(IMPERVIOUS, asphalt * 0.9, asphalt * 1.1))
     along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     direction = np.unwrap(np.arctan2(*np.gradient(line, axis=0).T[::-1]))

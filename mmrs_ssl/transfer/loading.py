@@ -38,7 +38,7 @@ class LoadReport:
         matched: weights taken as they are.
         adapted: weights that were changed to fit, and how.
         ignored: weights of the file that the model has no place for: heads, mask tokens, other networks.
-        fresh: output norms that pre-training does not have; they stay as they were initialised.
+        fresh: output norms that pre-training does not have; they stay as they were initialized.
         missing: weights of the model that the file does not have.
         mismatched: weights whose shape cannot be brought to the model's, and why; also those of the file's blocks that
             the model has not, of stages that it has.
@@ -99,7 +99,7 @@ def load_backbone(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: with the table, if a weight of the model would stay uninitialised or has another shape, or the
+        ValueError: with the table, if a weight of the model would stay uninitialized or has another shape, or the
             file's backbone is deeper; or if the file is refused, has no such branch or modality, or ``bands`` does not
             fit. The model is then unchanged.
     """

@@ -1,4 +1,4 @@
-"""Operations per band: a band's result, and the sample's random stream, do not depend on how many bands follow."""
+"""Work band by band: a band's result, and the sample's random stream, do not depend on how many bands follow."""
 
 from collections.abc import Callable
 
@@ -28,12 +28,12 @@ def in_threes(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -
 
 
 def band_means(image: np.ndarray) -> np.ndarray:
-    """The mean of every band of (H, W, C): (C,) float64."""
+    """Compute the mean of every band of (H, W, C): (C,) float64."""
     return np.array([cv2.mean(plane)[0] for plane in cv2.split(image)])
 
 
 def band_draws(rng: np.random.Generator, bands: int, count: int) -> np.ndarray:
-    """Random numbers for every band: (bands, count), uniform in [0, 1).
+    """Draw numbers for every band: (bands, count), uniform in [0, 1).
 
     They come from a generator of their own, so that ``rng`` moves on by the same amount for any number of bands.
     """

@@ -1,4 +1,4 @@
-"""Geometry of whole windows: one image, several dates of a place, or several modalities, all turned alike."""
+"""Turn and mirror whole windows: one image, several dates of a place, or several modalities, all alike."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -30,7 +30,7 @@ def map_images(img: Any, function: Callable[[np.ndarray], Any]) -> Any:
 
 
 def common_size(results: dict) -> tuple[int, int]:
-    """Height and width in pixels that all images of ``results['img']`` have.
+    """Return the height and width in pixels that all images of ``results['img']`` have.
 
     Raises:
         ValueError: if they differ: the same box would be another place in each.
@@ -47,7 +47,7 @@ def common_size(results: dict) -> tuple[int, int]:
 
 
 class WholeWindow(BaseTransform):
-    """Base: with probability ``prob`` reorient all images of a sample alike, before views are made of them.
+    """With probability ``prob`` reorient all images of a sample alike, before views are made of them; a base class.
 
     Args:
         prob: probability in [0, 1].
@@ -73,7 +73,7 @@ class WholeWindow(BaseTransform):
         return results
 
     def draw(self, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
-        """Draw what to do with each image (H, W, C)."""
+        """Draw once per sample, and return what is done to each of its images (H, W, C)."""
         raise NotImplementedError
 
 
@@ -94,7 +94,7 @@ class RandomFlip(WholeWindow):
         self.directions = list(directions)
 
     def draw(self, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
-        """Draw the direction."""
+        """Draw one of the directions, each as likely."""
         return partial(np.flip, axis=_FLIP_AXES[self.directions[rng.integers(len(self.directions))]])
 
 
@@ -110,5 +110,5 @@ class RandomRotate90(WholeWindow):
         super().__init__(prob)
 
     def draw(self, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
-        """Draw the number of quarter turns."""
+        """Draw one, two or three quarter turns."""
         return partial(np.rot90, k=int(rng.integers(1, 4)))

@@ -100,7 +100,7 @@ class LoadRaster(BaseTransform):
         return results
 
     def load(self, results: dict) -> np.ndarray | list[np.ndarray]:
-        """The image, or a list of images where there are several dates or paths."""
+        """Load the image, or a list of images where there are several dates or paths."""
         if 'layers' in results:
             sources = results['layers'][self.layer_name(results['layers'])]
             several = len(sources) > 1
@@ -114,7 +114,7 @@ class LoadRaster(BaseTransform):
         return [loaded[source] for source in sources] if several else loaded[sources[0]]
 
     def layer_name(self, layers: dict[str, Any]) -> str:
-        """The modality to read.
+        """Choose the modality to read: the one that was set, or the only one there is.
 
         Raises:
             ValueError: if it is not among the scene's, or not given where there are several.
@@ -128,7 +128,7 @@ class LoadRaster(BaseTransform):
         return name
 
     def load_one(self, files: tuple[str, ...], results: dict) -> np.ndarray:
-        """One image: of one file, or of several that hold a band each."""
+        """Load one image: of one file, or of several that hold a band each."""
         name, window = files[0], results.get('window')
         if len(files) == 1 and window is None and self.size is None and name.lower().endswith(IMAGE_SUFFIXES):
             image = read_image(name)
@@ -144,7 +144,7 @@ class LoadRaster(BaseTransform):
         return bands_last(pixels.astype(_WIDER.get(pixels.dtype.name, pixels.dtype), copy=False))
 
     def read(self, file: str, files: int, results: dict) -> tuple[np.ndarray, np.ndarray | None]:
-        """Pixels (C, H, W) of one file and which are valid."""
+        """Read pixels (C, H, W) of one file, and which are valid (None: all)."""
         raster = pool().get(file, results.get('grid'), results.get('shape'), self.resampling)
         bands = self.choose_of(raster.header, file, files)
         pixels, valid = raster.read(bands, results.get('window'), self.size, self.resampling)
@@ -158,7 +158,7 @@ class LoadRaster(BaseTransform):
         return pixels, valid
 
     def choose_of(self, header: Header, path: str, files: int = 1) -> list[int]:
-        """Numbers (from 0) of the bands to take of a raster, which may be one of several that hold a band each.
+        """Choose bands of a raster, as numbers from 0; it may be one of several that hold a band each.
 
         Raises:
             ValueError: if it does not have them.
@@ -173,7 +173,7 @@ class LoadRaster(BaseTransform):
         return [0]
 
     def choose(self, names: Sequence[str], alpha: int | None, path: str) -> list[int]:
-        """Numbers (from 0) of the bands to take of a file with bands of these names, one of them perhaps alpha.
+        """Choose bands, as numbers from 0, of a file with bands of these names, one of them perhaps alpha.
 
         Raises:
             ValueError: if the file does not have them.
@@ -201,7 +201,7 @@ class LoadRaster(BaseTransform):
         return numbers
 
     def valid_pixels(self, pixels: np.ndarray, valid: np.ndarray | None, name: str, results: dict) -> np.ndarray | None:
-        """Which pixels hold data, (C, H, W), None for all; refuses images with too few.
+        """Tell which pixels hold data, (C, H, W), None for all; refuse images with too few.
 
         Raises:
             NoDataError: if a band has no valid pixel or the image more empty ones than ``results['max_nodata']``.
@@ -225,7 +225,7 @@ class LoadRaster(BaseTransform):
         return None if valid.all() else valid
 
     def values(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """Height, fill and stretch, in this order; (C, H, W)."""
+        """Take heights above the lowest, fill empty pixels and stretch, in this order and as asked; (C, H, W)."""
         if self.height:
             lowest = pixels.min() if valid is None else pixels[valid].min()
             pixels = pixels.astype(np.float32) - np.float32(lowest)
@@ -240,11 +240,11 @@ class LoadRaster(BaseTransform):
         return pixels if limits is None else _to_8_bits(pixels, limits)
 
     def stretch_limits(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """What becomes 0 and 255 in every band, (C, 2)."""
+        """Compute what becomes 0 and 255 in every band, (C, 2)."""
         assert self.stretch is not None
         if self.stretch.ndim == 1:
-            masks = [...] * len(pixels) if valid is None else valid
-            return np.stack([np.quantile(band[mask], self.stretch) for band, mask in zip(pixels, masks, strict=True)])
+            kept = pixels if valid is None else [band[mask] for band, mask in zip(pixels, valid, strict=True)]
+            return np.stack([np.quantile(band, self.stretch) for band in kept])
         if len(self.stretch) != len(pixels):
             raise ValueError(f'stretch has {len(self.stretch)} pairs of limits for {len(pixels)} bands')
         return self.stretch
@@ -293,5 +293,5 @@ def _to_8_bits(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
 
 
 def _column(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """A value per band, float32 (C, 1, 1)."""
+    """Shape a value per band so that it broadcasts: float32 (C, 1, 1)."""
     return np.asarray(values, np.float32).reshape(-1, 1, 1)

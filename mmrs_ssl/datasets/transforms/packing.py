@@ -1,4 +1,4 @@
-"""The last step of a pipeline: images to tensors, and what is known of the sample to ``data_samples``."""
+"""End a pipeline: turn images into tensors, and what is known of the sample into ``data_samples``."""
 
 import numpy as np
 import torch
@@ -13,12 +13,12 @@ _PLACE_AND_TIME = ('scene', 'window', 'date', 'dates')
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, C) to a tensor (C, H, W) of the same type."""
+    """Turn (H, W, C) into a tensor (C, H, W) of the same type."""
     return torch.from_numpy(bands_first(image))
 
 
 def make_sample(results: dict) -> DataSample:
-    """A data sample that says which image it is of: ``img_path``, ``sample_idx`` and, where known, place and time."""
+    """Make a data sample that names its image: ``img_path``, ``sample_idx`` and, where known, place and time."""
     known = {key: results[key] for key in _PLACE_AND_TIME if key in results}
     return DataSample(metainfo=dict(img_path=results.get('img_path'), sample_idx=results.get('sample_idx'), **known))
 
@@ -35,7 +35,7 @@ class PackViews(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Pack."""
+        """Return ``inputs`` and ``data_samples`` alone, with the boxes and flips of the views."""
         sample = make_sample(results)
         sample.boxes = torch.from_numpy(results['boxes'])
         sample.flips = torch.from_numpy(results['flips'])
@@ -54,7 +54,7 @@ class PackModalities(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Pack."""
+        """Return ``inputs`` and ``data_samples`` alone, with the box and flip of a crop if there was one."""
         if not isinstance(results['img'], dict):
             raise ValueError(
                 f'{results.get("img_path")}: PackModalities needs a dict of images, one per modality, found '

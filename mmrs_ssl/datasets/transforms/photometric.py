@@ -1,4 +1,4 @@
-"""Photometric augmentation of views, on the type the pixels have on disk.
+"""Augment the values of views, in the type that the pixels have on disk.
 
 Every transform draws from ``results['rng']``. Those that mean color need three bands (RGB) and say so; their
 counterpart for any number of bands is :class:`SpectralJitter`. The others give a band the same values whatever number
@@ -22,7 +22,7 @@ _IDENTITY = np.eye(3, dtype=np.float32)
 
 
 class Photometric(BaseTransform):
-    """Base: with probability ``prob`` replace ``img`` by :meth:`apply` of it.
+    """With probability ``prob`` replace ``img`` by :meth:`apply` of it; a base class.
 
     Of several modalities (a dict) only one is replaced. For several dates (a list) it is decided once whether to apply
     the transform, and its parameters are drawn for each date, as if haze and light had changed between them.
@@ -57,7 +57,7 @@ class Photometric(BaseTransform):
         return self.apply(img, rng, max_value)
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """The augmented image: same shape (H, W, C) and type.
+        """Augment an image; shape (H, W, C) and type stay the same.
 
         Args:
             image: (H, W, C), not to be written into.
@@ -76,7 +76,7 @@ class Photometric(BaseTransform):
             raise ValueError(f'{type(self).__name__}(modality={self.modality!r}), but the sample has {found}: {mend}')
 
     def white(self, image: np.ndarray, max_value: float | None) -> float:
-        """The value of white for this image.
+        """Return the value of white for this image.
 
         Args:
             image: (H, W, C).
@@ -111,7 +111,7 @@ class Photometric(BaseTransform):
 
 
 def affine(image: np.ndarray, gain: np.ndarray | float, offset: np.ndarray | float, white: float) -> np.ndarray:
-    """``clip(image * gain + offset, 0, white)`` in the image's own type; gains and offsets are (C,) or one number."""
+    """Compute ``clip(image * gain + offset, 0, white)`` in the image's type; gain and offset are (C,) or one number."""
     if image.dtype == np.uint8:
         levels = np.arange(256, dtype=np.float32)[:, None]
         table = np.clip(levels * gain + offset, 0, white).round().astype(np.uint8)  # (256, 1) or (256, C)
@@ -122,11 +122,11 @@ def affine(image: np.ndarray, gain: np.ndarray | float, offset: np.ndarray | flo
 
 @TRANSFORMS.register_module()
 class ColorJitter(Photometric):
-    """Brightness, contrast, saturation and hue of an 8-bit RGB image, in random order.
+    """Change brightness, contrast, saturation and hue of an 8-bit RGB image, in random order.
 
     Factors are uniform in [1 - x, 1 + x]; the hue turns by a uniform share of the color circle in [-hue, hue].
 
-    The same distribution as torchvision's ``ColorJitter``, rounded to 8 bits after each operation.
+    The distribution is that of torchvision's ``ColorJitter``, rounded to 8 bits after each operation.
     mmpretrain's works on BGR and draws from the global generator.
     """
 
@@ -144,7 +144,7 @@ class ColorJitter(Photometric):
         self.range = 2 * np.array([brightness, contrast, saturation, hue])
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """Jitter (H, W, 3) uint8."""
+        """Change (H, W, 3) uint8 by drawn factors, in a drawn order."""
         self.need_rgb(image)
         brightness, contrast, saturation, hue = (self.low + self.range * rng.random(4)).tolist()
         for operation in rng.permutation(4):
@@ -172,7 +172,7 @@ def turn_hue(image: np.ndarray, turn: float) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class RandomGaussianBlur(Photometric):
-    """Gaussian blur of a random sigma, for any number of bands.
+    """Blur with a Gaussian of a random sigma, for any number of bands.
 
     Args:
         kernel: smallest and largest kernel width in pixels, both odd; the width is drawn. None: as wide as the sigma
@@ -192,7 +192,7 @@ class RandomGaussianBlur(Photometric):
         self.sigma = sigma
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """Blur (H, W, C)."""
+        """Blur all bands of (H, W, C) with one drawn sigma."""
         if self.kernel is None:
             sigma = rng.uniform(self.sigma[0], self.sigma[1])
             line = cv2.getGaussianKernel(2 * math.ceil(3 * sigma) + 1, sigma)
@@ -205,7 +205,7 @@ class RandomGaussianBlur(Photometric):
 
 @TRANSFORMS.register_module()
 class RandomNoise(Photometric):
-    """Gaussian noise of random strength, for any number of bands.
+    """Add Gaussian noise of random strength, for any number of bands.
 
     Args:
         variance: range of the variance on the 0-255 scale; ``max_value`` brings it to the raster's own.
@@ -222,7 +222,7 @@ class RandomNoise(Photometric):
         self.variance = variance
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """Add noise to (H, W, C)."""
+        """Add noise of one drawn strength to (H, W, C), relative to white."""
         white = self.white(image, max_value)
         sigma = float(rng.uniform(self.variance[0], self.variance[1]) ** 0.5 * white / 255)
         cv2.setRNGSeed(int(rng.integers(2**31)))
@@ -235,7 +235,7 @@ class RandomNoise(Photometric):
 
 
 def draw_noise(shape: tuple[int, int, int], sigma: float, dtype: type) -> np.ndarray:
-    """Gaussian noise (H, W, C) from OpenCV's generator, three times as fast as numpy's, band after band."""
+    """Draw Gaussian noise (H, W, C), band after band, from OpenCV's generator: three times as fast as numpy's."""
     height, width, bands = shape
     planes = [cv2.randn(np.empty((height, width), dtype), np.zeros(1), np.array([sigma])) for _ in range(bands)]
     return cv2.merge(planes).reshape(shape)
@@ -256,7 +256,7 @@ class RandomSolarize(Photometric):
         self.threshold = threshold
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """Solarize (H, W, C)."""
+        """Invert what is at or above the threshold in (H, W, C)."""
         white = self.white(image, max_value)
         if image.dtype == np.uint8:
             levels = np.arange(256)
@@ -274,6 +274,6 @@ class RandomGrayscale(Photometric):
         super().__init__(prob, modality=modality)
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """Make (H, W, 3) uint8 gray."""
+        """Put the luminance of (H, W, 3) uint8 in all three bands."""
         self.need_rgb(image)
         return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

@@ -1,4 +1,4 @@
-"""Augmentation of single bands: draws and results of a band do not depend on how many bands follow it."""
+"""Augment single bands: draws and results of a band do not depend on how many bands follow it."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from mmrs_ssl.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class SpectralJitter(Photometric):
-    """Brightness and contrast per band, for any number of bands and any type.
+    """Change brightness and contrast per band, for any number of bands and any type.
 
     Each band gets its own gain in [1 - brightness, 1 + brightness] and contrast around its mean in
     [1 - contrast, 1 + contrast]: the N-band counterpart of :class:`ColorJitter`.
@@ -30,7 +30,7 @@ class SpectralJitter(Photometric):
         self.contrast = contrast
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """Jitter (H, W, C)."""
+        """Change each band of (H, W, C) by factors of its own."""
         shares = 2 * band_draws(rng, image.shape[2], 2) - 1  # (C, 2) in [-1, 1)
         gain = 1 + self.brightness * shares[:, 0]
         contrast = 1 + self.contrast * shares[:, 1]
@@ -71,7 +71,7 @@ class BandDropout(Photometric):
         self.fill = fill
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """Drop bands of (H, W, C)."""
+        """Fill the drawn bands of (H, W, C), and leave at least one."""
         draws = band_draws(rng, image.shape[2], 1)[:, 0]
         dropped = draws < self.band_prob
         if dropped.all():
@@ -81,7 +81,7 @@ class BandDropout(Photometric):
         return out
 
     def values(self, image: np.ndarray) -> np.ndarray:
-        """What to fill each band of (H, W, C) with: (C,) of the image's type."""
+        """Return what each band of (H, W, C) would be filled with: (C,) of the image's type."""
         values = band_means(image) if self.fill == 'mean' else np.full(image.shape[2], self.fill, np.float64)
         if image.dtype.kind == 'f':
             return values.astype(image.dtype)

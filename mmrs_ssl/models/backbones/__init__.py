@@ -1,1 +1,1 @@
-"""What is done with mmpretrain's backbones from outside."""
+"""Run and pool mmpretrain's backbones from outside, without changing them."""

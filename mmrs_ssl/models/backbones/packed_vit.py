@@ -1,4 +1,4 @@
-"""One forward pass of a ViT for crops of several sizes."""
+"""Run a ViT once for crops of several sizes."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Crops(NamedTuple):
-    """How rows of tokens divide into sequences."""
+    """Say how rows of tokens divide into sequences, one per crop."""
 
     sizes: list[tuple[int, int]]  # for each view the number B of its crops and their length L
     lengths: Tensor  # the length of every crop, on the device
@@ -21,24 +21,24 @@ class Crops(NamedTuple):
 
     @classmethod
     def of(cls, tokens: Sequence[Tensor]) -> 'Crops':
-        """Of the views' tokens, (B, L, D) each."""
+        """Count the crops and lengths of the views' tokens, (B, L, D) each."""
         sizes = [(len(view), view.shape[1]) for view in tokens]
         lengths = [length for count, length in sizes for _ in range(count)]
         return cls(sizes, torch.tensor(lengths).to(tokens[0].device, non_blocking=True), sum(lengths))
 
     def split(self, rows: Tensor) -> list[Tensor]:
-        """(N, ...) -> one (B, L, ...) per view, without copies."""
+        """Divide (N, ...) into one (B, L, ...) per view, without copies."""
         parts = rows.split([count * length for count, length in self.sizes])
         return [part.unflatten(0, size) for part, size in zip(parts, self.sizes, strict=True)]
 
     def drop(self, rows: Tensor, prob: float) -> Tensor:
-        """Stochastic depth: the rows (N, C) of each crop become 0 with probability ``prob``, else larger in turn."""
+        """Set the rows (N, C) of a crop to 0 with probability ``prob``, else scale them up: stochastic depth."""
         kept = (torch.rand(len(self.lengths), device=rows.device) >= prob).to(rows.dtype) / (1 - prob)
         return rows * kept.repeat_interleave(self.lengths, output_size=self.total)[:, None]
 
 
 def packed_class_tokens(vit: VisionTransformer, views: Sequence[Tensor]) -> list[Tensor]:
-    """The class tokens of crops of any sizes, as ``vit(view)[-1]`` gives them with ``out_type='cls_token'``.
+    """Compute the class tokens of crops of any sizes, as ``vit(view)[-1]`` gives them with ``out_type='cls_token'``.
 
     The tokens of all crops are rows of one matrix, so that every linear layer runs once; attention stays within each
     crop. Gradients are then also added up once instead of once per size. The layers' parts are called one by one: hooks
@@ -60,7 +60,7 @@ def packed_class_tokens(vit: VisionTransformer, views: Sequence[Tensor]) -> list
 
 
 def packed_layers(vit: VisionTransformer, sequences: Sequence[Tensor]) -> list[Tensor]:
-    """The layers of a ViT on sequences of several lengths, without its last norm: each (B, L, D) -> (B, L, D)."""
+    """Run the layers of a ViT, without its last norm, on sequences of several lengths: each (B, L, D) -> (B, L, D)."""
     crops = Crops.of(sequences)
     rows = torch.cat([tokens.flatten(0, 1) for tokens in sequences])
     rows = vit.pre_norm(vit.drop_after_pos(rows))
@@ -88,7 +88,7 @@ def refuse_other_layers(vit: Any, out_type: str = 'cls_token') -> None:
 
 
 def embed(vit: VisionTransformer, view: Tensor, patch_embed: nn.Module | None = None) -> Tensor:
-    """Patches of (B, C, H, W) with class token and positions: (B, L, D); by another patch embedding if given."""
+    """Embed the patches of (B, C, H, W) with class token and positions: (B, L, D); by another embedding if given."""
     tokens, size = (patch_embed or vit.patch_embed)(view)
     tokens = torch.cat((vit.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
     return tokens + resize_pos_embed(
@@ -97,7 +97,7 @@ def embed(vit: VisionTransformer, view: Tensor, patch_embed: nn.Module | None = 
 
 
 def confined_attention(layer: MultiheadAttention, rows: Tensor, crops: Crops) -> Tensor:
-    """Self-attention (N, D) -> (N, D) within each crop; the projections run once for all."""
+    """Attend within each crop, (N, D) -> (N, D); the projections run once for all."""
     qkv = layer.qkv(rows).view(-1, 3, layer.num_heads, layer.head_dims)
     dropout = layer.attn_drop if layer.training else 0.0
     mixed = []
@@ -108,7 +108,7 @@ def confined_attention(layer: MultiheadAttention, rows: Tensor, crops: Crops) ->
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0) -> Tensor:
-    """Scaled dot-product attention of (B, heads, L, d) each.
+    """Compute scaled dot-product attention of (B, heads, L, d) each.
 
     torch's fused kernel on the CPU is no faster in bfloat16 than in float32; two plain products are twice as fast as
     it, for the memory of the weights.

@@ -1,1 +1,1 @@
-"""Masks, made batched on the device that uses them; True is where the student must not see."""
+"""Draw masks, batched, on the device that uses them; True is where the student must not see."""

@@ -1,4 +1,4 @@
-"""Masks, made batched on the device that uses them.
+"""Draw masks of square blocks, and apply them to images.
 
 A mask is 1 (True) where the student must not see, 0 where it may.
 """
@@ -37,7 +37,7 @@ def block_mask(batch: int, grid: tuple[int, int], ratio: float, device: torch.de
 
 
 def block_grid(height: int, width: int, block: int) -> tuple[int, int]:
-    """Blocks per column and row of an image of ``height`` x ``width`` pixels.
+    """Count the blocks per column and row of an image of ``height`` x ``width`` pixels.
 
     Raises:
         ValueError: if the image is no whole number of blocks, or smaller than one.

@@ -1,4 +1,4 @@
-"""Masks that leave the informative patches visible more often, of MSSDF."""
+"""Draw masks that leave informative patches visible more often, as MSSDF does."""
 
 import math
 
@@ -9,7 +9,7 @@ from mmrs_ssl.rasters.arrays import LUMINANCE
 
 
 def patch_information(image: Tensor, patch: int) -> Tensor:
-    """How much there is to see in every patch: mean gradient plus variance.
+    """Measure how much there is to see in every patch: mean gradient plus variance.
 
     Args:
         image: (B, C, H, W) on the scale 0-255, uint8 where the raster has 8 bits.
@@ -39,7 +39,7 @@ def patch_information(image: Tensor, patch: int) -> Tensor:
 
 
 def masking_probability(information: Tensor) -> Tensor:
-    """The probability of masking each patch (B, L): informative patches are masked less often.
+    """Compute the probability of masking each patch (B, L): informative patches are masked less often.
 
     Patches below the 20th percentile of their image have weight 0.8, above the 80th 0.3, the others 0.5; the weights of
     an image add up to 1.
@@ -55,14 +55,14 @@ def masking_probability(information: Tensor) -> Tensor:
 
 
 def percentile(ranked: Tensor, share: float) -> Tensor:
-    """The value (B, 1) below which a share of rising values (B, L) lies, interpolated between two of them."""
+    """Find the value (B, 1) below which a share of rising values (B, L) lies, interpolated between two of them."""
     rank = share * (ranked.shape[1] - 1)
     below, above = ranked[:, math.floor(rank), None], ranked[:, math.ceil(rank), None]
     return below.lerp(above, rank - math.floor(rank))
 
 
 def masked_patches(patches: int, ratio: float) -> int:
-    """How many patches of an image are masked: ``round(ratio * patches)``.
+    """Compute how many patches of an image are masked: ``round(ratio * patches)``.
 
     Raises:
         ValueError: if that is none or all.
