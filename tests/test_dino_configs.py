@@ -107,7 +107,7 @@ def test_schedules_are_the_golden_ones(make_config, image_folder, tmp_path, dino
     base = Config.fromfile(ROOT / 'configs' / '_base_' / 'schedules' / 'dino_adamw_300e.py')
     assert base.optim_wrapper.optimizer.lr * 64 / 256 == dino_golden['schedule/lr'].max()
     cfg.param_scheduler = base.param_scheduler
-    cfg.param_scheduler[0].end = cfg.param_scheduler[1].begin = 3
+    cfg.param_scheduler[0].share = cfg.param_scheduler[1].share = 0.3
     cfg.train_cfg.max_epochs = 10
     cfg.train_dataloader.batch_size = 1
     cfg.optim_wrapper.optimizer.lr *= 64 / 256

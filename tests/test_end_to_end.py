@@ -42,36 +42,24 @@ METHODS = dict(
     cmid=Method(
         'student',
         'millionaid',
-        [
-            *under('train_dataloader.dataset.pipeline', '1.size=64', '2.views.0.0.size=64', '2.views.1.0.size=64'),
-            *(
-                'model.global_head.queue_length=64',
-                'optim_wrapper.loss_scale=1.0',
-            ),  # a GPU's would skip the first steps
-        ],
+        # a GPU's loss scale would skip the first steps
+        ['size=64', 'model.global_head.queue_length=64', 'optim_wrapper.loss_scale=1.0'],
     ),
     dino_mc=Method(
         'teacher',
         'seco',
-        [
-            *under('train_dataloader.dataset', 'window=72', 'pipeline.1.global_size=64'),
-            *('train_dataloader.dataset.pipeline.1.local_sizes=(48,32)', 'model.head.num_prototypes=256'),
-        ],
+        ['window=72', 'size=64', 'crops=(48,32)', 'model.head.num_prototypes=256'],
     ),
     mssdf=Method(
         'student',
         'hr_pairs',
-        [
-            *under('train_dataloader.dataset', 'window=64', 'windows_per_epoch=4', 'pipeline.2.size=64'),
-            'model.backbone.img_size=64',
-        ],
+        ['size=64', 'train_dataloader.dataset.windows_per_epoch=4'],
     ),
 )
 # two epochs of one step: DINO-MC's last layer is frozen in the first
 TWO_STEPS = [
-    *under('train_dataloader', 'batch_size=4', 'num_workers=0', 'persistent_workers=False', 'pin_memory=False'),
-    *('train_cfg.max_epochs=2', 'param_scheduler.0.end=2', 'param_scheduler.1.begin=0'),
-    'default_hooks.logger.interval=1',
+    *under('train_dataloader', 'num_workers=0', 'persistent_workers=False', 'pin_memory=False'),
+    *('batch=4', 'epochs=2', 'default_hooks.logger.interval=1'),
 ]
 
 

@@ -64,7 +64,8 @@ def short_config(shop: Workshop, method: str, family: str) -> Config:
     cfg.train_dataloader.dataset.indices = SCENES
     cfg.train_cfg.max_epochs = EPOCHS
     for schedule in cfg.param_scheduler:  # one epoch of warm-up
-        schedule.update({name: 1 for name in ('begin', 'end') if name in schedule})
+        if 'share' in schedule:
+            schedule.share = 1 / EPOCHS
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=1)
     return cfg
 

@@ -5,7 +5,6 @@ its type without the scope (``pipeline.RandomCropResize.size``) or by its number
 """
 
 import json
-from collections.abc import Iterator
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -38,12 +37,14 @@ def set_short_names(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
         name, _, modality = option.partition('.')
         if name not in names or (modality and name != 'statistics'):
             others[option] = value
-        elif name == 'statistics':
-            for node in [node[key] for path in _paths(names[name]) for node, key in _places(cfg, name, path)]:
-                _set_statistics(node, option, modality, value)
+            continue
+        places = [place for path in _paths(names[name]) for place in _places(cfg, name, path)]
+        if name == 'statistics':
+            for node, key in places:
+                _set_statistics(node[key], option, modality, value)
         else:
-            for node, key in [place for path in _paths(names[name]) for place in _places(cfg, name, path)]:
-                _check_kind(option, node[key], value)
+            for node, key in places:
+                _check_kind(option, node.get(key) if isinstance(node, dict) else node[key], value)
                 node[key] = value
     return others
 
@@ -53,11 +54,12 @@ def _paths(paths: str | list[str]) -> list[str]:
 
 
 def _places(cfg: Config, name: str, path: str) -> list[tuple[Any, Any]]:
-    """Containers and keys that a path leads to."""
-    parents, last = [cfg._cfg_dict], path.split('.')
-    for part in last[:-1]:
+    """Containers and keys that a path leads to; an option of a part that is found by its type may be at its default."""
+    *parts, last = path.split('.')
+    parents: list[Any] = [cfg._cfg_dict]
+    for part in parts:
         parents = [node[key] for node in parents for key in _keys(node, part)]
-    found = [(node, key) for node in parents for key in _keys(node, last[-1])]
+    found = [(node, key) for node in parents for key in _keys(node, last) or _unwritten(node, parts[-1:], last)]
     if not found:
         raise KeyError(
             f'--cfg-options {name}: this config has no {path}, which the short name is for; override the place that '
@@ -66,15 +68,23 @@ def _places(cfg: Config, name: str, path: str) -> list[tuple[Any, Any]]:
     return found
 
 
-def _keys(node: Any, part: str) -> Iterator[Any]:
+def _unwritten(node: Any, kinds: list[str], option: str) -> list[str]:
+    return [option] if _is_a(node, kinds) else []
+
+
+def _is_a(node: Any, kinds: list[str]) -> bool:
+    """Whether a container is the config of one of these types, named without a scope."""
+    kind = node.get('type') if isinstance(node, dict) else None
+    return isinstance(kind, str) and kind.rsplit('.', 1)[-1] in kinds
+
+
+def _keys(node: Any, part: str) -> list[Any]:
     """Keys of a container that a part of a path means."""
-    if isinstance(node, dict) and part in node:
-        yield part
-    elif isinstance(node, list):
-        for i, item in enumerate(node):
-            kind = item.get('type') if isinstance(item, dict) else None
-            if part == str(i) or (isinstance(kind, str) and part == kind.rsplit('.', 1)[-1]):
-                yield i
+    if isinstance(node, dict):
+        return [part] if part in node else []
+    if not isinstance(node, list):
+        return []
+    return [i for i, item in enumerate(node) if part == str(i) or _is_a(item, [part])]
 
 
 def _check_kind(option: str, old: Any, new: Any) -> None:
