@@ -1,6 +1,6 @@
 """Checks of options that say in one way what is wrong with them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
@@ -11,3 +11,14 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     """
     if value not in choices:
         raise ValueError(f'{name}={value!r} is not one of {", ".join(map(str, choices))}')
+
+
+def merged_weights(what: str, defaults: Mapping[str, float], given: Mapping[str, float] | None) -> dict[str, float]:
+    """Factors by name: the defaults, and what is given instead of some of them.
+
+    Raises:
+        ValueError: for a name that has no default.
+    """
+    for name in given or {}:
+        check_choice(what, name, tuple(defaults))
+    return {**defaults, **(given or {})}

@@ -30,7 +30,6 @@ class Fourth(StudentTeacher, BaseSelfSupervisor):
         student = self.backbone(inputs[0])[-1].mean(dim=(2, 3))
         with torch.no_grad():
             teacher = self.teacher.module['backbone'](inputs[1])[-1].mean(dim=(2, 3))
-        self.features = dict(student=student.detach(), teacher=teacher)
         return dict(loss=F.mse_loss(student, teacher))
 
 
@@ -41,7 +40,8 @@ def fourth_config() -> dict:
 
 
 def fourth_run(make_config: Callable[..., Config]) -> Config:
-    """A run of it: of hooks it needs the one that moves the teacher."""
+    """A run of it: of hooks it needs the one that moves the teacher; monitor and pictures look at its backbone."""
     cfg = make_config(model=dict(fourth_config()), name='fourth')
     cfg.custom_hooks = [dict(type='mmrs_ssl.TeacherUpdateHook'), dict(type='mmrs_ssl.CollapseMonitorHook')]
+    cfg.custom_hooks.append(dict(type='mmrs_ssl.PictureHook', interval=5, samples=1))
     return cfg

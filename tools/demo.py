@@ -29,7 +29,7 @@ from mmrs_ssl.cli.config import override
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.cli.launch import keep_freed_memory
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
-from mmrs_ssl.models import ModalityPreprocessor
+from mmrs_ssl.models.protocol import evaluated_backbone
 from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
 from mmrs_ssl.synthetic.layouts import write_layout
 from mmrs_ssl.synthetic.scene import make_split
@@ -76,11 +76,11 @@ def write_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarray, np
 def accuracy(model: Any, splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """20-NN accuracy of a model's backbone on pictures of held-out scenes, in percent."""
     preprocessor = model.data_preprocessor
-    preprocessor = preprocessor.parts['rgb'] if isinstance(preprocessor, ModalityPreprocessor) else preprocessor
+    preprocessor = preprocessor.parts['rgb'] if hasattr(preprocessor, 'parts') else preprocessor
     features: list[Tensor] = []
     for images, _ in splits:
         inputs = preprocessor.normalize(torch.from_numpy(images).permute(0, 3, 1, 2))
-        features.append(pooled_features(model.evaluated_backbone, inputs))
+        features.append(pooled_features(evaluated_backbone(model), inputs))
     labels = [torch.from_numpy(split[1]) for split in splits]
     return 100 * knn_accuracy(features[0], labels[0], features[1], labels[1])
 

@@ -13,14 +13,13 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from mmrs_ssl.benchmarks.inputs import make_loader
 from mmrs_ssl.benchmarks.measure import DEVICE, peak_memory, seconds
-from mmrs_ssl.models import DINOMC, MSSDF
-from mmrs_ssl.models.algorithms.dino_mc import by_size
-
-Passes = list[tuple[Callable[[Tensor], Tensor], Tensor]]  # networks, and what each is given
+from mmrs_ssl.models.protocol import HasBarePasses, Passes
+from mmrs_ssl.models.watch import BackboneWatch, Pass, main_output
 
 
 class Step:
@@ -28,7 +27,9 @@ class Step:
 
     def __init__(self, cfg: Config) -> None:
         self.model: Any = MODELS.build(cfg.model).to(DEVICE).train()
-        self.model.teacher_is_updated = True
+        self.update_teacher: Callable[[], None] | None = getattr(self.model, 'update_teacher', None)
+        if self.update_teacher:
+            self.model.teacher_is_updated = True
         settings = {**cfg.optim_wrapper, 'type': 'OptimWrapper'}
         for option in ('loss_scale', 'dtype'):
             settings.pop(option, None)
@@ -59,15 +60,7 @@ class Step:
         Args:
             data: a batch as the data preprocessor returns it.
         """
-        if isinstance(self.model, MSSDF):
-            return token_passes(self.model, data)
-        views = data['inputs']
-        student, teacher = views, views
-        if isinstance(self.model, DINOMC):
-            student, teacher = by_size(views), by_size(views[: self.model.num_global])
-        networks = self.model.backbone, self.model.teacher.module['backbone']
-        own, averaged = (lambda view, net=network: net(view)[-1] for network in networks)
-        return [(own, view) for view in student], [(averaged, view) for view in teacher]
+        return self.model.bare_passes(data) if isinstance(self.model, HasBarePasses) else watched(self.model, data)
 
     def bare(self, student: Passes, teacher: Passes, amp: bool) -> None:
         """These passes and nothing else."""
@@ -81,29 +74,26 @@ class Step:
         self.optim.zero_grad()
 
 
-def token_passes(model: MSSDF, data: dict[str, Any]) -> tuple[Passes, Passes]:
-    """MSSDF's bare passes: encoder, fusion and decoders on random tokens, as many as these images have.
+def watched(model: Any, data: dict[str, Any]) -> tuple[Passes, Passes]:
+    """Of a method that does not name its bare passes: those that its backbone makes in a step.
 
-    All that the masks show of one modality is a batch; the teacher sees all modalities in one. Fused are the places
-    that the image with most of them has, no padding beyond.
+    Passes of other networks, such as a copy of it that is a teacher, are not seen; they count as heads and losses.
     """
-    _, masks, places = model.draw_masks(**data)
-    batch, patches = next(iter(masks.values())).shape
-    visible = [each.shape[1] for each in places.values()]
-    fused = int(torch.stack([~mask for mask in masks.values()]).any(dim=0).sum(dim=1).max())
-    width = model.fusion_query.shape[0]
 
-    def blocks(vit: Any) -> Callable[[Tensor], Tensor]:
-        return nn.Sequential(*vit.layers)
+    def kept(seen: Pass) -> tuple[bool, Callable[[Tensor], Tensor], Tensor]:
+        def repeat(image: Tensor) -> Tensor:
+            return main_output(model.backbone(image, *seen.rest, **seen.options))
 
-    def tokens(count: int, length: int, dim: int) -> Tensor:
-        return torch.randn(count, length, dim, device=DEVICE, requires_grad=True)
+        return main_output(seen.output).requires_grad, repeat, seen.image
 
-    dim = model.backbone.embed_dims
-    student: Passes = [(blocks(model.backbone), tokens(batch, 1 + count, dim)) for count in visible]
-    student.append((model.fusion, tokens(batch, sum(visible) + fused, width)))
-    student += [(decoder, tokens(batch, fused + patches, width)) for decoder in model.decoders.values()]
-    teacher = [(blocks(model.teacher.module['backbone']), tokens(batch * len(visible), 1 + patches, dim))]
+    watch = BackboneWatch(model, 'benchmark', kept)
+    watch.start()
+    model.loss(**data)
+    watch.stop()
+    passes = watch.collect()
+    student, teacher = (
+        [(network, image) for trains, network, image in passes if trains == own] for own in (True, False)
+    )
     return student, teacher
 
 
@@ -126,11 +116,11 @@ def time_model(cfg: Config, args: Namespace) -> None:
                 clock(amp, 'bare', partial(step.bare, *passes, amp))
                 clock(amp, 'gradients', partial(step.gradients, batch, amp))
                 clock(amp, 'optimizer', step.optimize)
-                clock(amp, 'teacher', step.model.update_teacher)
+                clock(amp, 'teacher', step.update_teacher or (lambda: None))
             clock(False, 'loading', lambda: next(loader))
     typical = {key: median(values[2:]) for key, values in timings.items()}
     full = {amp: sum(typical[amp, part] for part in ('gradients', 'optimizer', 'teacher')) for amp in modes}
-    sides = ' '.join(str(view.shape[-1]) for view in (views.values() if isinstance(views, dict) else views))
+    sides = ' '.join(str(view.shape[-1]) for view in tree_leaves(views))
     print(
         f'{Path(args.config).name}: {DEVICE}, batch {args.batch_size}, {sides} px, '
         f'{torch.get_num_threads()} threads, median of {args.steps} steps'

@@ -61,7 +61,7 @@ HOST_ONLY = (
     'mmengine/dataset/',
     'mmrs_ssl/datasets/',
     'mmrs_ssl/models/data_preprocessor.py ModalityPreprocessor.check',
-    'mmrs_ssl/models/algorithms/mssdf.py MSSDF.draw_masks',
+    'mmrs_ssl/models/masks/cross_modal.py draw_modality_masks',
     'mmrs_ssl/engine/hooks/gradients.py clip_each',
 )
 PASSED_OVER = (__file__, f'{FOLDERS["mmengine"]}/logging')

@@ -11,7 +11,8 @@ from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
 from mmrs_ssl.engine import CPUDistributedDataParallel
-from mmrs_ssl.models.algorithms import cmid, mssdf
+from mmrs_ssl.models.algorithms import cmid
+from mmrs_ssl.models.masks import cross_modal
 from tests.conftest import ROOT
 from tests.engine import workers
 
@@ -103,7 +104,7 @@ def test_each_share_alone_is_something_else(one, monkeypatch, method):
     one = one[method]
     monkeypatch.setattr(workers, 'get_dist_info', lambda: (0, 2))
     monkeypatch.setattr(cmid, 'block_mask', cmid.block_mask)
-    monkeypatch.setattr(mssdf, 'draw_mask', mssdf.draw_mask)
+    monkeypatch.setattr(cross_modal, 'draw_mask', cross_modal.draw_mask)
     alone = workers.steps(method)
     key = 'step0/grad/backbone.layers.0.attn.qkv.weight'
     assert (alone[key] - one[key]).abs().max() > 1e-4

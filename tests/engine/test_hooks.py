@@ -206,8 +206,8 @@ def test_collapse_is_said_once(make_config, tmp_path):
     for i in range(16):
         cv2.imwrite(str(tmp_path / f'{i}.png'), np.full((80, 80, 3), 120, np.uint8))
     cfg = without(make_config(data_root=tmp_path), 'PictureHook')
-    weak = cfg.train_dataloader.dataset.pipeline[1]['views'][0]
-    cfg.train_dataloader.dataset.pipeline[1]['views'] = [weak, weak]
+    weak = [dict(type='mmrs_ssl.RandomCropResize', size=64)]
+    cfg.train_dataloader.dataset.pipeline[1] = dict(type='mmrs_ssl.Views', views=[weak, weak])
     cfg.optim_wrapper.optimizer.lr = 0.0
     option(cfg, 'CollapseMonitorHook', interval=1, warmup=2)
     runner = train(cfg)
@@ -226,7 +226,7 @@ def test_healthy_features_are_measured_and_not_warned_about(make_config):
     features = dict(student=[], teacher=[])
 
     def collect(runner):
-        for branch, rows in runner.model.features.items():
+        for branch, rows in runner.model.monitor().features.items():
             assert rows.shape == (8, 64)  # both views of four images
             features[branch].append(rows)
 
@@ -279,8 +279,8 @@ def test_pictures_are_written_and_reach_every_backend(make_config):
     cfg = make_config()
     option(cfg, 'PictureHook', interval=3, samples=2)
     cfg.visualizer.vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-    recorded = []
-    runner = train(cfg, after_train_iter=lambda runner: recorded.append(bool(runner.model.recorded)))
+    kept = []
+    runner = train(cfg, after_train_iter=lambda runner: kept.append(runner.model.kept))
     folder = f'{runner.log_dir}/pictures'
     names = sorted(path.name for path in Path(folder).iterdir())
     assert names == [f'iter_{i:07d}_sample_{s}.png' for i in (1, 4, 7) for s in (0, 1)]
@@ -296,4 +296,4 @@ def test_pictures_are_written_and_reach_every_backend(make_config):
             assert np.array_equal(cv2.imread(f'{runner.log_dir}/vis_data/vis_image/sample_{s}_{i}.png'), panel)
             shown.add(panel.tobytes())
     assert len(shown) == 6
-    assert not any(recorded)  # the step's tensors are let go
+    assert kept == [None] * 8  # the step's tensors are let go

@@ -14,11 +14,12 @@ import torch
 from mmengine.dist import get_dist_info
 
 from mmrs_ssl.engine import CPUDistributedDataParallel, start_gloo
-from mmrs_ssl.models.algorithms import cmid, mssdf
+from mmrs_ssl.models.algorithms import cmid
+from mmrs_ssl.models.masks import cross_modal
 from tests.conftest import BACKBONES, build_cmid, build_dino, build_mssdf, make_batch, make_crops, make_modalities
 
 STEPS, BATCH = 2, 4
-DRAWN_MASKS = cmid.block_mask, mssdf.draw_mask
+DRAWN_MASKS = cmid.block_mask, cross_modal.draw_mask
 MODALITIES = dict(rgb=3, dsm=1)
 
 
@@ -72,7 +73,7 @@ def mssdf_batch(step: int) -> dict:
     batch = make_modalities(MODALITIES, BATCH, seed=step)
     generator = torch.Generator().manual_seed(step)
     queue = list(torch.rand(len(MODALITIES), BATCH, 16, generator=generator).argsort(dim=2)[:, part] < 12)
-    mssdf.draw_mask = lambda probability, ratio: queue.pop(0)
+    cross_modal.draw_mask = lambda probability, ratio: queue.pop(0)
     inputs = {name: image[part] for name, image in batch['inputs'].items()}
     return dict(inputs=inputs, data_samples=batch['data_samples'][part])
 
@@ -84,7 +85,7 @@ METHODS = dict(
 
 def draw_masks_again() -> None:
     """Masks are drawn as usual from here on."""
-    cmid.block_mask, mssdf.draw_mask = DRAWN_MASKS
+    cmid.block_mask, cross_modal.draw_mask = DRAWN_MASKS
 
 
 def steps(method: str) -> dict[str, torch.Tensor]:

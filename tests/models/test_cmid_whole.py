@@ -129,14 +129,14 @@ def test_features_and_pictures_show_this_step(case):
     step, rebuilt = case
     for name, maps in (('student', step.student_maps), ('teacher', step.teacher_maps)):
         vectors = torch.cat([reference.pool(each) for each in maps])
-        torch.testing.assert_close(step.model.features[name], vectors.detach())
-    recorded = step.model.recorded
+        torch.testing.assert_close(step.model.monitor().features[name], vectors.detach())
+    kept = step.model.kept
     for v in (0, 1):
-        assert torch.equal(recorded['views'][v], step.teachers[v])
-        assert torch.equal(recorded['masked'][v], step.students[v])
-        torch.testing.assert_close(recorded['reconstructions'][v].double(), rebuilt.images[v].detach(), **TOLERANCE)
-    assert recorded['grid'] == step.student_maps[0].shape[2:]
-    pairs = torch.stack(recorded['matches'], dim=-1)  # (B, k, 2)
+        assert torch.equal(kept.views[v], step.teachers[v])
+        assert torch.equal(kept.masked[v], step.students[v])
+        torch.testing.assert_close(kept.reconstructions[v].double(), rebuilt.images[v].detach(), **TOLERANCE)
+    assert kept.grid == step.student_maps[0].shape[2:]
+    pairs = torch.stack(kept.matches, dim=-1)  # (B, k, 2)
     assert pairs.tolist() == [[list(pair) for pair in image] for image in rebuilt.pairs[0]]
 
 

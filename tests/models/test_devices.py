@@ -78,7 +78,7 @@ def test_loss_stays_on_the_device(name, precision):
     with FakeDevice() as device:
         device.adopt(model)
         losses, inputs = losses_on(model, data, dtype)
-        assert devices_of(losses) == devices_of(inputs) == devices_of(model.features) == {'cuda'}
+        assert devices_of(losses) == devices_of(inputs) == devices_of(model.monitor().features) == {'cuda'}
     assert set(dtypes) == {dtype}  # autocast did something
     assert device.places() == []
 
@@ -93,7 +93,7 @@ def test_loss_stays_on_the_device_with_other_options(name):
         device.adopt(model)
         losses, _ = losses_on(model, data, torch.float16 if isinstance(model, CMID) else torch.bfloat16)
         assert devices_of(losses) == {'cuda'}
-    assert model.recorded
+    assert model.kept
     assert device.places() == []
 
 

@@ -162,7 +162,7 @@ def test_steps_lower_the_loss_and_move_the_teacher(family):
     assert losses[-1] < losses[0] - 0.05
     moved = [name for name, value in model.teacher.module.named_parameters() if not torch.equal(value, start[name])]
     assert len(moved) >= len(start) - 1  # all but the head's fixed gain
-    for name, rows in model.features.items():
+    for name, rows in model.monitor().features.items():
         assert rows.shape == (8, 64), name
         assert rows.std(dim=0).mean() > 1e-4
 

@@ -191,7 +191,7 @@ def test_steps_lower_the_reconstruction_and_move_the_teacher(modalities):
     moved = dict(model.teacher.module.named_parameters())
     assert not torch.equal(moved['backbone.layers.0.attn.qkv.weight'], start['backbone.layers.0.attn.qkv.weight'])
     assert torch.equal(moved['backbone.pos_embed'], start['backbone.pos_embed'])  # fixed
-    for rows in model.features.values():
+    for rows in model.monitor().features.values():
         assert rows.shape == (4 * len(modalities), 64)
 
 

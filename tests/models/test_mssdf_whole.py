@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from mmrs_ssl.models.algorithms import mssdf
+from mmrs_ssl.models.masks import cross_modal
 from tests.conftest import build
 from tests.models import mssdf_reference as reference
 
@@ -96,13 +96,13 @@ def permutations(monkeypatch):
 @pytest.fixture
 def first_masks(monkeypatch):
     """The masks as they were really drawn, before any modality gave way."""
-    drawn, draw_mask = [], mssdf.draw_mask
+    drawn, draw_mask = [], cross_modal.draw_mask
 
     def spy(*args, **kwargs):
         drawn.append(draw_mask(*args, **kwargs).clone())
         return drawn[-1].clone()
 
-    monkeypatch.setattr(mssdf, 'draw_mask', spy)
+    monkeypatch.setattr(cross_modal, 'draw_mask', spy)
     return drawn
 
 
@@ -128,28 +128,28 @@ def test_every_term_and_gradient_is_what_the_pixels_and_masks_say(permutations, 
     data = model.data_preprocessor(batch, True)
     model.recording = True
     losses = model.loss(**data)
-    recorded, model.recorded = model.recorded, {}
+    kept = model.release_kept()
     statistics = {name: STATISTICS[name] for name in names}
-    twin, expected, made = reference.step(model, batch['inputs'], statistics, recorded['masks'], permutations, options)
+    twin, expected, made = reference.step(model, batch['inputs'], statistics, kept.masks, permutations, options)
 
     chosen = {**reference.DEFAULTS, **options}
     visible = 24 - round(24 * chosen['mask_ratio'])
     counts = [[visible - round(chosen['substitution'] * visible)] * 3, *[[visible] * 3] * (len(names) - 1)]
-    assert sorted((~mask).sum(dim=1).tolist() for mask in recorded['masks'].values()) == counts
+    assert sorted((~mask).sum(dim=1).tolist() for mask in kept.masks.values()) == counts
     assert list(losses) == list(expected)
     for name, loss in losses.items():
         close(loss, expected[name], name)
     for kind in ('targets', 'predictions'):
         for name in names:
-            close(recorded[kind][name], made[kind][name], f'{kind} of {name}', atol=1e-4)
+            close(getattr(kept, kind)[name], made[kind][name], f'{kind} of {name}', atol=1e-4)
     for name in names:
         close(data['inputs'][name], made['images'][name], f'inputs of {name}')
         information = np.stack(
             [reference.score(image, **STATISTICS[name], patch=PATCH) for image in batch['inputs'][name]]
         )
-        np.testing.assert_allclose(recorded['information'][name], information, rtol=1e-4)
+        np.testing.assert_allclose(kept.information[name], information, rtol=1e-4)
     for name, rows in dict(student=made['tokens'], teacher=made['targets']).items():
-        close(model.features[name], torch.cat([each.mean(dim=1) for each in rows.values()]), name)
+        close(model.monitor().features[name], torch.cat([each.mean(dim=1) for each in rows.values()]), name)
 
     sum(losses.values()).backward()
     sum(expected.values()).backward()

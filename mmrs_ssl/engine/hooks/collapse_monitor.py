@@ -10,6 +10,9 @@ from torch import Tensor
 
 from mmrs_ssl.engine.hooks.deferred_log import is_due
 from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalized_std
+from mmrs_ssl.models.backbones.pooling import averaged
+from mmrs_ssl.models.protocol import Monitored, Monitors
+from mmrs_ssl.models.watch import BackboneWatch, main_output
 from mmrs_ssl.registry import HOOKS
 
 # Below these limits a representation is useless in practice. The standard deviation is relative to features spread
@@ -27,9 +30,12 @@ class CollapseMonitorHook(Hook):
     """Watch the spread of the pooled backbone features of student and teacher.
 
     When the logger writes a line it logs ``student_std``, ``student_rank``, ``teacher_std`` and ``teacher_rank`` of the
-    last ``window`` samples (see :mod:`mmrs_ssl.evaluation.collapse`), read from ``model.features``; where the teacher
-    chooses prototypes also ``teacher_information``, of the last batch. It warns once when one of them is below its
-    limit after ``warmup`` iterations.
+    last ``window`` samples (see :mod:`mmrs_ssl.evaluation.collapse`); where the teacher chooses prototypes also
+    ``teacher_information``, of the last batch. It warns once when one of them is below its limit after ``warmup``
+    iterations.
+
+    A method says what these are (``monitor``, see :mod:`mmrs_ssl.models.protocol`). Of one that does not, ``student``
+    is what its ``backbone`` returns: all passes of a step, averaged over places or tokens.
 
     Args:
         interval: iterations between two measurements, which make the host wait for the device; by default the logger's.
@@ -55,11 +61,35 @@ class CollapseMonitorHook(Hook):
         self.limits = dict(std=min_std, rank=min_rank, information=min_information)
         self.warned = False
         self._seen: dict[str, deque[Tensor]] = {}
+        self._watch: BackboneWatch | None = None
+
+    def before_train(self, runner: Any) -> None:
+        """Look at the backbone of a method that has no ``monitor``."""
+        model = get_ori_model(runner.model)
+        if not isinstance(model, Monitors):
+            self._watch = BackboneWatch(model, type(self).__name__, lambda seen: averaged([main_output(seen.output)]))
+            self._watch.start()
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Forget what the backbone did outside of training steps."""
+        if self._watch is not None:
+            self._watch.kept.clear()
+
+    def after_train(self, runner: Any) -> None:
+        """Leave the backbone alone."""
+        if self._watch is not None:
+            self._watch.stop()
+
+    def monitored(self, model: Any) -> Monitored:
+        """What is watched of the last step."""
+        if self._watch is None:
+            return model.monitor()
+        return Monitored(dict(student=torch.cat(self._watch.collect())))
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Collect this batch's features; measure and log when it is time."""
-        model = get_ori_model(runner.model)
-        for branch, features in model.features.items():
+        features_of, choices = self.monitored(get_ori_model(runner.model))
+        for branch, features in features_of.items():
             # As many batches as fill the window; the last one is whole, so a large batch is not thinned out.
             batches = self._seen.setdefault(branch, deque(maxlen=max(1, self.window // len(features))))
             batches.append(features)
@@ -71,7 +101,6 @@ class CollapseMonitorHook(Hook):
             rows = torch.cat(list(batches))[-self.window :]
             measured[f'{branch}_std'] = normalized_std(rows)
             measured[f'{branch}_rank'] = effective_rank(rows)
-        choices = model.teacher_choices()
         if choices is not None:
             measured['teacher_information'] = choice_information(choices)
         for name, value in measured.items():

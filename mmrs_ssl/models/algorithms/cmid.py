@@ -1,21 +1,35 @@
 """CMID: contrastive mask image distillation (Muhtar et al., IEEE TGRS 2023, https://arxiv.org/abs/2304.09670)."""
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from mmpretrain.models import BaseSelfSupervisor, VisionTransformer
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmrs_ssl.models.data_preprocessor import with_bands
+from mmrs_ssl.models.backbones.pooling import averaged
+from mmrs_ssl.models.data_preprocessor import BandPreprocessor, with_bands
 from mmrs_ssl.models.losses import PrototypeCenter, soft_cross_entropy
 from mmrs_ssl.models.mask_token import MaskToken, entrance_of
 from mmrs_ssl.models.masks.blocks import block_grid, block_mask, fill_with_mean, upsample_mask
 from mmrs_ssl.models.matching import boxes_overlap, cell_centers, gather_cells, nearest_cells
+from mmrs_ssl.models.protocol import Monitored, Passes, last_output
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
+from mmrs_ssl.models.tiles import Matches, Picture, Tile, View
 from mmrs_ssl.registry import MODELS
 
 TERMS = ('loss_spatial', 'loss_spectral', 'loss_global', 'loss_local')
+
+
+class Kept(NamedTuple):
+    """A step's tensors for pictures; V = 2 views."""
+
+    views: list[Tensor]  # V (B, C, H, W)
+    masked: list[Tensor]
+    reconstructions: list[Tensor]
+    matches: tuple[Tensor, Tensor]  # (B, k) cells of view 1 and view 2
+    grid: tuple[int, int]
 
 
 @MODELS.register_module()
@@ -45,6 +59,8 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
     Differs from the official code: positions in pixels (see ``matching.py``), masks drawn on the device, two images
     per sample travel instead of four.
     """
+
+    data_preprocessor: BandPreprocessor
 
     def __init__(
         self,
@@ -131,16 +147,46 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         losses['loss_global'] = self.global_branch(student_maps, teacher_maps)
         losses['loss_local'], matches = self.local_branch(student_maps, teacher_maps, boxes, flips)
 
-        self.features = dict(student=averaged(student_maps), teacher=averaged(teacher_maps))
+        self.monitored = Monitored(dict(student=averaged(student_maps), teacher=averaged(teacher_maps)))
         if self.recording:
-            self.recorded = dict(
-                views=inputs,
-                masked=masked,
-                reconstructions=reconstructions,
-                matches=matches,
-                grid=student_maps[0].shape[-2:],
-            )
+            rows, columns = student_maps[0].shape[-2:]
+            self.kept = Kept(inputs, masked, reconstructions, matches, (rows, columns))
         return {name: value * self.loss_weights.get(name, 1.0) for name, value in losses.items()}
+
+    def monitor(self) -> Monitored:
+        """The averaged features of both views, of student and teacher: (2 * B, D) each."""
+        return self.monitored
+
+    def visualize(self, samples: int = 4) -> dict[str, Picture]:
+        """For each sample a row per view (view, masked view, reconstruction), beside them the matched cells."""
+        kept: Kept = self.release_kept()
+        return {f'sample_{i}': self.picture(kept, i) for i in range(min(samples, len(kept.views[0])))}
+
+    def picture(self, kept: Kept, sample: int) -> Picture:
+        """One sample's picture."""
+        mean, std = self.data_preprocessor.mean, self.data_preprocessor.std
+        rows = []
+        for number, view in enumerate(kept.views):
+            own, name = view[sample], f'view {number + 1}'
+            masked, rebuilt = kept.masked[number][sample], kept.reconstructions[number][sample]
+            rows.append(
+                [
+                    Tile(name, View(own, mean, std)),
+                    Tile(f'{name}, masked', View(masked, mean, std, like=own)),
+                    Tile(f'{name}, reconstructed', View(rebuilt, mean, std, like=own)),
+                ]
+            )
+        left, right = (View(view[sample], mean, std) for view in kept.views)
+        pairs = kept.matches[0][sample], kept.matches[1][sample]
+        title = f'{len(pairs[0])} matched cells of view 1 (left) and view 2'
+        return [rows, [[Tile(title, Matches(left, right, pairs, kept.grid))]]]
+
+    def bare_passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:
+        """Both views through the student's backbone and through the teacher's."""
+        own, other = (partial(last_output, net) for net in (self.backbone, self.teacher.module['backbone']))
+        student: Passes = [(own, view) for view in data['inputs']]
+        teacher: Passes = [(other, view) for view in data['inputs']]
+        return student, teacher
 
     def student_map(self, masked_view: Tensor, mask: Tensor) -> Tensor:
         """The student's last map (B, D, N, M) of a view (B, C, H, W) that is masked where ``mask`` (B, gh, gw) says."""
@@ -208,8 +254,3 @@ def last_map(backbone: nn.Module, view: Tensor) -> Tensor:
             f"{tuple(feature_map.shape)}: set out_type='featmap' (ViT) or gap_before_final_norm=False (ConvNeXt)"
         )
     return feature_map
-
-
-def averaged(maps: list[Tensor]) -> Tensor:
-    """Average-averaged features of all views: V maps (B, D, N, M) -> (V * B, D), detached."""
-    return torch.cat([feature_map.detach().mean(dim=(2, 3)) for feature_map in maps]).float()

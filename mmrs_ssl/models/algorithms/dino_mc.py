@@ -5,7 +5,9 @@ https://arxiv.org/abs/2303.06670, on DINO (Caron et al., https://arxiv.org/abs/2
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.logging import print_log
@@ -16,12 +18,23 @@ from torch import Tensor, nn
 from mmrs_ssl.aliases import accept_old_options
 from mmrs_ssl.models.backbones.packed_vit import packed_class_tokens, refuse_other_layers
 from mmrs_ssl.models.backbones.pooling import pooled
-from mmrs_ssl.models.data_preprocessor import with_bands
+from mmrs_ssl.models.data_preprocessor import BandPreprocessor, with_bands
 from mmrs_ssl.models.heads import PrototypeHead
 from mmrs_ssl.models.heads.sizing import HeadSize, head_size
 from mmrs_ssl.models.losses import PrototypeCenter, cross_view_entropy
+from mmrs_ssl.models.protocol import Monitored, Passes, last_output
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
+from mmrs_ssl.models.tiles import Picture, Tile, View
 from mmrs_ssl.registry import MODELS
+
+TILES_IN_A_ROW = 4
+
+
+class Kept(NamedTuple):
+    """A step's tensors for pictures."""
+
+    views: list[Tensor]  # V (B, C, H, W), the teacher's first
+    choices: Tensor  # probabilities (T, B, K) of its views
 
 
 @MODELS.register_module()
@@ -50,6 +63,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
     head's size follows the data set's unless it is given.
     """
 
+    data_preprocessor: BandPreprocessor
     head: PrototypeHead
     evaluated = 'teacher'
 
@@ -136,13 +150,41 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         )
         self.teacher_scores = teacher, self.center.value.clone()
         if self.recording:
-            self.recorded = dict(views=inputs, choices=self.teacher_choices().unflatten(0, (-1, batch)))
+            self.kept = Kept(inputs, self.teacher_choices().unflatten(0, (-1, batch)))
         if self.training:
             self.center.update(teacher)
-        self.features = dict(
-            student=student_features[: len(teacher_features)].detach().float(), teacher=teacher_features.float()
-        )
+        own = student_features[: len(teacher_features)].detach().float()
+        self.features = dict(student=own, teacher=teacher_features.float())
         return dict(loss=loss)
+
+    def monitor(self) -> Monitored:
+        """Features (T * B, D) of the teacher's views, of student and teacher, and what the teacher chose for them."""
+        return Monitored(self.features, self.teacher_choices())
+
+    def visualize(self, samples: int = 4) -> dict[str, Picture]:
+        """For each sample all crops, the teacher's first, with what it chose for them.
+
+        Crops of one image that the teacher sees should agree on a prototype, those of other images not.
+        """
+        kept: Kept = self.release_kept()
+        return {f'sample_{i}': self.picture(kept, i) for i in range(min(samples, len(kept.views[0])))}
+
+    def picture(self, kept: Kept, sample: int) -> Picture:
+        """One sample's picture."""
+        mean, std = self.data_preprocessor.mean, self.data_preprocessor.std
+        tiles = []
+        for number, view in enumerate(kept.views):
+            choices = kept.choices[number, sample] if number < len(kept.choices) else None
+            title = f'crop {number + 1}, {view.shape[-1]} px'
+            tiles.append(Tile(title, View(view[sample].float(), mean, std), choices))
+        return [[tiles[start : start + TILES_IN_A_ROW] for start in range(0, len(tiles), TILES_IN_A_ROW)]]
+
+    def bare_passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:
+        """All crops of each size through the student's backbone, the global ones through the teacher's."""
+        views = data['inputs']
+        student: Passes = [(partial(last_output, self.backbone), batch) for batch in by_size(views)]
+        averaged = partial(last_output, self.teacher.module['backbone'])
+        return student, [(averaged, batch) for batch in by_size(views[: self.num_global])]
 
     def teacher_choices(self) -> Tensor:
         """The teacher's probabilities (T * B, K) for its views of the last batch."""

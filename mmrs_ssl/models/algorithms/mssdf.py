@@ -1,7 +1,8 @@
 """MSSDF: modality-shared self-supervised distillation (Wang et al., https://arxiv.org/abs/2506.09327)."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,24 +12,44 @@ from torch import Tensor, nn
 
 from mmrs_ssl.aliases import accept_old_options
 from mmrs_ssl.models.backbones.packed_vit import embed, packed_layers, refuse_other_layers
+from mmrs_ssl.models.backbones.pooling import averaged
 from mmrs_ssl.models.backbones.tokens import (
     gather_tokens,
+    normalized,
     scatter_tokens,
     sincos_positions,
     transformer,
     visible_places,
-    whitened,
 )
 from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor, eight_bit_modalities, with_bands, with_input_bands
-from mmrs_ssl.models.losses.alignment import linear_hsic, mean_over_pairs, symmetric_info_nce
+from mmrs_ssl.models.losses.alignment import (
+    linear_hsic,
+    mean_cross_entropy,
+    mean_over_pairs,
+    same_places,
+    symmetric_info_nce,
+)
 from mmrs_ssl.models.losses.reconstruction import masked_token_error
-from mmrs_ssl.models.masks.cross_modal import substitute, substituted_patches
-from mmrs_ssl.models.masks.information import draw_mask, masked_patches, masking_probability, patch_information
+from mmrs_ssl.models.masks.cross_modal import ModalityMasks, draw_modality_masks
+from mmrs_ssl.models.masks.information import patch_information
+from mmrs_ssl.models.protocol import Monitored, Passes
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
-from mmrs_ssl.options import check_choice
+from mmrs_ssl.models.tiles import Picture, masked_row
+from mmrs_ssl.options import check_choice, merged_weights
 from mmrs_ssl.registry import MODELS
 
 Modalities = dict[str, Tensor]
+TERMS = dict(reconstruction=1.0, alignment=0.5, independence=0.2, modality=0.1)
+
+
+class Kept(NamedTuple):
+    """A step's tensors for pictures, of every modality."""
+
+    views: Modalities  # (B, C, H, W)
+    information: Modalities  # (B, L)
+    masks: Modalities  # (B, L), True = masked
+    predictions: Modalities  # (B, L, D)
+    targets: Modalities
 
 
 @MODELS.register_module()
@@ -107,6 +128,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         )
         refuse_other_layers(self.backbone, out_type='featmap')
         self.modalities = names
+        self.patch = self.backbone.patch_embed.projection.kernel_size[0]
         self.patch_embeds = nn.ModuleDict()
         if share_patch_embed and len(set(bands.values())) > 1:
             raise ValueError(f'share_patch_embed needs equal numbers of bands, found {bands}; leave it out')
@@ -125,14 +147,10 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         self.independence = independence
         self.alignment_samples = alignment_samples
         self.alignment_temperature = alignment_temperature
-        self.reconstruction_weights = dict.fromkeys(names, 1.0)
-        for name in reconstruction_weights or {}:
-            check_choice('a modality of reconstruction_weights', name, names)
-        self.reconstruction_weights.update(reconstruction_weights or {})
-        self.loss_weights = dict(reconstruction=1.0, alignment=0.5, independence=0.2, modality=0.1)
-        for name in loss_weights or {}:
-            check_choice('a term of loss_weights', name, tuple(self.loss_weights))
-        self.loss_weights.update(loss_weights or {})
+        self.reconstruction_weights = merged_weights(
+            'a modality of reconstruction_weights', dict.fromkeys(names, 1.0), reconstruction_weights
+        )
+        self.loss_weights = merged_weights('a term of loss_weights', TERMS, loss_weights)
         self.refuse_pairs_of_one(names)
 
         width = self.backbone.embed_dims
@@ -202,59 +220,73 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         fused, fused_places, padding = self.fuse(classes, tokens, places, masks, positions)
         predictions = self.decode(fused, fused_places, padding, positions)
 
+        sampled = partial(same_places, predictions, self.alignment_samples)
+        info_nce = partial(symmetric_info_nce, temperature=self.alignment_temperature)
         terms: dict[str, Callable[[], Tensor]] = dict(
             reconstruction=lambda: masked_token_error(predictions, targets, masks, self.reconstruction_weights),
-            alignment=lambda: self.alignment(predictions),
-            independence=lambda: self.independence_of(classes, predictions),
-            modality=lambda: self.classification(classes),
+            alignment=lambda: mean_over_pairs(sampled(), info_nce),
+            independence=lambda: mean_over_pairs(
+                classes if self.independence == 'class_tokens' else sampled(), linear_hsic
+            ),
+            modality=lambda: mean_cross_entropy([self.classifier(token) for token in classes.values()]),
         )
-        self.features = dict(
-            student=torch.cat([token.detach().mean(dim=1) for token in tokens.values()]).float(),
-            teacher=torch.cat([target.mean(dim=1) for target in targets.values()]).float(),
-        )
+        self.monitored = Monitored(dict(student=averaged(tokens.values()), teacher=averaged(targets.values())))
         if self.recording:
-            self.recorded = dict(
-                views=inputs, information=information, masks=masks, predictions=predictions, targets=targets
-            )
+            made = {name: each.detach() for name, each in predictions.items()}
+            self.kept = Kept(inputs, information, masks, made, targets)
         weights = self.loss_weights
         return {f'loss_{name}': weights[name] * term() for name, term in terms.items() if weights[name]}
 
+    def monitor(self) -> Monitored:
+        """The averaged tokens of all modalities: (M * B, D) of student and teacher."""
+        return self.monitored
+
+    def visualize(self, samples: int = 4) -> dict[str, Picture]:
+        """For each sample a row per modality: itself, its information and mask, and what both made of it.
+
+        The colors of the teacher's and the predicted tokens are principal components of the teacher's.
+        """
+        kept: Kept = self.release_kept()
+        names, statistics = list(kept.views), self.data_preprocessor.statistics
+        return {
+            f'sample_{i}': [[masked_row(n, *statistics(n), *(each[n][i] for each in kept)) for n in names]]
+            for i in range(min(samples, len(kept.views[names[0]])))
+        }
+
+    def bare_passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:
+        """The transformer layers of encoder, teacher, fusion and decoders on random tokens, as many as images have.
+
+        All that the masks show of one modality is a batch; the teacher sees all modalities in one. Fused are the places
+        that the image with most of them has, no padding beyond.
+        """
+        _, masks, places = self.draw_masks(**data)
+        batch, patches = next(iter(masks.values())).shape
+        visible = [each.shape[1] for each in places.values()]
+        fused = int(torch.stack([~mask for mask in masks.values()]).any(dim=0).sum(dim=1).max())
+        dim, width = self.backbone.embed_dims, self.fusion_query.shape[0]
+        tokens = partial(torch.randn, device=self.fusion_query.device, requires_grad=True)
+        encoder, averaged = (nn.Sequential(*vit.layers) for vit in (self.backbone, self.teacher.module['backbone']))
+        student: Passes = [(encoder, tokens(batch, 1 + count, dim)) for count in visible]
+        student.append((self.fusion, tokens(batch, sum(visible) + fused, width)))
+        student += [(decoder, tokens(batch, fused + patches, width)) for decoder in self.decoders.values()]
+        return student, [(averaged, tokens(batch * len(visible), 1 + patches, dim))]
+
     def decoder_positions(self, inputs: Modalities) -> Tensor:
         """Sine-cosine positions (L, d) of the patches; made anew for images of another size than the backbone's."""
-        image = next(iter(inputs.values()))
-        side = self.backbone.patch_embed.projection.kernel_size[0]
-        grid = image.shape[-2] // side, image.shape[-1] // side
+        height, width = next(iter(inputs.values())).shape[-2:]
+        grid = height // self.patch, width // self.patch
         if grid == tuple(self.backbone.patch_resolution):
             return self.positions
-        return sincos_positions(grid, self.positions.shape[1]).to(image.device, non_blocking=True)
+        return sincos_positions(grid, self.positions.shape[1]).to(self.positions.device, non_blocking=True)
 
-    def draw_masks(
-        self, inputs: Modalities, data_samples: list[DataSample]
-    ) -> tuple[Modalities, Modalities, Modalities]:
-        """Which patches the student does not see, as many as the sizes of images and the options say.
-
-        Returns:
-            For each modality the information of its patches (B, L), its mask (B, L), True = masked, and the places of
-            the V that are visible (B, V). The patches of all modalities are drawn by the sum of their information.
-        """
-        side = self.backbone.patch_embed.projection.kernel_size[0]
+    def draw_masks(self, inputs: Modalities, data_samples: list[DataSample]) -> ModalityMasks:
+        """Which patches the student does not see, as many as the sizes of images and the options say."""
         scale, eight_bits = self.data_preprocessor.byte_scale, eight_bit_modalities(data_samples)
-        information = {
-            name: patch_information(scale(name, image, name in eight_bits), side) for name, image in inputs.items()
-        }
-        total = torch.stack(list(information.values())).sum(dim=0)
-        patches = total.shape[1]
-        probability = masking_probability(total) if self.information_aware else torch.full_like(total, 1 / patches)
-        masks = {name: draw_mask(probability, self.mask_ratio) for name in inputs}
-        visible = dict.fromkeys(masks, patches - masked_patches(patches, self.mask_ratio))
-        if self.substitution > 0:
-            # drawn on the CPU, since lengths follow from it
-            way = self.masked_modality or self.modalities[torch.randint(len(self.modalities), (1,)).tolist()[0]]
-            hidden = substituted_patches(visible[way], self.substitution)
-            others = torch.stack([~mask for name, mask in masks.items() if name != way]).any(dim=0)
-            masks[way] = ~substitute(~masks[way], others, hidden)
-            visible[way] -= hidden
-        return information, masks, {name: visible_places(mask, visible[name]) for name, mask in masks.items()}
+        images = {name: scale(name, image, name in eight_bits) for name, image in inputs.items()}
+        information = {name: patch_information(image, self.patch) for name, image in images.items()}
+        return draw_modality_masks(
+            information, self.mask_ratio, self.information_aware, self.substitution, self.masked_modality
+        )
 
     @torch.no_grad()
     def teacher_tokens(self, inputs: Modalities) -> Modalities:
@@ -263,13 +295,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         own = dict(patch_embeds.items())
         embedded = [embed(backbone, image, own.get(name)) for name, image in inputs.items()]
         tokens = [backbone.ln1(each)[:, 1:].float() for each in packed_layers(backbone, embedded)]
-        if self.normalize_targets == 'tokens':
-            tokens = [F.layer_norm(each, each.shape[-1:]) for each in tokens]
-        if self.normalize_targets == 'dimensions':
-            tokens = [F.batch_norm(each.mT, None, None, training=True).mT for each in tokens]
-        if self.normalize_targets == 'whiten':
-            tokens = [whitened(each) for each in tokens]
-        return dict(zip(inputs, tokens, strict=True))
+        return {name: normalized(each, self.normalize_targets) for name, each in zip(inputs, tokens, strict=True)}
 
     def visible_tokens(self, inputs: Modalities, places: Modalities) -> tuple[Modalities, Modalities]:
         """The student's class tokens (B, D), and its patch tokens (B, V, D) of the visible places (B, V)."""
@@ -321,29 +347,3 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
             decoded = self.decoders[name](torch.cat((known, asked), dim=1), src_key_padding_mask=ignored)
             made[name] = self.predictors[name](decoded[:, -len(positions) :])
         return made
-
-    def alignment(self, predictions: Modalities) -> Tensor:
-        """InfoNCE between the modalities' predictions of the same places, averaged over pairs of modalities."""
-        rows = self.sampled(predictions)
-        return mean_over_pairs(rows, lambda a, b: symmetric_info_nce(a, b, self.alignment_temperature))
-
-    def independence_of(self, classes: Modalities, predictions: Modalities) -> Tensor:
-        """HSIC between what is private to the modalities, averaged over their pairs."""
-        return mean_over_pairs(
-            classes if self.independence == 'class_tokens' else self.sampled(predictions), linear_hsic
-        )
-
-    def classification(self, classes: Modalities) -> Tensor:
-        """Cross-entropy of telling the modality from its class token."""
-        losses = [
-            F.cross_entropy(self.classifier(token).float(), torch.full((len(token),), label, device=token.device))
-            for label, token in enumerate(classes.values())
-        ]
-        return torch.stack(losses).mean()
-
-    def sampled(self, predictions: Modalities) -> Modalities:
-        """The same at most ``alignment_samples`` places of the batch from every modality: (N, D) each."""
-        rows = {name: each.flatten(0, 1) for name, each in predictions.items()}
-        first = next(iter(rows.values()))
-        chosen = torch.randperm(len(first), device=first.device)[: self.alignment_samples]
-        return {name: each[chosen] for name, each in rows.items()}

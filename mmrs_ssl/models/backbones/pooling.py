@@ -1,6 +1,19 @@
 """One vector per image from what a backbone returns."""
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor
+
+
+def averaged(outputs: Iterable[Tensor]) -> Tensor:
+    """Averages over the places of maps (B, D, h, w) and the tokens of (B, L, D), one below the other: (N, D).
+
+    Vectors (B, D) stay as they are. The result is float32 and detached.
+    """
+    rows = [each.detach() for each in outputs]
+    means = [row.mean(dim=(2, 3)) if row.ndim == 4 else row.mean(dim=1) if row.ndim == 3 else row for row in rows]
+    return torch.cat(means).float()
 
 
 def pooled(features: Tensor) -> Tensor:

@@ -3,7 +3,20 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def normalized(tokens: Tensor, by: str | None) -> Tensor:
+    """Tokens (B, L, D) with zero mean and unit variance, of each of the ``'tokens'`` or ``'dimensions'``.
+
+    ``'whiten'`` does as :func:`whitened`; None leaves them as they are.
+    """
+    if by == 'tokens':
+        return F.layer_norm(tokens, tokens.shape[-1:])
+    if by == 'dimensions':
+        return F.batch_norm(tokens.mT, None, None, training=True).mT
+    return whitened(tokens) if by == 'whiten' else tokens
 
 
 def whitened(tokens: Tensor, shrinkage: float = 0.02) -> Tensor:

@@ -50,6 +50,23 @@ def linear_hsic(first: Tensor, second: Tensor) -> Tensor:
     return covariance.square().sum() / (len(first) - 1) ** 2
 
 
+def mean_cross_entropy(scores: list[Tensor]) -> Tensor:
+    """Cross-entropy of scores (B, M) of M modalities, one tensor for each, with that modality; averaged over them."""
+    losses = [
+        F.cross_entropy(each.float(), torch.full((len(each),), label, device=each.device))
+        for label, each in enumerate(scores)
+    ]
+    return torch.stack(losses).mean()
+
+
+def same_places(tokens: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """At most so many places of a batch, drawn at random, the same of every modality: (B, L, D) -> (N, D) each."""
+    rows = {name: each.flatten(0, 1) for name, each in tokens.items()}
+    first = next(iter(rows.values()))
+    chosen = torch.randperm(len(first), device=first.device)[:count]
+    return {name: each[chosen] for name, each in rows.items()}
+
+
 def mean_over_pairs(rows: dict[str, Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """A loss of two modalities' rows, averaged over all pairs of modalities."""
     return torch.stack([loss(first, second) for first, second in combinations(rows.values(), 2)]).mean()

@@ -15,26 +15,25 @@ class StudentTeacher(nn.Module):
 
     Attributes:
         teacher: the :class:`MomentumTeacher`; its parts are ``teacher.module[name]``.
-        features: pooled features of the last batch, ``student`` and ``teacher`` (N, D), for ``CollapseMonitorHook``.
         evaluated: ``'student'`` or ``'teacher'``, whose backbone the method's authors evaluate.
-        recording: set by ``PictureHook``: keep the next batch's tensors in ``recorded``.
+        recording: whether the next step's tensors are to be kept for ``visualize``; ``PictureHook`` sets it.
+        kept: these tensors, where a method has ``visualize``.
+
+    A method may also offer ``monitor``, ``visualize`` and ``bare_passes`` of :mod:`mmrs_ssl.models.protocol`.
     """
 
     backbone: nn.Module
     neck: nn.Module
     data_preprocessor: nn.Module
     teacher: MomentumTeacher
-    features: dict[str, Tensor]
-    recorded: dict[str, Any]
     recording = False
+    kept: Any = None
     teacher_is_updated = False
     evaluated = 'student'
 
     def make_teacher(self, parts: tuple[str, ...], momentum: float) -> None:
         """Build the teacher of the named parts; call once, at the end of ``__init__``."""
         self._parts = parts
-        self.features = {}
-        self.recorded = {}
         self.teacher = MomentumTeacher(self.student_parts(), momentum)
         self.register_load_state_dict_pre_hook(check_backbone_fits)
 
@@ -52,9 +51,16 @@ class StudentTeacher(nn.Module):
         """The backbone to use after training, of the student or the teacher."""
         return self.backbone if self.evaluated == 'student' else self.teacher.module['backbone']
 
-    def teacher_choices(self) -> Tensor | None:
-        """What the teacher made of the last batch, for ``CollapseMonitorHook``: (N, K) probabilities of prototypes."""
-        return None
+    def release_kept(self) -> Any:
+        """Hand over what the last step kept for pictures, and keep nothing more.
+
+        Raises:
+            RuntimeError: if it kept nothing.
+        """
+        kept, self.kept, self.recording = self.kept, None, False
+        if kept is None:
+            raise RuntimeError('the last step kept nothing to show: set model.recording = True before it')
+        return kept
 
     def update_teacher(self) -> None:
         """Move the teacher towards the student; called by ``TeacherUpdateHook`` after every optimizer step."""

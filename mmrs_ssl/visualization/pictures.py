@@ -1,0 +1,94 @@
+"""Draw what a method says about its last step; the parts are in :mod:`mmrs_ssl.models.tiles`."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmrs_ssl.models.tiles import Behind, Block, HeatMap, Matches, Picture, Tile, Tokens, View
+from mmrs_ssl.visualization.cells import behind, grid_of, heat_map, principal_colors
+from mmrs_ssl.visualization.matches import draw_matches
+from mmrs_ssl.visualization.panels import stretch_limits, titled, to_picture
+
+Bands = Sequence[int] | None
+
+
+def draw(picture: Picture, bands: Bands = None) -> np.ndarray:
+    """The panel of a picture: its blocks side by side, white where one of them is lower or a row is shorter.
+
+    Args:
+        picture: what to show.
+        bands: the three bands shown as red, green and blue, or one shown as gray, of the views that have them; by
+            default, and of all other views, the first three, or the first alone of fewer.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: if there are views, and none has these bands.
+    """
+    counts = [len(view.image) for block in picture for row in block for tile in row for view in views_of(tile)]
+    if bands and counts and max(bands) >= max(counts):
+        raise ValueError(f'bands={tuple(bands)} to be shown, but the views have {max(counts)}, counted from 0')
+    return np.hstack(same_size([draw_block(block, bands) for block in picture], axis=0))
+
+
+def views_of(tile: Tile) -> Iterator[View]:
+    """The views in a tile."""
+    content = tile.content
+    if isinstance(content, View):
+        yield content
+    elif isinstance(content, Behind):
+        yield content.view
+    elif isinstance(content, Matches):
+        yield from (content.left, content.right)
+
+
+def draw_block(block: Block, bands: Bands) -> np.ndarray:
+    """Rows of tiles, one below the other."""
+    rows = [np.hstack(same_size([draw_tile(tile, bands) for tile in row], axis=0)) for row in block]
+    return np.vstack(same_size(rows, axis=1))
+
+
+def draw_tile(tile: Tile, bands: Bands) -> np.ndarray:
+    """One tile with its title, and the teacher's choice in it."""
+    title = tile.title
+    if tile.choices is not None:
+        probability, prototype = tile.choices.max(dim=0)
+        title += f': prototype {int(prototype)} ({float(probability):.2f})'
+    return titled(draw_content(tile.content, bands), title)
+
+
+def draw_content(content: View | HeatMap | Behind | Tokens | Matches, bands: Bands) -> np.ndarray:
+    """What is below a tile's title, (TILE, TILE or more, 3) uint8."""
+    if isinstance(content, View):
+        return draw_view(content, bands)
+    if isinstance(content, HeatMap):
+        return heat_map(grid_of(content.values))
+    if isinstance(content, Behind):
+        return behind(draw_view(content.view, bands), grid_of(content.mask))
+    if isinstance(content, Tokens):
+        return principal_colors(content.tokens, content.basis)
+    pairs = torch.stack(content.pairs, dim=1).cpu().numpy()
+    return draw_matches(draw_view(content.left, bands), draw_view(content.right, bands), pairs, content.grid)[0]
+
+
+def draw_view(view: View, bands: Bands) -> np.ndarray:
+    """A view, stretched by its own percentiles or by another's."""
+    channels = len(view.image)
+    if not bands or max(bands) >= channels:
+        bands = (0, 1, 2) if channels >= 3 else (0,)
+    like: Tensor = (view.image if view.like is None else view.like).float()
+    limits = stretch_limits((like * view.std.view(-1, 1, 1) + view.mean.view(-1, 1, 1))[list(bands)])
+    return to_picture(view.image.float(), view.mean, view.std, limits, bands)
+
+
+def same_size(pictures: list[np.ndarray], axis: int) -> list[np.ndarray]:
+    """The pictures (H, W, 3), made as large along an axis as the largest, with white."""
+    largest = max(picture.shape[axis] for picture in pictures)
+    missing = [largest - picture.shape[axis] for picture in pictures]
+    return [
+        np.pad(picture, [(0, more if side == axis else 0) for side in range(3)], constant_values=255)
+        for picture, more in zip(pictures, missing, strict=True)
+    ]
