@@ -202,6 +202,32 @@ def test_config_trains_two_iterations(name, scenes, rasters, tmp_path, monkeypat
     assert 'Traceback' not in log_of(tmp_path)
 
 
+BASES = sorted(path.stem for path in ROOT.glob('configs/_base_/datasets/*.py') if path.stem != 'loader')
+
+
+@pytest.mark.parametrize('base', BASES)
+def test_dataset_base_descends_from_the_loader(base):
+    """It changes what is read and how, not the batches; no data set is another method's views with changes."""
+    folder = ROOT / 'configs' / '_base_' / 'datasets'
+    (parent,) = re.findall(r"^_base_ = '(\w+)\.py'$", (folder / f'{base}.py').read_text(), re.M)
+    assert parent in ('loader', 'images', 'scenes', 'seco_scenes', 'modalities')
+    loader, cfg = (Config.fromfile(folder / f'{name}.py') for name in ('loader', base))
+    assert {**cfg.train_dataloader, 'dataset': None} == {**loader.train_dataloader, 'dataset': None}
+    assert loader.short_names.items() <= cfg.short_names.items()
+    assert cfg.data_root == cfg.train_dataloader.dataset.data_root
+    if 'pipeline' in cfg.train_dataloader.dataset:
+        assert 'statistics' in cfg
+        assert {'size', 'crops'} <= set(cfg.short_names)
+
+
+def test_nothing_is_spliced_by_position():
+    """Not pipelines, nor hooks filtered: a reader of a config would have to know another file by heart."""
+    for path in ROOT.glob('configs/**/*.py'):
+        if 'downstream' not in path.parts:
+            text = re.sub('#.*', '', path.read_text())
+            assert not re.search(r'(pipeline|hooks|scheduler)\[|\bfor\b', text), path
+
+
 # Data set bases that no shipped pre-training config uses yet
 
 
