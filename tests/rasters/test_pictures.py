@@ -1,5 +1,8 @@
 """Whole images: order of bands, types, and what is refused."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -145,3 +148,12 @@ def test_any_raster_type_goes_through_the_pipeline(tmp_path, dtype):
     assert out.dtype == torch.float32
     assert out.mean((0, 2, 3)).abs().max() < 0.25  # a crop's mean is near the image's
     assert out.std() > 0.05
+
+
+def test_a_header_that_asks_for_too_much(tmp_path):
+    chunk = b'IHDR' + struct.pack('>IIBBBBB', 60000, 60000, 8, 2, 0, 0, 0)
+    header = struct.pack('>I', 13) + chunk + struct.pack('>I', zlib.crc32(chunk))
+    path = tmp_path / 'huge.png'
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + header + b'\0\0\0\0IEND\xaeB`\x82')
+    with pytest.raises(UnreadableImageError, match=r'huge\.png'):
+        read_image(path)

@@ -1,28 +1,19 @@
-"""tools/train.py and tools/test.py, run in this process on small configs: training, resuming, errors."""
+"""tools/train.py, run in this process on small configs: training, resuming, errors."""
 
 import json
 import re
 import runpy
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
-from torch._utils import ExceptionWrapper
 
-from mmrs_ssl.cli.errors import explain
-from mmrs_ssl.cli.launch import set_launcher, set_precision
 from tests.conftest import BACKBONES, ROOT, TestProbe, build_cmid, cmid_config, dino_config, log_of, mssdf_config
 
 NO_PICTURES = 'custom_hooks = [hook for hook in _base_.custom_hooks if "Picture" not in hook["type"]]\n'
 PROBED = NO_PICTURES[:-1] + ' + [dict(type="TestProbe")]\n'
-
-
-@pytest.fixture(autouse=True)
-def no_calls(monkeypatch):
-    monkeypatch.setattr(TestProbe, 'calls', {})
 
 
 def error_of(output):
@@ -164,16 +155,6 @@ def test_amp_on_the_cpu(make_config, run_tool):
     assert all(value.isfinite().all() for value in weights.values())
 
 
-def test_mixed_precision_configs_run_on_the_cpu():
-    wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16', optimizer=dict(type='SGD', lr=1))
-    cfg = Config(dict(optim_wrapper=wrapper))
-    set_precision(cfg, amp=False)
-    if torch.cuda.is_available():
-        assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-    else:
-        assert dict(cfg.optim_wrapper) == dict(type='mmrs_ssl.CPUAmpOptimWrapper', optimizer=wrapper['optimizer'])
-
-
 def test_auto_scale_lr(make_config, run_tool, tmp_path):
     rates = {}
 
@@ -193,49 +174,6 @@ def test_auto_scale_lr(make_config, run_tool, tmp_path):
 
 
 # Errors
-
-
-def test_unknown_top_key(make_config, run_tool):
-    code, output = run_tool('train.py', make_config().filename, '--cfg-options', 'modle.mask_ratio=0.5')
-    assert code == 1
-    expected = "--cfg-options modle.mask_ratio: the config has no key 'modle'; did you mean model"
-    assert error_of(output).startswith(expected)
-
-
-@pytest.mark.parametrize(
-    ('option', 'expected'),
-    [
-        ('model.mask_ration=0.5', "unknown config key 'mask_ration' of CMID; did you mean 'mask_ratio'?"),
-        (
-            'model.local_head.num_prototype=8',
-            "unknown config key 'num_prototype' of PrototypeHead; did you mean 'num_prototypes'?",
-        ),
-        (
-            'train_dataloader.dataset.max_unreadble=0.5',
-            "unknown config key 'max_unreadble' of ImageFolder; did you mean 'max_unreadable'?",
-        ),
-        (
-            'train_dataloader.dataset.pipeline.0.band=4',
-            "unknown config key 'band' of LoadRaster; did you mean 'bands'?",
-        ),
-        (
-            'optim_wrapper.optimizer.weight_decai=0.1',
-            "unknown config key 'weight_decai' of BlockAdan; did you mean 'weight_decay'?",
-        ),
-        ('custom_hooks.4.intervall=3', "unknown config key 'intervall' of FiniteLossHook"),
-    ],
-)
-def test_unknown_constructor_key(make_config, run_tool, option, expected):
-    code, output = run_tool('train.py', make_config().filename, '--cfg-options', option)
-    assert code == 1
-    assert error_of(output).startswith(expected)
-
-
-def test_missing_config(make_config, run_tool, tmp_path):
-    name = make_config().filename.rsplit('/', 1)[1]
-    code, output = run_tool('train.py', tmp_path / 'tyni.py')
-    assert code == 1
-    assert re.search(rf"no config file '.*tyni\.py'; in that folder: .*{name}", error_of(output))
 
 
 def test_training_shorter_than_its_warm_up(make_config, run_tool):
@@ -278,16 +216,6 @@ def test_head_is_sized_by_the_data_set(make_config, run_tool, tmp_path):
     assert 'num_images=16' in checkpoint['meta']['cfg']
 
 
-@pytest.mark.parametrize('method', [cmid_config, dino_config])
-def test_fewer_images_than_a_batch(method, make_config, run_tool, tmp_path):
-    cfg = make_config(model=method())
-    options = ['--work-dir', tmp_path / 'none', '--cfg-options', 'train_dataloader.batch_size=17']
-    code, output = run_tool('train.py', cfg.filename, *options)
-    assert code == 1
-    assert '16 training samples are fewer than a batch of 17' in error_of(output)
-    assert 'train_dataloader.batch_size to 16' in error_of(output)
-
-
 def test_wrong_bands_and_small_crops(make_config, run_tool):
     code, output = run_tool(
         'train.py',
@@ -317,132 +245,7 @@ def test_a_truncated_image_does_not_end_a_run(make_config, run_tool, image_folde
     assert '05.jpg' in log
 
 
-def test_launchers_that_need_a_gpu():
-    if torch.cuda.is_available():
-        pytest.skip('there is a GPU')
-    for launcher in ('slurm', 'mpi'):
-        with pytest.raises(ValueError, match=rf'--launcher {launcher} needs a GPU; .*dist_train\.sh'):
-            set_launcher(Config({}), launcher)
-    cfg = Config({})
-    set_launcher(cfg, 'none')
-    assert dict(cfg._cfg_dict) == dict(launcher='none')
-
-
-def test_errors_of_data_workers_lose_their_traceback():
-    try:
-        raise ValueError('picture.tif is broken')
-    except ValueError:
-        wrapped = ExceptionWrapper(where='in DataLoader worker process 0')  # what a worker sends
-    with pytest.raises(ValueError, match='Caught') as caught:
-        wrapped.reraise()
-    assert explain(caught.value) == 'picture.tif is broken'
-    assert explain(KeyError('no such key')) == 'no such key'
-
-
 # Downstream
-
-
-@pytest.fixture
-def classifier(tmp_path):
-    """A classification config over mmpretrain's, on two easy classes; and a CMID checkpoint of its backbone."""
-    rng = np.random.default_rng(0)
-    for split, count in (('train', 8), ('val', 4)):
-        for label, level in (('dark', 60), ('light', 190)):
-            folder = tmp_path / 'classes' / split / label
-            folder.mkdir(parents=True)
-            for i in range(count):
-                noise = rng.integers(-30, 30, (40, 40, 3))
-                cv2.imwrite(str(folder / f'{i}.png'), np.clip(level + noise, 0, 255).astype(np.uint8))
-    model = build_cmid(seed=3)
-    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'cmid.pth')
-    narrow = {key: value for key, value in BACKBONES['resnet'][0].items() if key not in ('type', 'depth')}
-    path = tmp_path / 'classifier.py'
-    path.write_text(f"""
-_base_ = ['mmpretrain::_base_/models/resnet18.py', 'mmpretrain::_base_/default_runtime.py']
-custom_imports = dict(imports=['mmrs_ssl'])
-data_root = {str(tmp_path / 'classes')!r}
-model = dict(
-    backbone=dict(
-        init_cfg=dict(type='Pretrained', prefix='backbone.', checkpoint={str(tmp_path / 'cmid.pth')!r}), **{narrow!r}
-    ),
-    head=dict(num_classes=2, in_channels=64, topk=(1,)),
-    data_preprocessor=dict(mean=[127.0] * 3, std=[60.0] * 3, num_classes=2),
-)
-pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='CustomDataset', data_root=data_root, data_prefix='train', pipeline=pipeline),
-)
-val_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='CustomDataset', data_root=data_root, data_prefix='val', pipeline=pipeline),
-)
-test_dataloader = val_dataloader
-val_evaluator = dict(type='Accuracy', topk=(1,))
-test_evaluator = val_evaluator
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9))
-train_cfg = dict(by_epoch=True, max_epochs=1)
-val_cfg = dict()
-test_cfg = dict()
-custom_hooks = [dict(type='TestProbe')]
-default_hooks = dict(checkpoint=dict(interval=1))
-work_dir = {str(tmp_path / 'downstream')!r}
-""")
-    return path, model
-
-
-def test_downstream_training_and_testing(classifier, run_tool, tmp_path):
-    """Any library's config: the backbone starts from the pre-trained one, exactly."""
-    path, model = classifier
-    pretrained = model.backbone.state_dict()
-    compared = []
-
-    def look(runner, batch):
-        if runner.iter == 0:
-            compared.append(all(torch.equal(v, pretrained[k]) for k, v in runner.model.backbone.state_dict().items()))
-
-    TestProbe.calls = dict(before_train_iter=look)
-    code, output = run_tool('train.py', path)
-    assert code == 0, output
-    assert compared == [True]
-    checkpoint = tmp_path / 'downstream' / 'epoch_1.pth'
-    trained = torch.load(checkpoint, weights_only=True)['state_dict']
-    assert not torch.equal(trained['backbone.conv1.weight'], pretrained['conv1.weight'])
-
-    code, output = run_tool('test.py', path, checkpoint, '--work-dir', tmp_path / 'test')
-    assert code == 0, output
-    reported = float(re.search(r'accuracy/top1: ([\d.]+)', output).group(1))
-    assert reported == accuracy_of(checkpoint, path, tmp_path / 'classes' / 'val')
-    code, output = run_tool('test.py', path, tmp_path / 'gone.pth')
-    assert code == 1
-    assert re.match(r"no checkpoint '.*gone\.pth'", error_of(output))
-
-
-def accuracy_of(checkpoint, config, folder):
-    cfg = Config.fromfile(config)
-    cfg.model.backbone.init_cfg = None
-    cfg.model.pop('data_preprocessor')
-    model = MODELS.build(cfg.model).eval()
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)['state_dict'])
-    right = []
-    for label, name in enumerate(('dark', 'light')):
-        for path in sorted((folder / name).glob('*.png')):
-            image = torch.from_numpy(cv2.imread(str(path))).permute(2, 0, 1).float()
-            with torch.no_grad():
-                scores = model.head(model.extract_feat((image[None] - 127) / 60))
-            right.append(int(scores[0].argmax()) == label)
-    return 100 * sum(right) / len(right)
-
-
-def test_testing_a_pretraining_config(make_config, run_tool, tmp_path):
-    (tmp_path / 'a.pth').write_bytes(b'')
-    code, output = run_tool('test.py', make_config().filename, tmp_path / 'a.pth')
-    assert code == 1
-    assert 'has no test_dataloader: a pre-training config has nothing to test' in error_of(output)
 
 
 @pytest.mark.parametrize(('counts', 'expected'), [(1, 256), (4, 64)])

@@ -1,4 +1,4 @@
-"""The jitter of spectra, by its formula."""
+"""The jitter of spectra, by its formula, and values it refuses."""
 
 import numpy as np
 import pytest
@@ -25,3 +25,9 @@ def test_spectral_jitter_by_formula(dtype, top, white):
         atol = 1e-5 if dtype == np.float32 else 0.51
         np.testing.assert_allclose(out[..., band], expected, atol=atol, rtol=1e-5)
     assert out.dtype == dtype
+
+
+def test_negative_values_are_not_clipped_away():
+    image = np.full((4, 4, 2), -3.0, np.float32)
+    with pytest.raises(ValueError, match=r'SpectralJitter expects values from 0 to max_value, found -3\.0'):
+        SpectralJitter(prob=1.0, max_value=10).transform(dict(img=image, rng=np.random.default_rng(0)))

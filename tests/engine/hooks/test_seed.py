@@ -1,12 +1,13 @@
-"""Draws of a step depend on seed, epoch and process, not on who loads the data."""
+"""Draws of a step depend on seed, epoch and process, not on who loads the data; loops without epochs are refused."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.runner import IterBasedTrainLoop
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from mmrs_ssl.engine.hooks import EpochSeedHook
+from mmrs_ssl.engine.hooks import EpochSeedHook, ScheduleHook
 from tests.conftest import train
 
 
@@ -56,3 +57,11 @@ def test_every_process_draws_its_own(be_process):
         torch.distributed.destroy_process_group()
     assert found[0] == alone  # the first of several draws what a single one draws
     assert len({value for values in found.values() for value in values}) == 6
+
+
+def test_loops_without_epochs():
+    runner = SimpleNamespace(train_loop=object.__new__(IterBasedTrainLoop))
+    with pytest.raises(ValueError, match='by_epoch=False'):
+        ScheduleHook('teacher_temperature', 0.04, 0.07, 'linear', by_epoch=True).before_train(runner)
+    with pytest.raises(ValueError, match='EpochBasedTrainLoop'):
+        EpochSeedHook().before_train(runner)

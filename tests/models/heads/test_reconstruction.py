@@ -1,9 +1,11 @@
-"""The head that reconstructs pixels."""
+"""The head that reconstructs pixels: where cells go, and a stride that does not fit."""
 
+import pytest
 import torch
 from torch import nn
 
 from mmrs_ssl.models import PixelReconstructionHead
+from tests.conftest import build_cmid, cmid_config, make_batch
 
 
 def test_pixel_shuffle_puts_cells_where_they_belong():
@@ -18,3 +20,10 @@ def test_pixel_shuffle_puts_cells_where_they_belong():
     assert image.shape == (1, 5, 12, 12)
     assert (image[0, :, 4:8, 8:12] == 1).all()
     assert image.sum() == 5 * 16
+
+
+def test_decoder_of_another_stride():
+    config = cmid_config('vit')
+    model = build_cmid('vit', reconstruction_head={**config['reconstruction_head'], 'stride': 32})
+    with pytest.raises(ValueError, match=r'reconstruction_head\.stride'):
+        model.loss(**model.data_preprocessor(make_batch(), True))

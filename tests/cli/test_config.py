@@ -1,0 +1,31 @@
+"""Configs and the options given for them on the command line."""
+
+import re
+
+import pytest
+from mmengine.config import Config
+
+from mmrs_ssl.cli.config import override
+from tests.tools.test_train import error_of
+
+
+def test_unknown_top_key(make_config, run_tool):
+    code, output = run_tool('train.py', make_config().filename, '--cfg-options', 'modle.mask_ratio=0.5')
+    assert code == 1
+    expected = "--cfg-options modle.mask_ratio: the config has no key 'modle'; did you mean model"
+    assert error_of(output).startswith(expected)
+
+
+def test_missing_config(make_config, run_tool, tmp_path):
+    name = make_config().filename.rsplit('/', 1)[1]
+    code, output = run_tool('train.py', tmp_path / 'tyni.py')
+    assert code == 1
+    assert re.search(rf"no config file '.*tyni\.py'; in that folder: .*{name}", error_of(output))
+
+
+def test_an_option_that_would_do_nothing():
+    cfg = Config(dict(crop=96, train_dataloader=dict(batch_size=2)))
+    with pytest.raises(KeyError, match="'crop' is a variable of the config file"):
+        override(cfg, {'crop': 64})
+    override(cfg, {'train_dataloader.batch_size': 4})
+    assert cfg.train_dataloader.batch_size == 4
