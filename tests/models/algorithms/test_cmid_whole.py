@@ -6,8 +6,17 @@ import math
 import pytest
 import torch
 
-from tests.models import cmid_reference as reference
-from tests.models.cmid_step import Rebuilt, Step, build_stirred, make_config, make_views, normalized, stem, take_step
+from tests.models.algorithms import cmid_reference as reference
+from tests.models.algorithms.cmid_step import (
+    Rebuilt,
+    Step,
+    build_stirred,
+    make_config,
+    make_views,
+    normalized,
+    stem,
+    take_step,
+)
 
 PUBLISHED = dict(
     mask_block=32,

@@ -12,7 +12,7 @@ from mmrs_ssl.models.losses.alignment import linear_hsic, symmetric_info_nce
 from mmrs_ssl.models.losses.reconstruction import masked_token_error
 from mmrs_ssl.synthetic.scene import make_split
 from tests.conftest import build, build_mssdf, make_modalities, mssdf_config
-from tests.models.mssdf_reference import student
+from tests.models.algorithms.mssdf_reference import student
 
 TWO, THREE = dict(rgb=3, dsm=1), dict(rgb=3, dsm=1, irc=3)
 

@@ -10,7 +10,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from tests.conftest import build, cmid_config
-from tests.models import cmid_reference as reference
+from tests.models.algorithms import cmid_reference as reference
 
 # An even number: where the threads do not divide the batch, torch 2.13 (oneDNN 3.12) writes past a buffer in the
 # backward pass of a strided 1x1 convolution of eight channels, channels-last, which the tests' ResNet has.

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from tests.conftest import build, cmid_config
-from tests.models.cmid_step import Step, build_stirred, make_config, make_views, take_step
+from tests.models.algorithms.cmid_step import Step, build_stirred, make_config, make_views, take_step
 
 SPATIAL, SPECTRAL, GLOBAL, LOCAL = 'loss_spatial', 'loss_spectral', 'loss_global', 'loss_local'
 ALL = {SPATIAL, SPECTRAL, GLOBAL, LOCAL}

@@ -10,7 +10,7 @@ from mmpretrain.structures import DataSample
 
 from mmrs_ssl.models.masks import cross_modal
 from tests.conftest import build
-from tests.models import mssdf_reference as reference
+from tests.models.algorithms import mssdf_reference as reference
 
 SIZE, PATCH, GRID = (32, 48), 8, (4, 6)  # not square: axes can't be swapped unseen
 STATISTICS = dict(
