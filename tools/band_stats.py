@@ -121,18 +121,21 @@ def loader(options: Options, count: int) -> str:
 def config_lines(stats: Statistics, bands: Sequence[BandSummary], options: Options) -> str:
     """Write what to paste into a config file, and the same for the command line."""
     keys = settings(stats, bands)
-    mean, std, *white = keys.values()
+    mean, std = keys['model.data_preprocessor.mean'], keys['model.data_preprocessor.std']
+    white = keys.get('train_dataloader.dataset.max_value')
     load = loader(options, len(bands))
     lines = [
         'To paste into the config:\n',
         f'# for {load}',
         f'model = dict(data_preprocessor=dict(mean={mean}, std={std}))',
     ]
-    if white:
-        lines.append(f'train_dataloader = dict(dataset=dict(max_value={white[0]}))')
+    if white is not None:
+        lines.append(f'train_dataloader = dict(dataset=dict(max_value={white}))')
     if stats.dtype != 'uint8' and all(low < high for low, high in (band.limits for band in bands)):
         limits = [[_rounded(value, band.std) for value in band.limits] for band in bands]
-        mean, std = ([_rounded(band.stretched[i], band.stretched[1]) for band in bands] for i in (0, 1))
+        stretched = [band.stretched for band in bands]
+        mean = [_rounded(mean_of_band, std_of_band) for mean_of_band, std_of_band in stretched]
+        std = [_rounded(std_of_band, std_of_band) for _, std_of_band in stretched]
         lines += [
             '# or, brought to 8 bits when loading:',
             f'# {load[:-1]}, stretch={limits})',

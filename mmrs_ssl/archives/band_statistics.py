@@ -238,7 +238,8 @@ def _read_all(
 ) -> PartialStatistics:
     tasks = list(make_tasks(headers))
     progress = ProgressBar(sum(task.windows for task in tasks), file=sys.stderr) if bar else None
-    total, file = (PartialStatistics(dtype, len(headers[0].indexes)) for _ in range(2))
+    total = PartialStatistics(dtype, len(headers[0].indexes))
+    file = PartialStatistics(dtype, len(headers[0].indexes))
     results = map_in_order(pool, partial(_read_task, dtype=dtype, options=options), tasks, 2 * processes)
     for task, result in zip(tasks, results, strict=True):
         file.merge(result)

@@ -138,14 +138,15 @@ def compare_gradients(reference: nn.Module, checked: nn.Module) -> dict[str, flo
     Raises:
         ArithmeticError: if another parameter has a gradient.
     """
-    pairs = []
+    expected, found = [], []
     for (name, here), there in zip(reference.named_parameters(), checked.parameters(), strict=True):
         if (here.grad is None) != (there.grad is None):
             raise ArithmeticError(f'{name} has a gradient on one side only')
         if here.grad is not None and there.grad is not None:
-            pairs.append((here.grad.double().flatten(), there.grad.cpu().double().flatten()))
+            expected.append(here.grad.double().flatten())
+            found.append(there.grad.cpu().double().flatten())
             there.grad.copy_(here.grad)
-    own, other = (torch.cat(side) for side in zip(*pairs, strict=True))
+    own, other = torch.cat(expected), torch.cat(found)
     cosine = float(own @ other / (own.norm() * other.norm()))
     return {'norm': relative(other.norm(), own.norm()), '1-cosine': max(0.0, 1 - cosine)}
 

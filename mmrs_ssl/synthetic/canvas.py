@@ -74,9 +74,8 @@ class Canvas:
         self.bend = np.array([0.0, 0.01, 0.0])  # amplitude (m), wave number (1/m) and phase of the bent streets
         self.sun_azimuth, self.sun_elevation = float(self.now.uniform(0, 360)), float(self.now.uniform(28, 65))
         self.green = float(self.now.beta(0.8, 0.8))  # season: 0 is withered, 1 is lush
-        self.ids, self.movers = np.zeros(
-            (2, size, size), np.int32
-        )  # vehicles are laid over the sealed ground at the end
+        self.ids = np.zeros((size, size), np.int32)
+        self.movers = np.zeros((size, size), np.int32)  # vehicles, laid over the sealed ground at the end
         self.table: list[Array] = []
         self.count = 0
         self.outlines: list[tuple[str, Array, Array]] = []

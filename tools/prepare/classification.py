@@ -72,8 +72,9 @@ def main() -> None:
     classes = find_classes(args.images, out, args.classes)
     lines: dict[str, list[str]] = {'train': [], 'val': []}
     for number, (name, files) in enumerate(classes.items()):
-        for split, chosen in zip(lines, split_class(files, args.train_share, [args.seed, number]), strict=True):
-            lines[split] += [f'{name}/{file} {number}' for file in chosen]
+        train, val = split_class(files, args.train_share, [args.seed, number])
+        lines['train'] += [f'{name}/{file} {number}' for file in train]
+        lines['val'] += [f'{name}/{file} {number}' for file in val]
     out.mkdir(parents=True, exist_ok=True)
     (out / 'classes.txt').write_text('\n'.join(classes) + '\n')
     for split, rows in lines.items():

@@ -93,8 +93,9 @@ def cut(folder: Path, out: Path, size: int, stride: int, keep: float) -> dict[st
                 values = raster.read(bands, window=Window(left, top, wide, high))
                 write_png(out / name, values)
                 record['images'].append(dict(id=number, file_name=name, width=wide, height=high))
-                for index, box in zip(*boxes_of_tile(boxes, left, top, size, keep), strict=True):
-                    x, y, width, height = (float(v) for v in (*box[:2], *(box[2:] - box[:2])))
+                indices, shown = boxes_of_tile(boxes, left, top, size, keep)
+                for index, (x, y, right, bottom) in zip(indices, shown.tolist(), strict=True):
+                    width, height = right - x, bottom - y
                     record['annotations'].append(
                         dict(
                             id=len(record['annotations']) + 1,  # pycocotools takes 0 for no match

@@ -152,8 +152,8 @@ class LoadRaster(BaseTransform):
             given = has_data(pixels, [self.nodata] * len(pixels)).any(axis=0)
             valid = np.broadcast_to(given, pixels.shape) if valid is None else valid & given
         if self.unscale:
-            source = raster.source
-            scales, offsets = ([values[band] for band in bands] for values in (source.scales, source.offsets))
+            scales = [raster.source.scales[band] for band in bands]
+            offsets = [raster.source.offsets[band] for band in bands]
             pixels = pixels * _column(scales) + _column(offsets)
         return pixels, valid
 
