@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault('OMP_NUM_THREADS', '2')
 
+import inspect
 import itertools
 import runpy
 import sys
@@ -23,6 +24,11 @@ from mmpretrain.structures import DataSample
 
 import mmrs_ssl  # noqa: F401
 from mmrs_ssl.synthetic.layouts import write_layout
+
+# mmengine formats the text of a config for its log and for every checkpoint: half the time of a short training.
+*_, last = inspect.signature(Config.__init__).parameters
+assert last == 'format_python_code'
+Config.__init__.__defaults__ = (*Config.__init__.__defaults__[:-1], False)
 
 ROOT = Path(__file__).parents[1]
 _NUMBER = itertools.count()

@@ -1,8 +1,7 @@
 """Optimizers, their wrappers and constructors, and schedules of the learning rate."""
 
-from mmrs_ssl.engine.optim.adan import BlockAdan
 from mmrs_ssl.engine.optim.autocast import CPUAmpOptimWrapper
 from mmrs_ssl.engine.optim.constructor import StudentOptimWrapperConstructor
 from mmrs_ssl.engine.optim.schedulers import CosineAfterWarmupLR, WarmupLR
 
-__all__ = ['BlockAdan', 'CPUAmpOptimWrapper', 'CosineAfterWarmupLR', 'StudentOptimWrapperConstructor', 'WarmupLR']
+__all__ = ['CPUAmpOptimWrapper', 'CosineAfterWarmupLR', 'StudentOptimWrapperConstructor', 'WarmupLR']

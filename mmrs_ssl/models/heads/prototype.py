@@ -8,23 +8,6 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from mmrs_ssl.registry import MODELS
 
-_MANY_ROWS = 128
-
-
-class PointwiseLinear(nn.Linear):
-    """A linear layer computed, on the CPU and for many rows, as the 1x1 convolution that the published head uses.
-
-    oneDNN's convolution of one tall image takes about two thirds of the time of the matrix product; for a few rows and
-    many prototypes its gradient takes twice that time.
-    """
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """(N, C) -> (N, D)."""
-        if rows.device.type != 'cpu' or len(rows) < _MANY_ROWS:
-            return super().forward(rows)
-        tall = rows[None, :, None, :].permute(0, 3, 1, 2)  # (1, C, N, 1), channels-last without a copy
-        return F.conv2d(tall, self.weight[:, :, None, None], self.bias)[0, :, :, 0].mT
-
 
 @MODELS.register_module()
 class PrototypeHead(BaseModule):
@@ -56,13 +39,13 @@ class PrototypeHead(BaseModule):
         self.num_prototypes = num_prototypes
         layers: list[nn.Module] = []
         for width_in, width_out in ((in_channels, hidden_channels), (hidden_channels, hidden_channels)):
-            layers.append(PointwiseLinear(width_in, width_out))
+            layers.append(nn.Linear(width_in, width_out))
             if batch_norm:
                 layers.append(nn.BatchNorm1d(width_out))
             layers.append(nn.GELU())
-        layers.append(PointwiseLinear(hidden_channels, bottleneck_channels))
+        layers.append(nn.Linear(hidden_channels, bottleneck_channels))
         self.mlp = nn.Sequential(*layers)
-        last = PointwiseLinear(bottleneck_channels, num_prototypes, bias=False)
+        last = nn.Linear(bottleneck_channels, num_prototypes, bias=False)
         for module in (*self.mlp, last):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
