@@ -1,4 +1,4 @@
-"""Checks of options that say in one way what is wrong with them."""
+"""Check options, and say in one way what is wrong with them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
 
 
 def merged_weights(what: str, defaults: Mapping[str, float], given: Mapping[str, float] | None) -> dict[str, float]:
-    """Factors by name: the defaults, and what is given instead of some of them.
+    """Return factors by name: the defaults, and what is given instead of some of them.
 
     Raises:
         ValueError: for a name that has no default.

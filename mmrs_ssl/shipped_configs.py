@@ -9,7 +9,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def config_root() -> Path:
-    """The folder of the configs: ``.mim/configs`` of an installed wheel, ``configs`` of a clone.
+    """Find the folder of the configs: ``.mim/configs`` of an installed wheel, ``configs`` of a clone.
 
     Raises:
         FileNotFoundError: if neither exists (the package was copied without its data).

@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def write_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Scenes to pre-train on, as PNGs, or as GeoTIFFs with surface heights; their names say nothing about the class.
+    """Write scenes to pre-train on, as PNGs, or GeoTIFFs with surface heights; their names do not tell the class.
 
     Returns:
         Their pictures (N, H, W, 3) and classes (N,).
@@ -74,7 +74,7 @@ def write_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarray, np
 
 
 def accuracy(model: Any, splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """20-NN accuracy of a model's backbone on pictures of held-out scenes, in percent."""
+    """Measure the 20-NN accuracy of a model's backbone on pictures of held-out scenes, in percent."""
     preprocessor = model.data_preprocessor
     preprocessor = preprocessor.parts['rgb'] if hasattr(preprocessor, 'parts') else preprocessor
     features: list[Tensor] = []
@@ -87,7 +87,7 @@ def accuracy(model: Any, splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without mmengine's report of how every single parameter was initialised."""
+    """Keep mmengine from reporting how every single parameter was initialized."""
     logging.disable(logging.INFO)
     try:
         yield
@@ -132,7 +132,9 @@ def main() -> dict[str, float]:
     pretrained = accuracy(runner.model, [train, held_out])
 
     gain = pretrained - random
-    used = f'labels used for this comparison only{", on pictures alone" * several}'
+    used = 'labels used for this comparison only'
+    if several:
+        used += ', on pictures alone'
     method = cfg.model.type.rsplit('.', 1)[-1]
     mine = '*_geotiff-*.py' if several else '*_folder-*.py'
     folder_config = next(Path('configs', Path(args.config).parent).glob(mine), 'CONFIG')

@@ -1,4 +1,4 @@
-"""An interrupted and resumed training beside an uninterrupted one, with the loader and precision that ship."""
+"""Compare a resumed training with an uninterrupted one, with the loader and precision that ship."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ class StopHook(Hook):
 
 
 def resume(shop: Workshop, method: str, family: str) -> dict[str, Any]:
-    """A row: relative difference of all weights and buffers between a resumed and an uninterrupted run.
+    """Measure the relative difference of all weights and buffers between a resumed and an uninterrupted run.
 
     Networks are small on a GPU too: what counts is what the runner, its workers and the checkpoint keep.
 
@@ -56,7 +56,7 @@ def resume(shop: Workshop, method: str, family: str) -> dict[str, Any]:
 
 
 def short_config(shop: Workshop, method: str, family: str) -> Config:
-    """Two epochs of a small model; all else as the published config has it."""
+    """Make a config of two epochs of a small model; all else is as the published config has it."""
     cfg = method_config(method, family, small=True)
     fit_machine(cfg)
     cfg.train_dataloader.dataset = shop.dataset(cfg, SCENES)
@@ -71,7 +71,7 @@ def short_config(shop: Workshop, method: str, family: str) -> Config:
 
 
 def train(shop: Workshop, cfg: Config, name: str, stop: bool = False, resume: bool = False) -> Tensor:
-    """Train in the work dir of this name; all that the checkpoint would hold of the model, as one vector."""
+    """Train in the work dir of this name; return all that the checkpoint would hold of the model, as one vector."""
     cfg = copy.deepcopy(cfg)
     cfg.work_dir = str(shop.folder / f'{cfg.model.type}_{name}')
     cfg.experiment_name = f'{cfg.model.type}_{name}_{resume}'  # mmengine keeps one logger and message hub a name
@@ -88,6 +88,6 @@ def train(shop: Workshop, cfg: Config, name: str, stop: bool = False, resume: bo
 
 
 def checks(small: bool) -> Iterator[tuple[str, Callable[[Workshop], dict[str, Any]]]]:
-    """One training of each method; for a CPU one."""
+    """List the rows: one training of each method; for a CPU one."""
     for method, family in TRAININGS[:1] if small else TRAININGS:
         yield f'{method}, {family}', partial(resume, method=method, family=family)

@@ -1,4 +1,4 @@
-"""Configs, models and batches of what ``tools/gpu_check.py`` measures, in the size of the machine."""
+"""Make configs, models and batches of what ``tools/gpu_check.py`` measures, in the size of the machine."""
 
 import copy
 import gc
@@ -66,12 +66,12 @@ SMALL_SIDE = 64
 
 
 def families(method: str) -> tuple[str, ...]:
-    """The backbones that a method is known to run with; MSSDF leaves masked patches out, which a ViT alone can do."""
+    """List the backbones that a method runs with; MSSDF leaves masked patches out, which a ViT alone can do."""
     return ('ViT',) if method == 'MSSDF' else tuple(MEDIUM)
 
 
 def method_config(method: str, family: str, small: bool) -> Config:
-    """A published config with another backbone and fewer prototypes; for a CPU with small images and networks."""
+    """Read a published config, change its backbone and prototypes; for a CPU also make images and networks small."""
     cfg = get_config(METHODS[method])
     settings, width = (SMALL if small else MEDIUM)[family]
     backbone = dict(settings)
@@ -94,7 +94,7 @@ def method_config(method: str, family: str, small: bool) -> Config:
 
 
 def change_cmid(model: Any, family: str, width: int, small: bool) -> None:
-    """The parts of CMID that depend on its backbone, and small ones."""
+    """Change the parts of CMID that depend on its backbone, and make them small if asked."""
     model.neck.in_channels = width
     model.local_head.update(in_channels=width, num_prototypes=1024, batch_norm=family == 'ResNet')
     model.reconstruction_head.update(in_channels=width, stride=16 if family == 'ViT' else 32)
@@ -107,7 +107,7 @@ def change_cmid(model: Any, family: str, width: int, small: bool) -> None:
 
 
 def change_dino(model: Any, family: str, width: int, small: bool) -> None:
-    """The parts of DINO-MC that depend on its backbone, and small ones."""
+    """Change the parts of DINO-MC that depend on its backbone, and make them small if asked."""
     del family
     model.head.update(in_channels=width, num_prototypes=4096)
     if small:
@@ -115,7 +115,7 @@ def change_dino(model: Any, family: str, width: int, small: bool) -> None:
 
 
 def change_mssdf(model: Any, family: str, width: int, small: bool) -> None:
-    """Narrower decoders."""
+    """Make the decoders narrower."""
     del family, width
     if small:
         model.update(decoder_channels=48, decoder_heads=2, fusion_layers=1, decoder_layers=1)
@@ -141,7 +141,7 @@ def shrink_images(dataset: Any) -> None:
 
 
 def mixed_settings(cfg: Config, dtype: str) -> dict[str, Any]:
-    """The config's optimizer wrapper for mixed precision; float16 with a dynamic loss scale. On a CPU bfloat16."""
+    """Make the config's optimizer wrapper for mixed precision; float16 with a dynamic loss scale, on a CPU bfloat16."""
     settings = {**cfg.optim_wrapper, 'type': 'AmpOptimWrapper', 'dtype': dtype}
     settings['loss_scale'] = 'dynamic' if dtype == 'float16' else 1.0
     if DEVICE == 'cpu':  # which mmengine's wrapper refuses
@@ -177,7 +177,7 @@ class Workshop:
         self._step: tuple[str, Step] | None = None
 
     def dataset(self, cfg: Config, count: int = 8) -> dict[str, Any]:
-        """The config's data set over generated images, ``count`` at least."""
+        """Build the config's data set over generated images, ``count`` at least."""
         dataset = copy.deepcopy(cfg.train_dataloader.dataset)
         kind = str([dataset.get(name) for name in ('type', 'files', 'band_files', 'window')])
         if kind not in self._written:
@@ -188,7 +188,7 @@ class Workshop:
         return {**dataset, **self._written[kind]}
 
     def batch(self, cfg: Config, size: int, distinct: int = 8) -> dict[str, Any]:
-        """A collated batch of the config's own views, on the CPU; beyond ``distinct`` the images repeat."""
+        """Make a collated batch of the config's own views, on the CPU; beyond ``distinct`` the images repeat."""
         count = min(size, distinct)
         source = copy.deepcopy(cfg)
         source.train_dataloader.dataset = self.dataset(cfg, distinct)
@@ -197,7 +197,7 @@ class Workshop:
         return repeated(batch, size)
 
     def step(self, name: str, cfg: Config) -> Step:
-        """The model and optimizer of a config, kept for the next row of the same name."""
+        """Build the model and optimizer of a config, and keep them for the next row of the same name."""
         if self._step is None or self._step[0] != name:
             self.clear()
             with quiet():
@@ -205,7 +205,7 @@ class Workshop:
         return self._step[1]
 
     def clear(self) -> None:
-        """Give memory back."""
+        """Forget the models of the row before, and give their memory back."""
         self._step = None
         if DEVICE == 'cuda':
             gc.collect()
@@ -213,7 +213,7 @@ class Workshop:
 
 
 def repeated(batch: dict[str, Any], size: int) -> dict[str, Any]:
-    """A batch of ``size`` samples, those of the given batch again and again."""
+    """Make a batch of ``size`` samples, those of the given batch again and again."""
     samples = batch['data_samples']
     times = -(-size // len(samples))
 
@@ -224,7 +224,7 @@ def repeated(batch: dict[str, Any], size: int) -> dict[str, Any]:
 
 
 def mapped(views: Any, change: Any) -> Any:
-    """Views (a list, or a dict of modalities) after ``change`` of each tensor."""
+    """Apply ``change`` to each tensor of views (a list, or a dict of modalities)."""
     if isinstance(views, dict):
         return {name: change(view) for name, view in views.items()}
     return [change(view) for view in views]
@@ -232,7 +232,7 @@ def mapped(views: Any, change: Any) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without mmengine's report of how every single parameter was initialised."""
+    """Keep mmengine from reporting how every single parameter was initialized."""
     logging.disable(logging.WARNING)
     try:
         yield

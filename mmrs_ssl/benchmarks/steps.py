@@ -1,4 +1,4 @@
-"""A whole training step against the compute that no implementation can leave out."""
+"""Time a whole training step against the compute that no implementation can leave out."""
 
 import tempfile
 from argparse import Namespace
@@ -39,23 +39,23 @@ class Step:
                 HOOKS.build(hook).attach(self.optim)
 
     def autocast(self, amp: bool) -> Any:
-        """The context of the forward pass."""
+        """Return the context of the forward pass."""
         return torch.autocast(DEVICE, torch.bfloat16) if amp else nullcontext()
 
     def gradients(self, batch: dict[str, Any], amp: bool) -> None:
-        """Preprocessing, forward pass, losses and backward pass."""
+        """Preprocess, then run the forward pass, the losses and the backward pass."""
         data = self.model.data_preprocessor(batch, True)
         with self.autocast(amp):
             losses = self.model.loss(**data)
         sum(losses.values()).backward()
 
     def optimize(self) -> None:
-        """The optimizer's step."""
+        """Take the optimizer's step, and clear the gradients."""
         self.optim.step()
         self.optim.zero_grad()
 
     def passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:
-        """The bare passes of the student, forward and backward, and of the teacher, forward only.
+        """Return the bare passes of the student, forward and backward, and of the teacher, forward only.
 
         Args:
             data: a batch as the data preprocessor returns it.
@@ -63,7 +63,7 @@ class Step:
         return self.model.bare_passes(data) if isinstance(self.model, HasBarePasses) else watched(self.model, data)
 
     def bare(self, student: Passes, teacher: Passes, amp: bool) -> None:
-        """These passes and nothing else."""
+        """Run these passes and nothing else."""
         for network, given in student:
             with self.autocast(amp):
                 out = network(given)
@@ -75,7 +75,7 @@ class Step:
 
 
 def watched(model: Any, data: dict[str, Any]) -> tuple[Passes, Passes]:
-    """Of a method that does not name its bare passes: those that its backbone makes in a step.
+    """Find the passes of the backbone in a step, for a method that does not name its bare ones.
 
     Passes of other networks, such as a copy of it that is a teacher, are not seen; they count as heads and losses.
     """

@@ -1,1 +1,1 @@
-"""What the command-line tools share."""
+"""Read configs, prepare them for the machine and explain errors, for all command-line tools."""

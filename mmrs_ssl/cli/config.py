@@ -1,4 +1,4 @@
-"""What the command-line tools share: reading a config with overrides, precision, launchers, clear errors."""
+"""Read the config of a command line, with the options that override it."""
 
 import inspect
 from argparse import ArgumentParser, Namespace
@@ -34,7 +34,7 @@ _OTHER_KEYS = {
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
-    """The arguments that training and testing share."""
+    """Add the arguments that training and testing share."""
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where checkpoints and logs go (default: work_dirs/<name of the config>)')
     parser.add_argument(

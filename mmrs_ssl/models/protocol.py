@@ -25,7 +25,7 @@ class Monitors(Protocol):
     """A method that tells :class:`mmrs_ssl.CollapseMonitorHook` what its last step made of the images."""
 
     def monitor(self) -> Monitored:
-        """Of the last step; called after each, so it must not wait for the device."""
+        """Return features and choices of the last step; called after each, so it must not wait for the device."""
 
 
 @runtime_checkable
@@ -35,7 +35,7 @@ class Visualizes(Protocol):
     recording: bool  # set before a step whose pictures are wanted: its tensors are kept until visualize is called
 
     def visualize(self, samples: int) -> dict[str, Picture]:
-        """Name -> picture, of the first samples of the last step; lets its tensors go."""
+        """Describe the first samples of the last step, name -> picture, and let their tensors go."""
 
 
 @runtime_checkable
@@ -43,7 +43,7 @@ class HasBarePasses(Protocol):
     """A method that names the compute which none of its implementations can leave out."""
 
     def bare_passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:
-        """The student's passes (forward and backward) and the teacher's (forward) of a preprocessed batch."""
+        """List the student's passes (forward and backward) and the teacher's (forward) of a preprocessed batch."""
 
 
 @runtime_checkable
@@ -54,14 +54,14 @@ class Evaluates(Protocol):
 
     @property
     def evaluated_backbone(self) -> nn.Module:
-        """That backbone."""
+        """Return the backbone that ``evaluated`` names."""
 
 
 def last_output(backbone: nn.Module, view: Tensor) -> Tensor:
-    """The last of the outputs of a backbone of mmpretrain, for :class:`HasBarePasses`."""
+    """Return the last of the outputs of a backbone of mmpretrain, for :class:`HasBarePasses`."""
     return backbone(view)[-1]
 
 
 def evaluated_backbone(model: Any) -> nn.Module:
-    """The backbone to use after training: the one that the method names, else its only one."""
+    """Return the backbone to use after training: the one that the method names, else its only one."""
     return model.evaluated_backbone if hasattr(model, 'evaluated_backbone') else model.backbone

@@ -1,4 +1,4 @@
-"""What the pictures of a training step show, as data; :mod:`mmrs_ssl.visualization.pictures` draws it."""
+"""Describe the pictures of a training step as data, which :mod:`mmrs_ssl.visualization.pictures` draws."""
 
 from typing import Any, NamedTuple
 
@@ -59,7 +59,7 @@ Picture = list[Block]  # blocks side by side
 def masked_row(
     name: str, mean: Tensor, std: Tensor, image: Tensor, information: Tensor, mask: Tensor, made: Tensor, target: Tensor
 ) -> list[Tile]:
-    """A row of what a masked model does: the image, what is in its patches, what it sees, and tokens beside its target.
+    """Lay out what a masked model does in a row: the image, its information, what is seen, tokens beside their target.
 
     Args:
         name: of the image.
@@ -87,7 +87,7 @@ class Statistics(NamedTuple):
 
 
 def statistics_of(preprocessor: Any, bands: int) -> Statistics:
-    """A data preprocessor's ``mean`` and ``std``; 0 and 1 of one that has none for so many bands."""
+    """Return a data preprocessor's ``mean`` and ``std``; 0 and 1 of one that has none for so many bands."""
     mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
     if isinstance(mean, Tensor) and isinstance(std, Tensor) and mean.numel() == std.numel() == bands:
         return Statistics(mean, std)
@@ -95,7 +95,7 @@ def statistics_of(preprocessor: Any, bands: int) -> Statistics:
 
 
 def pictures_of_passes(images: list[Tensor], preprocessor: nn.Module, samples: int) -> dict[str, Picture]:
-    """What a network was given: for each of the first samples a row of its images, one (B, C, H, W) for each pass."""
+    """Show what a network was given: for each of the first samples a row of its images, one (B, C, H, W) per pass."""
     count = min([samples, *map(len, images)]) if images else 0
     return {
         f'sample_{i}': [

@@ -1,4 +1,4 @@
-"""What entered and left the backbone of a method that does not tell."""
+"""Watch what enters and leaves the backbone of a method that does not tell."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ class Pass(NamedTuple):
 
 
 class BackboneWatch:
-    """Keeps something of every pass of a method's ``backbone`` between :meth:`start` and :meth:`stop`.
+    """Keep something of every pass of a method's ``backbone`` between :meth:`start` and :meth:`stop`.
 
     Passes of other networks, such as the copy that MoCo has for its keys, are not seen.
 
@@ -44,18 +44,18 @@ class BackboneWatch:
         self._handle: Any = None
 
     def start(self) -> None:
-        """Look from now on."""
+        """Watch the backbone from now on."""
         if self._handle is None:
             self._handle = self.backbone.register_forward_hook(self._look, with_kwargs=True)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching; what was kept stays until it is collected."""
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
 
     def collect(self) -> list[Any]:
-        """What was kept of the passes since the last call, which is forgotten here.
+        """Return what was kept of the passes since the last call, and forget it here.
 
         Raises:
             RuntimeError: if there were none: the method calls parts of its backbone, not the whole.
@@ -74,7 +74,7 @@ class BackboneWatch:
 
 
 def main_output(output: Any) -> Tensor:
-    """The features among what a backbone returns: its last map (B, D, h, w), else tokens (B, L, D) or vectors.
+    """Find the features among what a backbone returns: its last map (B, D, h, w), else tokens (B, L, D) or vectors.
 
     MAE's encoder returns its tokens with the mask and the places.
 

@@ -1,1 +1,1 @@
-"""Pictures of what training sees."""
+"""Draw pictures of what training sees."""

@@ -13,7 +13,7 @@ TILE = 224  # side of a tile in pixels
 
 
 def stretch_limits(view: Tensor) -> tuple[float, float]:
-    """The 1st and 99th percentile of a view (C, H, W): what to show as black and white."""
+    """Compute the 1st and 99th percentile of a view (C, H, W): what to show as black and white."""
     low, high = torch.quantile(view.flatten(), torch.tensor([0.01, 0.99], device=view.device)).tolist()
     return low, max(high, low + 1e-6)
 
@@ -21,7 +21,7 @@ def stretch_limits(view: Tensor) -> tuple[float, float]:
 def to_picture(
     image: Tensor, mean: Tensor, std: Tensor, limits: tuple[float, float], bands: Sequence[int]
 ) -> np.ndarray:
-    """A normalized image (C, H, W) as 8-bit RGB (TILE, TILE, 3), stretched between ``limits`` in its own units."""
+    """Draw a normalized image (C, H, W) as 8-bit RGB (TILE, TILE, 3), stretched between ``limits`` in its own units."""
     pixels = (image * std.view(-1, 1, 1) + mean.view(-1, 1, 1))[list(bands)].float()
     scaled = ((pixels - limits[0]) / (limits[1] - limits[0])).clamp(0, 1) * 255
     picture = scaled.permute(1, 2, 0).byte().cpu().numpy()
@@ -30,7 +30,7 @@ def to_picture(
 
 
 def titled(tile: np.ndarray, title: str) -> np.ndarray:
-    """The tile (H, W, 3) with a title above and a margin around."""
+    """Add a title above and a margin around a tile (H, W, 3)."""
     framed = cv2.copyMakeBorder(tile, TITLE, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=(255, 255, 255))
     cv2.putText(framed, title, (MARGIN, TITLE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return framed

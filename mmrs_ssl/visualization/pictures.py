@@ -15,7 +15,7 @@ Bands = Sequence[int] | None
 
 
 def draw(picture: Picture, bands: Bands = None) -> np.ndarray:
-    """The panel of a picture: its blocks side by side, white where one of them is lower or a row is shorter.
+    """Draw the panel of a picture: its blocks side by side, white where one of them is lower or a row is shorter.
 
     Args:
         picture: what to show.
@@ -35,7 +35,7 @@ def draw(picture: Picture, bands: Bands = None) -> np.ndarray:
 
 
 def views_of(tile: Tile) -> Iterator[View]:
-    """The views in a tile."""
+    """List the views in a tile."""
     content = tile.content
     if isinstance(content, View):
         yield content
@@ -46,13 +46,13 @@ def views_of(tile: Tile) -> Iterator[View]:
 
 
 def draw_block(block: Block, bands: Bands) -> np.ndarray:
-    """Rows of tiles, one below the other."""
+    """Draw rows of tiles, one below the other."""
     rows = [np.hstack(same_size([draw_tile(tile, bands) for tile in row], axis=0)) for row in block]
     return np.vstack(same_size(rows, axis=1))
 
 
 def draw_tile(tile: Tile, bands: Bands) -> np.ndarray:
-    """One tile with its title, and the teacher's choice in it."""
+    """Draw one tile with its title, and the teacher's choice in it."""
     title = tile.title
     if tile.choices is not None:
         probability, prototype = tile.choices.max(dim=0)
@@ -61,7 +61,7 @@ def draw_tile(tile: Tile, bands: Bands) -> np.ndarray:
 
 
 def draw_content(content: View | HeatMap | Behind | Tokens | Matches, bands: Bands) -> np.ndarray:
-    """What is below a tile's title, (TILE, TILE or more, 3) uint8."""
+    """Draw what is below a tile's title, (TILE, TILE or more, 3) uint8."""
     if isinstance(content, View):
         return draw_view(content, bands)
     if isinstance(content, HeatMap):
@@ -75,7 +75,7 @@ def draw_content(content: View | HeatMap | Behind | Tokens | Matches, bands: Ban
 
 
 def draw_view(view: View, bands: Bands) -> np.ndarray:
-    """A view, stretched by its own percentiles or by another's."""
+    """Draw a view, stretched by its own percentiles or by another's."""
     channels = len(view.image)
     if not bands or max(bands) >= channels:
         bands = (0, 1, 2) if channels >= 3 else (0,)
@@ -85,7 +85,7 @@ def draw_view(view: View, bands: Bands) -> np.ndarray:
 
 
 def same_size(pictures: list[np.ndarray], axis: int) -> list[np.ndarray]:
-    """The pictures (H, W, 3), made as large along an axis as the largest, with white."""
+    """Make pictures (H, W, 3) as large along an axis as the largest, with white."""
     largest = max(picture.shape[axis] for picture in pictures)
     missing = [largest - picture.shape[axis] for picture in pictures]
     return [

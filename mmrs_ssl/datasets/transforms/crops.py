@@ -27,7 +27,7 @@ DATE_JITTER = (0.4, 0.4, 0.4, 0.1)
 
 @accept_old_options
 class CropViews(Views):
-    """Base: checks the options, makes the pipelines and refuses images that they are not for.
+    """Check the options, make the pipelines of the crops and refuse images that they are not for; a base class.
 
     Args:
         global_size: side of the global crops in pixels.
@@ -76,25 +76,25 @@ class CropViews(Views):
         super().__init__([*self.global_views(), *map(self.local_view, self.local_sizes)])
 
     def global_views(self) -> list[list[BaseTransform]]:
-        """The pipelines of the global crops."""
+        """Make the pipelines of the global crops."""
         raise NotImplementedError
 
     def local_view(self, size: int) -> list[BaseTransform]:
-        """The pipeline of a local crop."""
+        """Make the pipeline of a local crop of ``size`` pixels."""
         raise NotImplementedError
 
     def global_crop(self, flip_prob: float = 0.5) -> RandomCropResize:
-        """A large crop."""
+        """Make the transform that cuts a large crop out: bicubic, smoothed where it shrinks."""
         options: dict = dict(flip_prob=flip_prob, interpolation='bicubic', antialias=True)
         return RandomCropResize(self.global_size, self.global_scale, **options)
 
     def local_crop(self, size: int, flip_prob: float = 0.5) -> RandomCropResize:
-        """A small crop."""
+        """Make the transform that cuts a small crop out: bilinear, smoothed where it shrinks."""
         options: dict = dict(flip_prob=flip_prob, interpolation='bilinear', antialias=True)
         return RandomCropResize(size, self.local_scale, **options)
 
     def photometry(self, brightness: float, contrast: float, saturation: float, hue: float) -> list[BaseTransform]:
-        """Jitter and gray, or what stands for them where bands are no colors."""
+        """Make jitter and gray, or what stands for them where bands are no colors."""
         if self.colors:
             return [ColorJitter(brightness, contrast, saturation, hue, prob=0.8), RandomGrayscale(prob=0.2)]
         return [SpectralJitter(brightness, contrast, prob=0.8, max_value=self.max_value), BandDropout(prob=0.2)]
@@ -109,7 +109,7 @@ class CropViews(Views):
 
 
 def blur(prob: float) -> RandomGaussianBlur:
-    """DINO's blur."""
+    """Make the blur of DINO: a sigma of 0.1 to 2 pixels, and a kernel as wide as it needs."""
     return RandomGaussianBlur(kernel=None, sigma=(0.1, 2.0), prob=prob)
 
 
@@ -151,17 +151,17 @@ class MultiSizeCrops(CropViews):
         super().__init__(*args, **kwargs)
 
     def global_views(self) -> list[list[BaseTransform]]:
-        """The one is always blurred, the other perhaps solarized."""
+        """Make two pipelines: the one always blurs, the other perhaps solarizes."""
         common = [self.global_crop(), *self.photometry(*self.global_jitter)]
         solarize = RandomSolarize(prob=0.2, max_value=self.max_value)
         return [[*common, blur(prob=1.0)], [*common, blur(prob=0.1), solarize]]
 
     def local_view(self, size: int) -> list[BaseTransform]:
-        """Strong jitter."""
+        """Make a pipeline that jitters more strongly than those of global crops, and blurs half of the crops."""
         return [self.local_crop(size), *self.photometry(*self.local_jitter), blur(prob=0.5)]
 
     def sources(self, results: dict) -> list[np.ndarray]:
-        """The image, for every crop."""
+        """Return the image once for every crop."""
         img = results['img']
         if not isinstance(img, np.ndarray):
             found = f'{len(img)} dates' if isinstance(img, list) else f'modalities ({", ".join(img)})'
@@ -189,17 +189,17 @@ class TemporalCrops(CropViews):
     """
 
     def global_views(self) -> list[list[BaseTransform]]:
-        """Of a(t1), t2 and a(t0)."""
+        """Make the pipelines of a(t1), t2 and a(t0)."""
         # A crop of the mirrored image is a mirrored crop of the image: so its box is known in the latter's pixels.
         augmented = [*self.photometry(*DATE_JITTER), blur(prob=0.5), self.global_crop(flip_prob=0.5)]
         return [augmented, [self.global_crop(flip_prob=0.0)], augmented]
 
     def local_view(self, size: int) -> list[BaseTransform]:
-        """Only cropped."""
+        """Make a pipeline that only cuts the crop out."""
         return [self.local_crop(size, flip_prob=0.0)]
 
     def sources(self, results: dict) -> list[np.ndarray]:
-        """The date of every crop."""
+        """Return the date that every crop is of, as images."""
         img, path = results['img'], results.get('img_path')
         if not isinstance(img, list) or len(img) != 3:
             found = f'a list of {len(img)}' if isinstance(img, list) else f'one {type(img).__name__}'

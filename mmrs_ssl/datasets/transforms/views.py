@@ -1,4 +1,4 @@
-"""Crops that remember where they came from."""
+"""Cut crops that remember where they came from, and make views of them."""
 
 import math
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ def draw_crop(
         ratio: smallest and largest width / height, drawn log-uniformly.
 
     Returns:
-        top, left, height, width in pixels, inside the image. After ten draws that do not fit: the largest centerd box
+        top, left, height, width in pixels, inside the image. After ten draws that do not fit: the largest centered box
         of an allowed ratio, as torchvision does.
     """
     log_ratio = math.log(ratio[0]), math.log(ratio[1])
@@ -92,7 +92,7 @@ class ShrinkToSize(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomCropResize(BaseTransform):
-    """Random resized crop and horizontal flip, for any number of bands, that records its source.
+    """Crop, resize and perhaps mirror at random, for any number of bands, and record the source.
 
     Of several dates (a list) or modalities (a dict) on one grid, all get the same crop and flip. Adds ``box`` (top,
     left, height, width in pixels of the image it was given) and ``flip``. Draws from ``results['rng']``.
@@ -142,7 +142,7 @@ class RandomCropResize(BaseTransform):
         return results
 
     def cut(self, image: np.ndarray, box: tuple[int, int, int, int], flip: bool) -> np.ndarray:
-        """The box of (H, W, C), resized to (size, size, C) and perhaps mirrored."""
+        """Cut the box out of (H, W, C), resize it to (size, size, C) and mirror it if asked."""
         top, left, height, width = box
         crop = image[top : top + height, left : left + width]
         return resize(crop, (self.size, self.size), self.interpolation, mirror=flip, antialias=self.antialias)
@@ -178,7 +178,7 @@ class Views(BaseTransform):
         return results
 
     def sources(self, results: dict) -> list:
-        """What each view is made of."""
+        """Return the image that each view is made of."""
         img, count = results['img'], len(self.views)
         if not isinstance(img, list):
             return [img] * count

@@ -1,4 +1,4 @@
-"""Has it collapsed? Logged with the losses, and said once in plain words."""
+"""Log whether the features collapse, and say it once in plain words."""
 
 from collections import deque
 from typing import Any
@@ -64,7 +64,7 @@ class CollapseMonitorHook(Hook):
         self._watch: BackboneWatch | None = None
 
     def before_train(self, runner: Any) -> None:
-        """Look at the backbone of a method that has no ``monitor``."""
+        """Watch the backbone of a method that has no ``monitor``."""
         model = get_ori_model(runner.model)
         if not isinstance(model, Monitors):
             self._watch = BackboneWatch(model, type(self).__name__, lambda seen: averaged([main_output(seen.output)]))
@@ -76,12 +76,12 @@ class CollapseMonitorHook(Hook):
             self._watch.kept.clear()
 
     def after_train(self, runner: Any) -> None:
-        """Leave the backbone alone."""
+        """Stop watching the backbone."""
         if self._watch is not None:
             self._watch.stop()
 
     def monitored(self, model: Any) -> Monitored:
-        """What is watched of the last step."""
+        """Return what is to be measured of the last step."""
         if self._watch is None:
             return model.monitor()
         return Monitored(dict(student=torch.cat(self._watch.collect())))

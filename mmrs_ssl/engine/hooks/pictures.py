@@ -1,4 +1,4 @@
-"""Pictures of what training sees."""
+"""Write pictures of what training sees."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class PictureHook(Hook):
 
     @master_only
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Have this step's tensors kept."""
+        """Ask the method to keep this step's tensors if it is to be drawn, or watch its backbone."""
         if runner.iter % self.interval:
             return
         model = get_ori_model(runner.model)
@@ -54,7 +54,7 @@ class PictureHook(Hook):
 
     @master_only
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Draw and write."""
+        """Draw the panels if it is time, write them to the work dir and pass them to the visualizer."""
         if runner.iter % self.interval:
             return
         folder = Path(runner.log_dir) / 'pictures'
@@ -67,7 +67,7 @@ class PictureHook(Hook):
             runner.visualizer.add_image(name, panel, step=runner.iter + 1)
 
     def pictures(self, model: Any) -> dict[str, Picture]:
-        """What there is to see of the last step, by name."""
+        """Return what there is to see of the last step, by name."""
         if self._watch is None:
             return model.visualize(self.samples)
         watch, self._watch = self._watch, None

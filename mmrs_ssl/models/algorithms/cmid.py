@@ -120,7 +120,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
             raise ValueError(f'loss_weights of {unknown}: the terms are {TERMS}')
 
     def loss(self, inputs: list[Tensor], data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """The three objectives of one batch.
+        """Compute the three objectives of one batch.
 
         Args:
             inputs: two views (B, C, H, W), normalized.
@@ -154,16 +154,16 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         return {name: value * self.loss_weights.get(name, 1.0) for name, value in losses.items()}
 
     def monitor(self) -> Monitored:
-        """The averaged features of both views, of student and teacher: (2 * B, D) each."""
+        """Return the averaged features of both views, of student and teacher: (2 * B, D) each."""
         return self.monitored
 
     def visualize(self, samples: int = 4) -> dict[str, Picture]:
-        """For each sample a row per view (view, masked view, reconstruction), beside them the matched cells."""
+        """Show per sample a row for each view (view, masked view, reconstruction), beside them the matched cells."""
         kept: Kept = self.release_kept()
         return {f'sample_{i}': self.picture(kept, i) for i in range(min(samples, len(kept.views[0])))}
 
     def picture(self, kept: Kept, sample: int) -> Picture:
-        """One sample's picture."""
+        """Lay out one sample's picture of what the last step kept."""
         mean, std = self.data_preprocessor.mean, self.data_preprocessor.std
         rows = []
         for number, view in enumerate(kept.views):
@@ -182,14 +182,14 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         return [rows, [[Tile(title, Matches(left, right, pairs, kept.grid))]]]
 
     def bare_passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:
-        """Both views through the student's backbone and through the teacher's."""
+        """List both views through the student's backbone and through the teacher's."""
         own, other = (partial(last_output, net) for net in (self.backbone, self.teacher.module['backbone']))
         student: Passes = [(own, view) for view in data['inputs']]
         teacher: Passes = [(other, view) for view in data['inputs']]
         return student, teacher
 
     def student_map(self, masked_view: Tensor, mask: Tensor) -> Tensor:
-        """The student's last map (B, D, N, M) of a view (B, C, H, W) that is masked where ``mask`` (B, gh, gw) says."""
+        """Compute the student's last map (B, D, N, M) of a view (B, C, H, W), masked by ``mask`` (B, gh, gw)."""
         with self.mask_token.applied(self.backbone, mask):
             feature_map = last_map(self.backbone, masked_view)
         if feature_map.requires_grad:  # three branches return gradients of mixed layouts; convolutions want one
@@ -199,14 +199,14 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
     def reconstruction_branch(
         self, student_maps: list[Tensor], views: list[Tensor], pixel_masks: list[Tensor]
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """Losses averaged over the views, and the reconstructions (B, C, H, W) of each."""
+        """Return losses averaged over the views, and the reconstructions (B, C, H, W) of each."""
         preds = self.reconstruction_head(torch.cat(student_maps)).chunk(len(views))
         terms = [self.reconstruction_head.loss(*each) for each in zip(preds, views, pixel_masks, strict=True)]
         losses = {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
         return losses, [pred.detach() for pred in preds]
 
     def global_branch(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
-        """Each view's averaged student vector against the other view's teacher vector."""
+        """Compare each view's averaged student vector with the other view's teacher vector."""
         students = [self.neck((feature_map,))[0] for feature_map in student_maps]
         with torch.no_grad():
             teachers = [self.teacher.module['neck']((feature_map,))[0] for feature_map in teacher_maps]
@@ -215,7 +215,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
     def local_branch(
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], boxes: Tensor, flips: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Each view's student cells against the nearest teacher cells of the other view.
+        """Compare each view's student cells with the nearest teacher cells of the other view.
 
         Returns:
             The loss, and the first direction's pairs: two (B, k) indices into the cells of view 1 and view 2.
@@ -236,7 +236,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         return torch.stack(losses).mean(), pairs[0]
 
     def local_loss(self, student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
-        """Cross-entropy of matched scores (B * k, K), over the images with ``weight`` (B,) 1; then moves the center."""
+        """Compute the cross-entropy of matched scores (B * k, K) where ``weight`` (B,) is 1; then move the center."""
         entropy = soft_cross_entropy(
             student, teacher, self.center.value, self.student_temperature, self.teacher_temperature
         )
@@ -246,7 +246,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
 
 
 def last_map(backbone: nn.Module, view: Tensor) -> Tensor:
-    """The last output of a backbone, which must be a map (B, D, N, M)."""
+    """Return the last output of a backbone; refuse what is no map (B, D, N, M)."""
     feature_map: Any = backbone(view)[-1]
     if feature_map.ndim != 4:
         raise ValueError(

@@ -128,7 +128,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
             print_log(f'DINOMC: {text} ({"from the config" if from_config else size.reason})', logger='current')
 
     def loss(self, inputs: list[Tensor], data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """Cross-entropy between the teacher's global crops and the student's other crops.
+        """Compute the cross-entropy between the teacher's global crops and the student's other crops.
 
         Args:
             inputs: V views (B, C, H, W), normalized, the global ones first; sizes may differ.
@@ -158,11 +158,11 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         return dict(loss=loss)
 
     def monitor(self) -> Monitored:
-        """Features (T * B, D) of the teacher's views, of student and teacher, and what the teacher chose for them."""
+        """Return student's and teacher's features (T * B, D) of the teacher's views, and what the teacher chose."""
         return Monitored(self.features, self.teacher_choices())
 
     def visualize(self, samples: int = 4) -> dict[str, Picture]:
-        """For each sample all crops, the teacher's first, with what it chose for them.
+        """Show per sample all crops, the teacher's first, with what it chose for them.
 
         Crops of one image that the teacher sees should agree on a prototype, those of other images not.
         """
@@ -170,7 +170,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         return {f'sample_{i}': self.picture(kept, i) for i in range(min(samples, len(kept.views[0])))}
 
     def picture(self, kept: Kept, sample: int) -> Picture:
-        """One sample's picture."""
+        """Lay out one sample's picture of what the last step kept."""
         mean, std = self.data_preprocessor.mean, self.data_preprocessor.std
         tiles = []
         for number, view in enumerate(kept.views):
@@ -180,19 +180,19 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         return [[tiles[start : start + TILES_IN_A_ROW] for start in range(0, len(tiles), TILES_IN_A_ROW)]]
 
     def bare_passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:
-        """All crops of each size through the student's backbone, the global ones through the teacher's."""
+        """List all crops of each size through the student's backbone, the global ones through the teacher's."""
         views = data['inputs']
         student: Passes = [(partial(last_output, self.backbone), batch) for batch in by_size(views)]
         averaged = partial(last_output, self.teacher.module['backbone'])
         return student, [(averaged, batch) for batch in by_size(views[: self.num_global])]
 
     def teacher_choices(self) -> Tensor:
-        """The teacher's probabilities (T * B, K) for its views of the last batch."""
+        """Return the teacher's probabilities (T * B, K) for its views of the last batch."""
         scores, center = self.teacher_scores
         return ((scores - center) / self.teacher_temperature).softmax(dim=-1).flatten(0, 1)
 
     def encode(self, backbone: nn.Module, views: Sequence[Tensor]) -> Tensor:
-        """Pooled features of V views (B, C, H, W): (V * B, D); neighbors of one size go through together."""
+        """Compute pooled features of V views (B, C, H, W): (V * B, D); neighbors of one size go through together."""
         if self.packed:
             return torch.cat(packed_class_tokens(backbone, views))
         return torch.cat([pooled(backbone(batch)[-1]) for batch in by_size(views)])
@@ -218,11 +218,11 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
 
 
 def by_size(views: Sequence[Tensor]) -> list[Tensor]:
-    """Views (B, C, H, W) of one size that follow each other, as one batch each."""
+    """Join views (B, C, H, W) of one size that follow each other to one batch each."""
     return [torch.cat(list(group)) for _, group in groupby(views, key=lambda view: view.shape[-2:])]
 
 
 def patch_size(backbone: nn.Module) -> int:
-    """Side of a patch in pixels; 1 for networks without."""
+    """Return the side of a patch in pixels; 1 for networks without."""
     embedding = getattr(backbone, 'patch_embed', None)
     return embedding.projection.kernel_size[0] if embedding is not None else 1

@@ -183,7 +183,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
             )
 
     def init_weights(self) -> None:
-        """Initialise, with fixed two-dimensional positions, then start the teacher from the student.
+        """Initialize, with fixed two-dimensional positions, then start the teacher from the student.
 
         Patch embeddings start as the linear layers they are (MAE, arXiv 2111.06377): as convolutions they would be so
         small that positions outweigh what the patches show, and the teacher's tokens would tell little else.
@@ -203,7 +203,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         self.teacher.copy_from(self.student_parts())
 
     def loss(self, inputs: Modalities, data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """The four terms of one batch.
+        """Compute the four terms of one batch.
 
         Args:
             inputs: modality -> (B, C, H, W), normalized, on one grid.
@@ -238,11 +238,11 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         return {f'loss_{name}': weights[name] * term() for name, term in terms.items() if weights[name]}
 
     def monitor(self) -> Monitored:
-        """The averaged tokens of all modalities: (M * B, D) of student and teacher."""
+        """Return the averaged tokens of all modalities: (M * B, D) of student and teacher."""
         return self.monitored
 
     def visualize(self, samples: int = 4) -> dict[str, Picture]:
-        """For each sample a row per modality: itself, its information and mask, and what both made of it.
+        """Show per sample a row for each modality: itself, its information and mask, and what both made of it.
 
         The colors of the teacher's and the predicted tokens are principal components of the teacher's.
         """
@@ -254,7 +254,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         }
 
     def bare_passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:
-        """The transformer layers of encoder, teacher, fusion and decoders on random tokens, as many as images have.
+        """List the layers of encoder, teacher, fusion and decoders, for as many random tokens as images have.
 
         All that the masks show of one modality is a batch; the teacher sees all modalities in one. Fused are the places
         that the image with most of them has, no padding beyond.
@@ -272,7 +272,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         return student, [(averaged, tokens(batch * len(visible), 1 + patches, dim))]
 
     def decoder_positions(self, inputs: Modalities) -> Tensor:
-        """Sine-cosine positions (L, d) of the patches; made anew for images of another size than the backbone's."""
+        """Return sine-cosine positions (L, d) of the patches; images of another size than usual get new ones."""
         height, width = next(iter(inputs.values())).shape[-2:]
         grid = height // self.patch, width // self.patch
         if grid == tuple(self.backbone.patch_resolution):
@@ -280,7 +280,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         return sincos_positions(grid, self.positions.shape[1]).to(self.positions.device, non_blocking=True)
 
     def draw_masks(self, inputs: Modalities, data_samples: list[DataSample]) -> ModalityMasks:
-        """Which patches the student does not see, as many as the sizes of images and the options say."""
+        """Draw which patches the student does not see, as many as the sizes of images and the options say."""
         scale, eight_bits = self.data_preprocessor.byte_scale, eight_bit_modalities(data_samples)
         images = {name: scale(name, image, name in eight_bits) for name, image in inputs.items()}
         information = {name: patch_information(image, self.patch) for name, image in images.items()}
@@ -290,7 +290,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
 
     @torch.no_grad()
     def teacher_tokens(self, inputs: Modalities) -> Modalities:
-        """The teacher's patch tokens (B, L, D) of every modality, unmasked."""
+        """Compute the teacher's patch tokens (B, L, D) of every modality, unmasked."""
         backbone, patch_embeds = (self.teacher.module[part] for part in ('backbone', 'patch_embeds'))
         own = dict(patch_embeds.items())
         embedded = [embed(backbone, image, own.get(name)) for name, image in inputs.items()]
@@ -298,7 +298,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         return {name: normalized(each, self.normalize_targets) for name, each in zip(inputs, tokens, strict=True)}
 
     def visible_tokens(self, inputs: Modalities, places: Modalities) -> tuple[Modalities, Modalities]:
-        """The student's class tokens (B, D), and its patch tokens (B, V, D) of the visible places (B, V)."""
+        """Compute the student's class tokens (B, D), and its patch tokens (B, V, D) of the visible places (B, V)."""
         sequences, own = [], dict(self.patch_embeds.items())
         for name, image in inputs.items():
             tokens = embed(self.backbone, image, own.get(name))
@@ -310,7 +310,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
     def fuse(
         self, classes: Modalities, tokens: Modalities, places: Modalities, masks: Modalities, positions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One token for every place that some modality shows.
+        """Fuse the tokens of all modalities to one for every place that some modality shows.
 
         Images differ in how many places these are: all are padded to the most that there can be, U, which is known
         without asking the device, and nothing attends to the padding.
@@ -336,7 +336,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         return self.fusion(sequence, src_key_padding_mask=ignored)[:, -count:], fused_places, padding
 
     def decode(self, fused: Tensor, places: Tensor, padding: Tensor, positions: Tensor) -> Modalities:
-        """Predicted teacher tokens (B, L, D) of every modality at every place."""
+        """Predict teacher tokens (B, L, D) of every modality at every place."""
         known = fused + positions[places]
         ignored = F.pad(padding, (0, len(positions)))
         made = {}

@@ -1,4 +1,4 @@
-"""One vector per image from what a backbone returns."""
+"""Pool what a backbone returns to one vector per image."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def averaged(outputs: Iterable[Tensor]) -> Tensor:
-    """Averages over the places of maps (B, D, h, w) and the tokens of (B, L, D), one below the other: (N, D).
+    """Average maps (B, D, h, w) over their places and tokens (B, L, D) over theirs, one below the other: (N, D).
 
     Vectors (B, D) stay as they are. The result is float32 and detached.
     """
@@ -17,7 +17,7 @@ def averaged(outputs: Iterable[Tensor]) -> Tensor:
 
 
 def pooled(features: Tensor) -> Tensor:
-    """Vectors (B, D) as they are, or the mean over the places of a map (B, D, h, w).
+    """Return vectors (B, D) as they are, of a map (B, D, h, w) the mean over its places.
 
     Raises:
         ValueError: for anything else, e.g. tokens (B, L, D).

@@ -1,4 +1,4 @@
-"""Tokens of images: at which places they are, what is done to them as targets, and layers that mix them."""
+"""Work on tokens of images: gather and scatter them by place, prepare them as targets, mix them by layers."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def normalized(tokens: Tensor, by: str | None) -> Tensor:
-    """Tokens (B, L, D) with zero mean and unit variance, of each of the ``'tokens'`` or ``'dimensions'``.
+    """Give tokens (B, L, D) zero mean and unit variance, over each of the ``'tokens'`` or ``'dimensions'``.
 
     ``'whiten'`` does as :func:`whitened`; None leaves them as they are.
     """
@@ -20,7 +20,7 @@ def normalized(tokens: Tensor, by: str | None) -> Tensor:
 
 
 def whitened(tokens: Tensor, shrinkage: float = 0.02) -> Tensor:
-    """Tokens (B, L, D) with zero mean, unit variance and no correlation over the batch: (B, L, D).
+    """Give tokens (B, L, D) zero mean, unit variance and no correlation over the batch: (B, L, D).
 
     By the Cholesky factor of the covariance (W-MSE, arXiv 2007.06346), to which ``shrinkage`` times the mean variance
     is added: dimensions with next to none would be noise made large.
@@ -35,7 +35,7 @@ def whitened(tokens: Tensor, shrinkage: float = 0.02) -> Tensor:
 
 
 def visible_places(mask: Tensor, count: int) -> Tensor:
-    """Where a mask (B, L) is False: (B, count) indices in rising order.
+    """Find where a mask (B, L) is False: (B, count) indices in rising order.
 
     In images that have fewer visible places than ``count``, masked ones follow; of more, the last are left out.
     """
@@ -43,18 +43,18 @@ def visible_places(mask: Tensor, count: int) -> Tensor:
 
 
 def gather_tokens(tokens: Tensor, places: Tensor) -> Tensor:
-    """The tokens (B, L, D) at some places (B, V): (B, V, D)."""
+    """Pick the tokens (B, L, D) at some places (B, V): (B, V, D)."""
     return tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))
 
 
 def scatter_tokens(tokens: Tensor, places: Tensor, count: int) -> Tensor:
-    """Tokens (B, V, D) at their places (B, V), zeros at the others: (B, count, D)."""
+    """Put tokens (B, V, D) at their places (B, V), zeros at the others: (B, count, D)."""
     empty = tokens.new_zeros(len(tokens), count, tokens.shape[-1])
     return empty.scatter_add(1, places[..., None].expand_as(tokens), tokens)
 
 
 def sincos_positions(grid: tuple[int, int], width: int) -> Tensor:
-    """Fixed two-dimensional sine-cosine positions of a grid's cells, row by row: (L, width).
+    """Compute fixed two-dimensional sine-cosine positions of a grid's cells, row by row: (L, width).
 
     The halves of a position are its row's and its column's, each sines and cosines of falling frequencies (MoCo v3,
     arXiv 2104.02057). mmpretrain's function has the same for a square grid, and counts others column by column.
@@ -71,7 +71,7 @@ def sincos_positions(grid: tuple[int, int], width: int) -> Tensor:
 
 
 def transformer(width: int, heads: int, layers: int) -> nn.TransformerEncoder:
-    """Pre-norm transformer layers with a last norm; padding is given as ``src_key_padding_mask``.
+    """Build pre-norm transformer layers with a last norm; padding is given as ``src_key_padding_mask``.
 
     Keys start as the queries, so that a place attends to itself and its neighbors before anything is learned (after
     mimetic initialisation, arXiv 2305.09828): else every place is first told the same average of all.

@@ -1,4 +1,4 @@
-"""Heads of the global branch: what is compared between pooled, projected vectors of two views."""
+"""Compare pooled, projected vectors of two views: the heads of the global branch."""
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from mmrs_ssl.registry import MODELS
 
 @MODELS.register_module()
 class QueueContrastHead(BaseModule):
-    """MoCo: the student of one view against the teacher of the other and a queue of earlier teacher keys.
+    """Contrast the student of one view with the teacher of the other and a queue of earlier teacher keys, as MoCo.
 
     Both directions are contrasted with the same queue; then the keys of both views enter it, of all processes.
 
@@ -40,7 +40,7 @@ class QueueContrastHead(BaseModule):
         self.register_buffer('queue_position', torch.zeros((), dtype=torch.long))
 
     def loss(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
-        """Mean InfoNCE of both directions; ``students`` and ``teachers`` are the two views' vectors (B, C)."""
+        """Average InfoNCE over both directions; ``students`` and ``teachers`` are the two views' vectors (B, C)."""
         negatives = self.queue.clone()  # the queue moves on before the backward pass needs it
         losses = [
             queue_info_nce(student, teacher, negatives, self.temperature)
@@ -62,7 +62,7 @@ class QueueContrastHead(BaseModule):
 
 @MODELS.register_module()
 class PredictionHead(BaseModule):
-    """BYOL: predict the teacher's vector of the other view with a small MLP on the student's.
+    """Predict the teacher's vector of the other view with a small MLP on the student's, as BYOL.
 
     Args:
         predictor: config of the predictor, e.g. mmpretrain's ``NonLinearNeck`` without pooling.
@@ -75,7 +75,7 @@ class PredictionHead(BaseModule):
         self.predictor = MODELS.build(predictor)
 
     def loss(self, students: list[Tensor], teachers: list[Tensor]) -> Tensor:
-        """Mean ``2 - 2 cos`` of both directions; the two views' vectors are (B, C)."""
+        """Average ``2 - 2 cos`` over both directions; the two views' vectors are (B, C)."""
         losses = [
             negative_cosine(self.predictor((student,))[-1], teacher)
             for student, teacher in zip(students, reversed(teachers), strict=True)

@@ -1,4 +1,4 @@
-"""Sizes of a self-distillation head that fit the data set."""
+"""Size a self-distillation head to the data set."""
 
 import math
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class HeadSize(NamedTuple):
 
 
 def head_size(num_images: int | None) -> HeadSize:
-    """Number of prototypes and temperature of the teacher for a data set of so many images.
+    """Choose the number of prototypes and the temperature of the teacher for a data set of so many images.
 
     The published 65,536 prototypes belong to hundreds of thousands of images. With fewer images than prototypes most
     prototypes are never chosen, and the teacher's choices say little about the images. The default is the largest

@@ -1,4 +1,4 @@
-"""Losses of what several modalities say of the same places."""
+"""Compare what several modalities say of the same places."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def symmetric_info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """InfoNCE in both directions: rows of one index are positives, all other rows negatives.
+    """Compute InfoNCE in both directions: rows of one index are positives, all other rows negatives.
 
     Args:
         first, second: (N, C); L2-normalized here.
@@ -28,7 +28,7 @@ def symmetric_info_nce(first: Tensor, second: Tensor, temperature: float) -> Ten
 
 
 def linear_hsic(first: Tensor, second: Tensor) -> Tensor:
-    """Linear HSIC: squared Frobenius norm of the cross-covariance over (N - 1) ** 2; 0 for unrelated vectors.
+    """Compute linear HSIC, the squared norm of the cross-covariance: 0 where no linear map relates the vectors.
 
     Args:
         first: (N, C), N at least 2.
@@ -51,7 +51,7 @@ def linear_hsic(first: Tensor, second: Tensor) -> Tensor:
 
 
 def mean_cross_entropy(scores: list[Tensor]) -> Tensor:
-    """Cross-entropy of scores (B, M) of M modalities, one tensor for each, with that modality; averaged over them."""
+    """Compute the cross-entropy of scores (B, M) of M modalities, one tensor each, with that modality; averaged."""
     losses = [
         F.cross_entropy(each.float(), torch.full((len(each),), label, device=each.device))
         for label, each in enumerate(scores)
@@ -60,7 +60,7 @@ def mean_cross_entropy(scores: list[Tensor]) -> Tensor:
 
 
 def same_places(tokens: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-    """At most so many places of a batch, drawn at random, the same of every modality: (B, L, D) -> (N, D) each."""
+    """Draw at most so many places of a batch, the same of every modality: (B, L, D) -> (N, D) each."""
     rows = {name: each.flatten(0, 1) for name, each in tokens.items()}
     first = next(iter(rows.values()))
     chosen = torch.randperm(len(first), device=first.device)[:count]
@@ -68,5 +68,5 @@ def same_places(tokens: dict[str, Tensor], count: int) -> dict[str, Tensor]:
 
 
 def mean_over_pairs(rows: dict[str, Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """A loss of two modalities' rows, averaged over all pairs of modalities."""
+    """Average a loss of two modalities' rows over all pairs of modalities."""
     return torch.stack([loss(first, second) for first, second in combinations(rows.values(), 2)]).mean()

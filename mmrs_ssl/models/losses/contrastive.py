@@ -1,4 +1,4 @@
-"""Losses between pooled vectors of two views."""
+"""Compare pooled vectors of two views."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def queue_info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """InfoNCE: each query against its own key (positive) and a queue of other images' keys (negatives).
+    """Compute InfoNCE: each query against its own key (positive) and a queue of other images' keys (negatives).
 
     Args:
         query, key: (B, C); L2-normalized here.
@@ -27,7 +27,7 @@ def queue_info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float
 
 
 def negative_cosine(pred: Tensor, target: Tensor) -> Tensor:
-    """``2 - 2 cos`` of predicted and target vectors (B, C), mean over the batch, in [0, 4].
+    """Compute ``2 - 2 cos`` of predicted and target vectors (B, C), mean over the batch, in [0, 4].
 
     Source: BYOL (arXiv 2006.07733), equation 2.
     """

@@ -1,4 +1,4 @@
-"""Cross-entropy between a centerd, sharpened teacher and the student."""
+"""Compute the cross-entropy between a centered, sharpened teacher and the student."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 def soft_cross_entropy(
     student: Tensor, teacher: Tensor, center: Tensor, student_temperature: float, teacher_temperature: float
 ) -> Tensor:
-    """Cross-entropy of every sample between softmax((teacher - center) / T_t) and log-softmax(student / T_s).
+    """Compute every sample's cross-entropy of softmax((teacher - center) / T_t) and log-softmax(student / T_s).
 
     Args:
         student, teacher: (..., K) scores over K prototypes.
@@ -28,7 +28,7 @@ def soft_cross_entropy(
 def cross_view_entropy(
     student: Tensor, teacher: Tensor, center: Tensor, student_temperature: float, teacher_temperature: float
 ) -> Tensor:
-    """:func:`soft_cross_entropy` of every student view with every teacher view of another crop, averaged.
+    """Average :func:`soft_cross_entropy` of every student view with every teacher view of another crop.
 
     Args:
         student: (V, B, K) scores of V views over K prototypes; the first T are of the teacher's own crops.
@@ -54,7 +54,7 @@ def cross_view_entropy(
 
 
 class _CrossViewEntropy(torch.autograd.Function):
-    """Sum over k of -q log p, where q is the sum of the targets that a view is compared with."""
+    """Sum -q log p over k, where q is the sum of the targets that a view is compared with."""
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, target: Tensor, temperature: float) -> Tensor:
@@ -83,14 +83,14 @@ class _CrossViewEntropy(torch.autograd.Function):
 
 
 def others(total: Tensor, target: Tensor, number: int) -> tuple[Tensor, int]:
-    """The sum of the targets of all crops but this one, and how many there are."""
+    """Return the sum of the targets of all crops but this one, and how many there are."""
     if number < len(target):
         return total - target[number], len(target) - 1
     return total, len(target)
 
 
 class PrototypeCenter(nn.Module):
-    """The running center of the teacher's scores, subtracted before its softmax so that no prototype takes over.
+    """Keep the running center of the teacher's scores, subtracted before its softmax so that no prototype takes over.
 
     Args:
         num_prototypes: K.

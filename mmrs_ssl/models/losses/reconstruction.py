@@ -1,4 +1,4 @@
-"""Reconstruction losses: focal L1 in space, focal frequency loss in the spectrum."""
+"""Compare a reconstruction with its image: focal L1 in space, focal frequency loss in the spectrum."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def focal_l1(pred: Tensor, target: Tensor, alpha: float = 0.2, gamma: float = 1.0) -> Tensor:
-    """Focal L1, element by element: ``|d| * (2 sigmoid(alpha |d|) - 1) ** gamma``.
+    """Compute focal L1, element by element: ``|d| * (2 sigmoid(alpha |d|) - 1) ** gamma``.
 
     Args:
         pred, target: any equal shapes.
@@ -24,7 +24,7 @@ def focal_l1(pred: Tensor, target: Tensor, alpha: float = 0.2, gamma: float = 1.
 
 
 def masked_focal_l1(pred: Tensor, target: Tensor, mask: Tensor, alpha: float = 0.2, gamma: float = 1.0) -> Tensor:
-    """Focal L1 over the masked pixels, per pixel and channel.
+    """Average focal L1 over the masked pixels, per pixel and channel.
 
     Args:
         pred, target: (B, C, H, W).
@@ -39,7 +39,7 @@ def masked_focal_l1(pred: Tensor, target: Tensor, mask: Tensor, alpha: float = 0
 
 
 def focal_frequency(pred: Tensor, target: Tensor) -> Tensor:
-    """Focal frequency loss between batch-averaged spectra.
+    """Compute the focal frequency loss between batch-averaged spectra.
 
     The squared distance of the two mean spectra, weighted by ``log(1 + distance)`` relative to its maximum (detached).
     The Fourier transform is linear, so the distance of mean spectra is the spectrum of the mean difference: one small
@@ -63,7 +63,7 @@ def focal_frequency(pred: Tensor, target: Tensor) -> Tensor:
 
 
 def spectral_reconstruction(pred: Tensor, target: Tensor, mask: Tensor, unmasked_weight: float = 0.001) -> Tensor:
-    """Focal frequency loss in which unmasked pixels of the prediction barely count.
+    """Compute the focal frequency loss such that unmasked pixels of the prediction barely count.
 
     There the prediction is blended into a constant r, half its own (detached) value and half the target:
     ``p * m' + r * (1 - m')`` with ``m' = m + unmasked_weight * (1 - m)``.
@@ -83,7 +83,7 @@ def spectral_reconstruction(pred: Tensor, target: Tensor, mask: Tensor, unmasked
 def masked_token_error(
     predictions: dict[str, Tensor], targets: dict[str, Tensor], masks: dict[str, Tensor], weights: dict[str, float]
 ) -> Tensor:
-    """Mean squared error of predicted tokens (B, L, D) where masked (B, L), added over the modalities, weighted."""
+    """Add up, weighted, each modality's mean squared error of predicted tokens (B, L, D) where masked (B, L)."""
     losses = []
     for name, mask in masks.items():
         error = F.mse_loss(predictions[name].float(), targets[name], reduction='none').mean(dim=-1)

@@ -1,4 +1,4 @@
-"""The masks of several modalities, of MSSDF: each by itself, then patches of one that the others must tell."""
+"""Draw masks of several modalities as MSSDF does: each by itself, then patches of one that the others must tell."""
 
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ def draw_modality_masks(
 
 
 def substituted_patches(visible: int, share: float) -> int:
-    """How many of a modality's visible patches are masked as well: ``round(share * visible)``.
+    """Compute how many of a modality's visible patches are masked as well: ``round(share * visible)``.
 
     Raises:
         ValueError: if none would remain visible.

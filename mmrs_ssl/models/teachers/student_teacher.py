@@ -38,17 +38,17 @@ class StudentTeacher(nn.Module):
         self.register_load_state_dict_pre_hook(check_backbone_fits)
 
     def student_parts(self) -> nn.ModuleDict:
-        """The student's side of what the teacher averages."""
+        """Return the student's side of what the teacher averages."""
         return nn.ModuleDict({name: getattr(self, name) for name in self._parts})
 
     def init_weights(self) -> None:
-        """Initialise the student, then start the teacher from it."""
+        """Initialize the student, then start the teacher from it."""
         super().init_weights()  # type: ignore[misc]
         self.teacher.copy_from(self.student_parts())
 
     @property
     def evaluated_backbone(self) -> nn.Module:
-        """The backbone to use after training, of the student or the teacher."""
+        """Return the backbone to use after training, of the student or the teacher."""
         return self.backbone if self.evaluated == 'student' else self.teacher.module['backbone']
 
     def release_kept(self) -> Any:
