@@ -1,4 +1,4 @@
-"""Short names of what people change in a config: ``--cfg-options size=128`` in place of every place that says so.
+"""Resolve short names of what people change in a config: ``--cfg-options size=128`` goes to every place it means.
 
 A config declares them in ``short_names``, a dict of name -> dotted path or list of paths. An element of a list goes by
 its type without the scope (``pipeline.RandomCropResize.size``) or by its number.
@@ -15,7 +15,7 @@ STATISTICS = ('mean', 'std')
 
 
 def list_short_names(cfg: Config) -> str:
-    """One line that says what each short name of a config sets; empty for a config without."""
+    """Write one line that says what each short name of a config sets; empty for a config without."""
     names = cfg.get('short_names') or {}
     return ', '.join(f'{name} ({" and ".join(_paths(paths))})' for name, paths in names.items())
 
@@ -54,7 +54,7 @@ def _paths(paths: str | list[str]) -> list[str]:
 
 
 def _places(cfg: Config, name: str, path: str) -> list[tuple[Any, Any]]:
-    """Containers and keys that a path leads to; an option of a part that is found by its type may be at its default."""
+    """List containers and keys that a path leads to; an option of a part found by its type may be at its default."""
     *parts, last = path.split('.')
     parents: list[Any] = [cfg._cfg_dict]
     for part in parts:
@@ -73,13 +73,13 @@ def _unwritten(node: Any, kinds: list[str], option: str) -> list[str]:
 
 
 def _is_a(node: Any, kinds: list[str]) -> bool:
-    """Whether a container is the config of one of these types, named without a scope."""
+    """Tell whether a container is the config of one of these types, named without a scope."""
     kind = node.get('type') if isinstance(node, dict) else None
     return isinstance(kind, str) and kind.rsplit('.', 1)[-1] in kinds
 
 
 def _keys(node: Any, part: str) -> list[Any]:
-    """Keys of a container that a part of a path means."""
+    """Find the keys of a container that a part of a path means."""
     if isinstance(node, dict):
         return [part] if part in node else []
     if not isinstance(node, list):
@@ -120,7 +120,7 @@ def _set_statistics(node: Any, option: str, modality: str, value: Any) -> None:
 
 
 def _read(option: str, value: Any) -> Any:
-    """The content of a file of statistics; other values as they are."""
+    """Read a file of statistics; return other values as they are."""
     if not isinstance(value, str):
         return value
     if not Path(value).is_file():

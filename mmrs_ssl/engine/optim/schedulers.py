@@ -1,4 +1,4 @@
-"""Learning rates whose warm-up is a share of the training, however long that is.
+"""Schedule learning rates whose warm-up is a share of the training, however long that is.
 
 mmengine's own schedulers, told where to begin and end; their states are the same, so that checkpoints written with
 ``LinearLR`` and ``CosineAnnealingLR`` resume with these.
@@ -13,7 +13,7 @@ from mmrs_ssl.registry import PARAM_SCHEDULERS
 
 
 def warmup_steps(share: float, begin: int, end: int) -> int:
-    """Length of the warm-up of a training from ``begin`` to ``end``, rounded, one step at least.
+    """Compute the length of the warm-up of a training from ``begin`` to ``end``, rounded, one step at least.
 
     Raises:
         ValueError: for a share outside [0, 1); if the end is not known.

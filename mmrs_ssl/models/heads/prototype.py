@@ -1,4 +1,4 @@
-"""The projection head of self-distillation: an MLP to a bottleneck, then scores over prototypes."""
+"""Project to scores over prototypes, by an MLP with a bottleneck: the head of self-distillation."""
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +57,7 @@ class PrototypeHead(BaseModule):
         gain.requires_grad_(learn_gain)
 
     def forward(self, rows: Tensor, groups: int = 1) -> Tensor:
-        """Scores of rows (N, C) over the prototypes: (N, K).
+        """Compute scores of rows (N, C) over the prototypes: (N, K).
 
         With ``groups`` above 1 the rows are that many equal sets, and BatchNorm normalizes each by itself, as if the
         head were called once for each.

@@ -27,11 +27,11 @@ class PixelReconstructionHead(BaseModule):
         self.spectral_weight = spectral_weight
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """(B, in_channels, N, N) -> (B, bands, N * stride, N * stride), in units of the normalized view."""
+        """Decode (B, in_channels, N, N) to (B, bands, N * stride, N * stride), in units of the normalized view."""
         return self.shuffle(self.decoder(feature_map))
 
     def loss(self, pred: Tensor, view: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Spatial and spectral loss of one view.
+        """Compute the spatial and the spectral loss of one view.
 
         Args:
             pred, view: (B, bands, H, W); the view is the unmasked, normalized one.
