@@ -225,7 +225,7 @@ def check_start(found, checkpoint, branch, log):
     for name in adapted:
         torch.testing.assert_close(found[name], resized(weights[name], found[name]))
     assert row(log, 'matched')[0] == sum(not name.endswith(DERIVED) for name in equal)
-    assert not listed(log, 'missing') | listed(log, 'mismatched')
+    assert not listed(log, 'missing') | listed(log, 'mismatch')
     # it is this branch, which is not the other one
     assert f'{checkpoint} ({branch}, ' in log
     student, teacher = networks.values()

@@ -1,4 +1,4 @@
-"""How often a training step makes the processor wait for the device, hooks included, and where.
+"""Find how often a training step makes the processor wait for the device, hooks included, and where.
 
 A processor that waits has nothing queued for the device, which then idles too. It waits for a value that it reads
 (``item``, ``float``, ``if tensor``), for a shape that depends on values (``nonzero``, a boolean mask as index), for a
@@ -62,7 +62,6 @@ HOST_ONLY = (
     'mmrs_ssl/datasets/',
     'mmrs_ssl/models/data_preprocessor.py ModalityPreprocessor.check',
     'mmrs_ssl/models/masks/cross_modal.py draw_modality_masks',
-    'mmrs_ssl/engine/hooks/gradients.py clip_each',
 )
 PASSED_OVER = (__file__, f'{FOLDERS["mmengine"]}/logging')
 
@@ -76,7 +75,7 @@ class Wait(NamedTuple):
 
 
 class HostWaits(TorchDispatchMode):
-    """Within this context, remembers where the processor waits for a kind of device.
+    """Remember, within this context, where the processor waits for a kind of device.
 
     On the CPU, where nothing waits, every value that is read counts: a device's might be. What would be sent does not
     show there.
@@ -97,12 +96,12 @@ class HostWaits(TorchDispatchMode):
         self.calls.__exit__(*error)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """Look at an operator's call, then make it."""
+        """Note what an operator's call waits for, then make it."""
         self.look(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 
     def look(self, func: Any, args: tuple, kwargs: dict) -> str | None:
-        """What this call waits for."""
+        """Note what this call waits for."""
         kind = waits_for(func, args, kwargs, self.device)
         if kind:
             self.found.append(Wait(kind, *asking()))
@@ -110,21 +109,21 @@ class HostWaits(TorchDispatchMode):
 
 
 class Fetches(TorchFunctionMode):
-    """Remembers what is fetched from the CPU, which no operator tells."""
+    """Remember what is fetched from the CPU, which no operator tells."""
 
     def __init__(self, found: list[Wait]) -> None:
         super().__init__()
         self.found = found
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """Look at a call, then make it."""
+        """Note a call that fetches something, then make it."""
         if func in (Tensor.cpu, Tensor.tolist):
             self.found.append(Wait('fetch', *asking()))
         return func(*args, **(kwargs or {}))
 
 
 def waits_for(func: Any, args: tuple, kwargs: dict, device: str) -> str | None:
-    """What a call of an operator waits for, if for anything.
+    """Say what a call of an operator waits for, if for anything.
 
     It reads a ``'value'`` of the device; takes a ``'shape'`` (or truth) from values there; has to ``'fetch'`` or to
     ``'send'`` a tensor.
@@ -147,7 +146,7 @@ def waits_for(func: Any, args: tuple, kwargs: dict, device: str) -> str | None:
 
 
 def indexing_waits_for(args: tuple, device: str) -> str | None:
-    """The same of ``index`` and ``index_put``, which count a mask's True cells unless one number is put there."""
+    """Say what ``index`` and ``index_put`` wait for: they count a mask's True cells unless one number is put there."""
     indices = [index for index in args[1] if index is not None]
     one_number = len(args) > 2 and args[2].numel() == 1 and args[2].device.type == 'cpu'
     if any(index.dtype in (torch.bool, torch.uint8) for index in indices) and not one_number:
@@ -156,7 +155,7 @@ def indexing_waits_for(args: tuple, device: str) -> str | None:
 
 
 def asking() -> tuple[str, int]:
-    """The innermost function on the stack of one of ``FOLDERS``, and its line."""
+    """Find the innermost function on the stack that lies in one of ``FOLDERS``, and its line."""
     frame: Any = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
@@ -169,11 +168,11 @@ def asking() -> tuple[str, int]:
 
 
 class Enough(Exception):
-    """As many iterations as were asked for."""
+    """Raised when as many iterations have run as were asked for."""
 
 
 class EachIteration(Hook):
-    """Runs every iteration, all other hooks and the loading of the next batch included, in a context of its own."""
+    """Run every iteration, all other hooks and the loading of the next batch included, in a context of its own."""
 
     priority = 'HIGHEST'
 
@@ -184,7 +183,7 @@ class EachIteration(Hook):
         self.stack = ExitStack()
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Leave the last iteration's, enter this one's."""
+        """Leave the last iteration's context, enter this one's."""
         self.stack.close()
         if len(self.contexts) == self.steps:
             raise Enough
@@ -226,7 +225,7 @@ def count_syncs(cfg: Config, args: Namespace) -> None:
 
 
 def operator_around(event: Any) -> str | None:
-    """The operator that reads a value for itself, which no line of Python does; None for all other events."""
+    """Find the operator that reads a value for itself, which no line of Python does; None for all other events."""
     if event.name != COUNTED[0]:
         return None
     while event is not None and event.name in ASKING:
@@ -235,12 +234,12 @@ def operator_around(event: Any) -> str | None:
 
 
 def print_rows(names: list[list[str]]) -> None:
-    """How often each name comes in every iteration, the most frequent first."""
+    """Print how often each name comes in every iteration, the most frequent first."""
     total = Counter(name for each in names for name in each)
     for name, _ in total.most_common():
         print(row([each.count(name) for each in names], name))
 
 
 def row(counts: Iterable[int], name: str) -> str:
-    """A line of numbers, one for each iteration."""
+    """Format a line of numbers, one for each iteration."""
     return f'{"".join(f"{count:5d}" for count in counts)}  {name}'

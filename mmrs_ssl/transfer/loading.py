@@ -40,7 +40,7 @@ class LoadReport:
         ignored: weights of the file that the model has no place for: heads, mask tokens, other networks.
         fresh: output norms that pre-training does not have; they stay as they were initialized.
         missing: weights of the model that the file does not have.
-        mismatched: weights whose shape cannot be brought to the model's, and why; also those of the file's blocks that
+        mismatch: weights whose shape cannot be brought to the model's, and why; also those of the file's blocks that
             the model has not, of stages that it has.
         unplaced: those of ``ignored`` that belong to a part that the model has, or change what its parts compute.
         notes: what the model's class computes otherwise than the file's program does.
@@ -53,7 +53,7 @@ class LoadReport:
     ignored: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    mismatched: dict[str, str] = field(default_factory=dict)
+    mismatch: dict[str, str] = field(default_factory=dict)
     unplaced: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -65,10 +65,10 @@ class LoadReport:
             ignored=shorten(self.ignored, 4),
             fresh=shorten(self.fresh, 6),
             missing=shorten(self.missing, 8),
-            mismatched=shorten([f'{name} ({note})' for name, note in self.mismatched.items()], 4),
+            mismatch=shorten([f'{name} ({note})' for name, note in self.mismatch.items()], 4),
         )
         counts = {name: len(getattr(self, name)) for name in rows}
-        lines = [f'  {name:10} {counts[name]:5}  {", ".join(names)}'.rstrip() for name, names in rows.items()]
+        lines = [f'  {name:8} {counts[name]:5}  {", ".join(names)}'.rstrip() for name, names in rows.items()]
         lines += [f'  note: {note}' for note in self.notes]
         return '\n'.join([f'{self.source} -> {self.target}', *lines])
 
@@ -116,10 +116,10 @@ def load_backbone(
         notes=differences(module, source.layout),
     )
     weights = compare(module, layout, own, source, bands, report)
-    if report.missing or report.mismatched:
+    if report.missing or report.mismatch:
         raise ValueError(
             f'{len(report.missing)} of {len(own)} weights of the model are not in the file, and '
-            f'{len(report.mismatched)} do not fit; nothing was loaded.\n{report.table()}\nGive the checkpoint of '
+            f'{len(report.mismatch)} do not fit; nothing was loaded.\n{report.table()}\nGive the checkpoint of '
             'the same architecture (depth, width, patch size), or build the model like the one in the file.'
         )
     with torch.no_grad():
@@ -185,7 +185,7 @@ def compare(
             try:
                 fitted[name], note = fit(name, given[name], like)
             except DoesNotFitError as error:
-                report.mismatched[key] = str(error)
+                report.mismatch[key] = str(error)
                 continue
             if note:
                 report.adapted[key] = note
@@ -201,7 +201,7 @@ def compare(
     for name in [name for name in given if name not in wanted]:
         key = source.prefix + file_names[name]
         if name in cut:
-            report.mismatched[key] = 'of a block that the model has not'
+            report.mismatch[key] = 'of a block that the model has not'
             continue
         report.ignored.append(key)
         if name.split('.')[0] in parts or INSIDE.fullmatch(name):

@@ -9,6 +9,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop
 from mmpretrain.utils import get_ori_model
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from mmrs_ssl.registry import HOOKS
 
@@ -21,16 +22,8 @@ def clip_each(params: Sequence[Tensor], max_norm: float) -> Tensor:
     Returns:
         The norm of all gradients together, before clipping, for the log.
     """
-    grads = [param.grad for param in params if param.grad is not None]
-    norms = torch._foreach_norm(grads)
-    total = torch.linalg.vector_norm(torch.stack(norms))
-    factors = [(max_norm / (norm + 1e-6)).clamp(max=1) for norm in norms]
-    if grads[0].device.type == 'cpu':  # here it costs nothing to ask, and most gradients need not be touched
-        large = [i for i, factor in enumerate(factors) if factor < 1]
-        grads, factors = [grads[i] for i in large], [factors[i] for i in large]
-    if grads:
-        torch._foreach_mul_(grads, factors)
-    return total
+    norms = [clip_grad_norm_(param, max_norm) for param in params if param.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(norms))
 
 
 @HOOKS.register_module()
