@@ -1,8 +1,9 @@
-"""Models: methods, heads, losses, masks and the momentum teacher."""
+"""Models: methods, heads, necks, losses, masks and the momentum teacher."""
 
 from mmrs_ssl.models.algorithms import CMID, DINOMC, MSSDF
 from mmrs_ssl.models.data_preprocessor import BandPreprocessor, ModalityPreprocessor
 from mmrs_ssl.models.heads import PixelReconstructionHead, PredictionHead, PrototypeHead, QueueContrastHead
+from mmrs_ssl.models.necks import MAEBandDecoder, SimMIMBandDecoder
 from mmrs_ssl.models.teachers.momentum import MomentumTeacher
 
 __all__ = [
@@ -10,10 +11,12 @@ __all__ = [
     'DINOMC',
     'MSSDF',
     'BandPreprocessor',
+    'MAEBandDecoder',
     'ModalityPreprocessor',
     'MomentumTeacher',
     'PixelReconstructionHead',
     'PredictionHead',
     'PrototypeHead',
     'QueueContrastHead',
+    'SimMIMBandDecoder',
 ]

@@ -57,16 +57,21 @@ class BandPreprocessor(BaseDataPreprocessor):
 
         Args:
             data: ``inputs``, a list with a tensor (B, C, H, W) of any real type per view, or one such tensor; and
-                ``data_samples``, which stay on the CPU (they are small; who needs their fields moves them at once).
+                ``data_samples``, which stay on the CPU (they are small; who needs their fields moves them at once),
+                but for a ``mask``, which mmpretrain's SimMIM expects where the images are.
             training: unused, part of mmengine's interface.
 
         Returns:
             The same with float32 ``inputs`` on the device.
         """
-        inputs = data['inputs']
+        inputs, samples = data['inputs'], data.get('data_samples')
         several = isinstance(inputs, list | tuple)
         normalized = [self.normalize(view) for view in inputs] if several else self.normalize(inputs)
-        return dict(inputs=normalized, data_samples=data.get('data_samples'))
+        if samples and 'mask' in samples[0]:
+            masks = torch.stack([sample.mask for sample in samples]).to(self.device, non_blocking=self._non_blocking)
+            for sample, mask in zip(samples, masks, strict=True):
+                sample.mask = mask
+        return dict(inputs=normalized, data_samples=samples)
 
     def normalize(self, view: Tensor) -> Tensor:
         """Turn (B, C, H, W) of any real type into float32, zero mean and unit variance per band, channels-last."""

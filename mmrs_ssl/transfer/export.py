@@ -20,7 +20,7 @@ from mmrs_ssl.transfer.own_checkpoints import (
     read_model,
 )
 from mmrs_ssl.transfer.sources import meta_of, read_file, tensors_of
-from mmrs_ssl.transfer.targets import NAMES, layout_in, named_for, target_of, translate
+from mmrs_ssl.transfer.targets import NAMES, as_plain_backbone, layout_in, named_for, target_of, translate
 
 FORMATS = ('openmmlab', 'timm', 'torchvision', 'safetensors')
 
@@ -93,7 +93,9 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
             'of other programs go into a model with mmrs_ssl.transfer.load_backbone'
         )
     branch = branch or evaluated_branch(meta_of(content)) or only_branch(weights, path)
+    settings, masking = as_plain_backbone(model['backbone'])
     backbone = backbone_in_branch(weights, branch, path)
+    backbone = {key: value for key, value in backbone.items() if key.removeprefix(PREFIX) not in masking}
     statistics = model['data_preprocessor'] or {}
     modalities = statistics.get('modalities')
     if modalities is not None or modality is not None:
@@ -108,7 +110,7 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
         method=model['type'],
         branch=branch,
         modality=modality,
-        backbone={key: value for key, value in model['backbone'].items() if key != 'init_cfg'},
+        backbone={key: value for key, value in settings.items() if key != 'init_cfg'},
         bands=len(statistics['mean']),
         mean=list(statistics['mean']),
         std=list(statistics['std']),

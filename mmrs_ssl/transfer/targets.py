@@ -42,6 +42,13 @@ _MAPS: dict[str, dict[str, Any]] = dict(
     VisionTransformer=dict(out_type='featmap'),
 )
 
+# Classes that mmpretrain has for pre-training alone -> the class with the same weights, arguments and weights that this
+# one does not have.
+_PRETRAINING: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = dict(
+    MAEViT=('VisionTransformer', ('mask_ratio',), ()),
+    SimMIMSwinTransformer=('SwinTransformer', (), ('mask_token',)),
+)
+
 # Of mmpretrain's names, by family, those that belong to a backbone.
 PARTS = dict(
     resnet=r'(conv1|bn1|stem|layer\d)\.',
@@ -105,6 +112,25 @@ class Target:
         """Make the setting that loads the file with nothing of this package."""
         prefix = {} if self.own else dict(prefix=self.prefix)
         return dict(type='Pretrained', **prefix, checkpoint=checkpoint)
+
+
+def as_plain_backbone(settings: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Find the ordinary class behind one that masks images in pre-training (MAE, SimMIM).
+
+    Args:
+        settings: config of mmpretrain's backbone.
+
+    Returns:
+        The config of the ordinary class, without its number of bands, and the weights that it does not have; both as
+        they are of any other class.
+    """
+    scope, _, kind = str(settings['type']).rpartition('.')
+    if kind not in _PRETRAINING:
+        return dict(settings), ()
+    plain, arguments, weights = _PRETRAINING[kind]
+    kept = {key: value for key, value in settings.items() if key not in arguments}
+    patch = {key: value for key, value in kept.pop('patch_cfg', {}).items() if key != 'in_channels'}
+    return {**kept, 'type': f'{scope}.{plain}' if scope else plain, **({'patch_cfg': patch} if patch else {})}, weights
 
 
 def target_of(library: str, backbone: Mapping[str, Any], bands: int) -> Target:

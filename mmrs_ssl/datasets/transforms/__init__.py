@@ -1,6 +1,7 @@
 """Transforms: loading, views that remember their source, photometric augmentation."""
 
 from mmrs_ssl.datasets.transforms.cmid_views import CMIDViews
+from mmrs_ssl.datasets.transforms.contrast_views import ContrastViews
 from mmrs_ssl.datasets.transforms.crops import MultiSizeCrops, TemporalCrops
 from mmrs_ssl.datasets.transforms.geometric import RandomFlip, RandomRotate90
 from mmrs_ssl.datasets.transforms.loading import LoadModalities, LoadRaster
@@ -21,6 +22,7 @@ __all__ = [
     'BandDropout',
     'CMIDViews',
     'ColorJitter',
+    'ContrastViews',
     'LoadModalities',
     'LoadRaster',
     'MultiSizeCrops',

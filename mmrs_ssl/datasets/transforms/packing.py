@@ -27,19 +27,26 @@ def make_sample(results: dict) -> DataSample:
 class PackViews(BaseTransform):
     """Turn views into ``inputs``, a list of tensors (C, H, W) of the image's own type, and ``data_samples``.
 
-    A view of several modalities becomes a dict of tensors.
+    One view alone, or an image that :class:`RandomCropResize` has cut and no :class:`Views` has made views of, becomes
+    one tensor, as methods of one view (MAE, SimMIM) want it. A view of several modalities becomes a dict of tensors.
 
     The sample carries ``boxes`` (V, 4) float32 in pixels, ``flips`` (V,) boolean, ``img_path`` and ``sample_idx``, and
-    ``scene``, ``window``, ``date`` and ``dates`` where the data set gives them.
+    ``scene``, ``window``, ``date`` and ``dates`` where the data set gives them; also a ``mask``, as a tensor, that
+    mmpretrain's ``SimMIMMaskGenerator`` has drawn.
     Pixels stay as they are on disk (8 bits travel as 8 bits); the data preprocessor normalizes on the device.
     """
 
     def transform(self, results: dict) -> dict:
         """Return ``inputs`` and ``data_samples`` alone, with the boxes and flips of the views."""
-        sample = make_sample(results)
-        sample.boxes = torch.from_numpy(results['boxes'])
-        sample.flips = torch.from_numpy(results['flips'])
-        return dict(inputs=map_images(results['img'], to_tensor), data_samples=sample)
+        sample, img = make_sample(results), results['img']
+        views = 'boxes' in results
+        sample.boxes = torch.from_numpy(results['boxes'] if views else np.array([results['box']], np.float32))
+        sample.flips = torch.from_numpy(results['flips'] if views else np.array([results['flip']]))
+        if 'mask' in results:
+            sample.mask = torch.from_numpy(results['mask'])
+        if views and len(img) == 1:
+            (img,) = img
+        return dict(inputs=map_images(img, to_tensor), data_samples=sample)
 
 
 @TRANSFORMS.register_module()
