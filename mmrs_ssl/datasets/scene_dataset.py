@@ -135,7 +135,7 @@ class SceneDataset(BaseDataset):
         crs = self.crs
         if crs == 'same':
             known = [header.grid.crs for header in found if header.grid.crs]
-            crs = str(mode(known)) if known else ''
+            crs = mode(known) if known else ''
         demands = Demands(
             modalities, self.band_files, self.min_dates, crs, band_check(self.pipeline.transforms, files, headers)
         )

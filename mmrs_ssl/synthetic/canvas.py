@@ -74,12 +74,13 @@ class Canvas:
         self.bend = np.array([0.0, 0.01, 0.0])  # amplitude (m), wave number (1/m) and phase of the bent streets
         self.sun_azimuth, self.sun_elevation = float(self.now.uniform(0, 360)), float(self.now.uniform(28, 65))
         self.green = float(self.now.beta(0.8, 0.8))  # season: 0 is withered, 1 is lush
-        self.ids = np.zeros((size, size), np.int32)
-        self.movers = np.zeros((size, size), np.int32)  # vehicles, laid over the sealed ground at the end
-        self.table: list[Array] = []
-        self.count = 0
-        self.outlines: list[tuple[str, Array, Array]] = []
+        self.ids = np.zeros((size, size), np.int32)  # number of the object that each pixel shows
+        self.vehicle_ids = np.zeros((size, size), np.int32)  # laid over the sealed ground at the end
+        self.table: list[Array] = []  # a row of properties for each object, see add
+        self.count = 0  # objects so far
+        self.outlines: list[tuple[str, Array, Array]] = []  # name, numbers (n,) and corners (n, 4, 2) in pixels
         self.parts: list[tuple[int, int, int]] = []  # first numbers of parts and of the n wholes they belong to
+        # places (n, 2), radii and heights (n,) in metres, colors (n, 6), and the object they must stand on (-1: any)
         self.plants: list[tuple[Array, Array, Array, Array, int]] = []
 
     def grassy(self, rng: np.random.Generator, kinds: Sequence[str] = ('grass',)) -> Array:
@@ -135,7 +136,7 @@ class Canvas:
         They are shifted ``aside`` metres across their own direction. With a ``name`` they are outlined as boxes;
         vehicles go to a layer of their own.
         """
-        layer = self.movers if name in ('vehicle', 'truck') else self.ids
+        layer = self.vehicle_ids if name in ('vehicle', 'truck') else self.ids
         at, half = self.project(centers), np.broadcast_to(np.asarray(sizes, float), centers.shape) / self.gsd / 2
         slope = np.arctan(self.bend[0] * self.bend[1] * np.cos(centers[:, 0] * self.bend[1] + self.bend[2]))
         heading = np.broadcast_to(angles, len(at)) + self.turn + slope

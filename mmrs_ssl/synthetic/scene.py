@@ -195,7 +195,7 @@ def make_scene(scene_class: str, seed: int, size: int = 256, gsd: float = 0.5, d
     RECIPES[scene_class](c)
     table = np.concatenate(c.table)
     kinds = table[:, 12].astype(np.uint8)
-    c.ids = np.where((c.movers > 0) & (kinds[c.ids] == IMPERVIOUS), c.movers, c.ids)
+    c.ids = np.where((c.vehicle_ids > 0) & (kinds[c.ids] == IMPERVIOUS), c.vehicle_ids, c.ids)
     cover = kinds[c.ids]
     noise = _smooth_noise(c.rng, size, c.extent / 12) + 0.8 * _smooth_noise(c.rng, size, c.extent / 2.5)
     noise += 0.5 * c.rng.standard_normal((size, size), np.float32)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def averaged(outputs: Iterable[Tensor]) -> Tensor:
-    """Average maps (B, D, h, w) over their places and tokens (B, L, D) over theirs, one below the other: (N, D).
+    """Average maps (B, D, h, w) and tokens (B, L, D) over their places, one result below the other: (N, D).
 
     Vectors (B, D) stay as they are. The result is float32 and detached.
     """
