@@ -143,6 +143,7 @@ class OpenRaster:
 
         Raises:
             UnreadableImageError: if the window cannot be read.
+            ValueError: if the raster has to be warped, and its bands have different nodata values.
         """
         alpha_is_data = self.header.alpha in bands
         raster = self.on_grid(alpha_is_data)

@@ -52,7 +52,8 @@ class LoadRaster(BaseTransform):
 
     Raises:
         UnreadableImageError: if a file is missing, truncated or no image.
-        NoDataError: if an image has no valid pixel, a band has none, or less than ``results['max_nodata']`` allows.
+        NoDataError: if an image or one of its bands has no valid pixel, or a larger share of the image is empty than
+            ``results['max_nodata']``.
         ValueError: if it has other bands than configured.
     """
 
