@@ -1,4 +1,4 @@
-"""What turns out unreadable is passed over, counted over all workers, and ends the run where it is too much."""
+"""A window that cannot be read is passed over, counted, and ends the run where that is too much."""
 
 import re
 

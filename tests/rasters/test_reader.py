@@ -1,4 +1,4 @@
-"""Open rasters: what is resampled, how many stay open, what their alpha channel is."""
+"""Open rasters: what is not resampled, how many stay open, and that a changed file is read anew."""
 
 import numpy as np
 
