@@ -49,7 +49,7 @@ def test_configs_and_tools_ship_with_the_package(built):
 def test_the_installed_package_prefers_its_own_configs(built):
     """Even where a ``configs`` folder lies beside it."""
     shutil.copytree(built / '.mim' / 'configs', built.parent / 'configs', dirs_exist_ok=True)
-    spec = importlib.util.spec_from_file_location('installed_config', built / 'config.py')
+    spec = importlib.util.spec_from_file_location('installed_config', built / 'shipped_configs.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.config_root() == built / '.mim' / 'configs'

@@ -23,9 +23,8 @@ def checkpoint(make_config, tmp_path):
         assert cv2.imwrite(str(folder / f'{i}.png'), pixels)
     cfg = make_config(model=cmid_config(bands=4), data_root=folder)
     cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'mmrs_ssl.PictureHook']
-    weak = [dict(type='mmrs_ssl.RandomCropResize', size=64)]
     cfg.train_dataloader.dataset.pipeline[0].bands = 4
-    cfg.train_dataloader.dataset.pipeline[1].views = [weak, [*weak, dict(type='mmrs_ssl.SpectralJitter')]]
+    cfg.train_dataloader.dataset.pipeline[1].colors = False
     runner = train(cfg)
     return f'{cfg.work_dir}/epoch_2.pth', runner.model
 
