@@ -15,6 +15,7 @@ from mmrs_ssl.models.heads import QueueContrastHead
 from mmrs_ssl.models.losses import PrototypeCenter
 from tests.conftest import TestProbe, cmid_config, dino_config, mssdf_config
 from tests.fake_devices import FakeDevice, untrained
+from tests.fourth import fourth_config
 
 SMALL = dict(fusion_layers=1, decoder_layers=1)
 CONFIGS = dict(cmid=cmid_config('vit'), dino_mc=dino_config('vit'), mssdf=mssdf_config(**SMALL))
@@ -117,15 +118,20 @@ class Enough(Exception):
     """As many iterations as are wanted."""
 
 
-@pytest.mark.parametrize('method', ['cmid', 'mssdf', pytest.param('dino_mc', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('method', ['cmid', 'mssdf', pytest.param('dino_mc', marks=pytest.mark.slow), 'fourth'])
 def test_iterations_between_two_logs_wait_for_nothing(method, make_config, monkeypatch):
-    """With every hook of the shipped configs; the first iteration makes pictures, the third would be logged."""
+    """With every hook of the shipped configs; the first iteration makes pictures, the third would be logged.
+
+    The fourth method says nothing of itself: monitor and pictures look at its backbone.
+    """
     # the fused kernel of AdamW does not know this device; above it steps
     optimizer = {} if method == 'cmid' else dict(fused=False)
     cfg = make_config(
         f'default_hooks = dict(logger=dict(interval=3))\noptim_wrapper = dict(optimizer={optimizer!r})',
-        model=CONFIGS[method],
+        model=fourth_config() if method == 'fourth' else CONFIGS[method],
     )
+    if method == 'fourth':
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if 'substitution' not in str(hook.get('path'))]
     for hook in cfg.custom_hooks:
         if hook.type == 'mmrs_ssl.PictureHook':
             hook.samples = 1

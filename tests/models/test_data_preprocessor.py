@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from mmengine.registry import MODELS
+from mmpretrain.structures import DataSample
 
 from mmrs_ssl.models.data_preprocessor import BandPreprocessor, ModalityPreprocessor
 from tests.conftest import build_mssdf, make_modalities, mssdf_config
@@ -127,3 +128,22 @@ def test_a_batch_that_needs_no_conversion_is_not_written_into(memory_format):
     for made in (one, several):
         torch.testing.assert_close(made, expected)
     assert torch.equal(image, before)
+
+
+def test_masks_go_where_the_images_are():
+    """SimMIM takes them from the data samples; other fields stay."""
+    preprocessor = BandPreprocessor([1.0] * 4, [2.0] * 4)
+    samples = [DataSample() for _ in range(3)]
+    for number, sample in enumerate(samples):
+        sample.mask = torch.full((2, 2), number)
+        sample.boxes = torch.zeros(1, 4)
+    preprocessor._device = torch.device('meta')
+    data = preprocessor(dict(inputs=torch.ones(3, 4, 8, 8), data_samples=samples), True)
+    assert data['inputs'].device.type == 'meta'
+    assert {sample.mask.device.type for sample in data['data_samples']} == {'meta'}
+    assert {sample.boxes.device.type for sample in data['data_samples']} == {'cpu'}
+    preprocessor._device = torch.device('cpu')
+    for number, sample in enumerate(samples):
+        sample.mask = torch.full((2, 2), number)
+    data = preprocessor(dict(inputs=torch.ones(3, 4, 8, 8), data_samples=samples), True)
+    assert [sample.mask.tolist() for sample in data['data_samples']] == [[[n, n], [n, n]] for n in range(3)]

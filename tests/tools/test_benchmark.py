@@ -4,8 +4,14 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
+from mmrs_ssl import get_config
+from mmrs_ssl.benchmarks.steps import Step
+from mmrs_ssl.cli.config import override
 from tests.conftest import cmid_config, dino_config, mssdf_config
+from tests.fourth import fourth_config
+from tests.test_mmpretrain_configs import shrink
 
 AMP = "optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=1.0)\n"
 
@@ -34,6 +40,42 @@ def test_parts_of_a_step_add_up(make_config, run_tool, image_folder, model, side
     assert bare > 0
     assert step == pytest.approx(bare + heads + optimizer + teacher, abs=0.003)
     assert ratio == pytest.approx(step / bare, rel=0.3)  # of times printed to the millisecond
+
+
+def test_a_method_that_names_no_passes_is_timed_by_those_of_its_backbone(make_config, run_tool, image_folder):
+    """Which is the student's alone; there is a teacher to update all the same."""
+    cfg = make_config(model=fourth_config())
+    code, printed = run_tool('benchmark.py', cfg.filename, '--batch-size', 2, '--steps', 1, '--images', image_folder)
+    assert code == 0, printed
+    assert 'batch 2, 64 64 px' in printed
+    step = Step(cfg)
+    views = [torch.randn(2, 3, 64, 64) for _ in range(2)]
+    step.model.eval()  # statistics of BatchNorm stay as they are
+    step.model.teacher_is_updated = True
+    student, teacher = step.passes(dict(inputs=views, data_samples=None))
+    assert teacher == []
+    ((network, image),) = student
+    assert image is views[0]
+    assert torch.equal(network(image), step.model.backbone(views[0])[-1])
+
+
+def test_mmpretrains_own_method():
+    """MAE, with one view, without a teacher, whose encoder returns more than tokens."""
+    cfg = get_config('mmpretrain/mae_vit-base-p16_1xb64-coslr-300e_folder-224px')
+    override(cfg, dict(size=64))
+    shrink(cfg, 'mae')
+    step = Step(cfg)
+    image = torch.randn(2, 3, 64, 64)
+    student, teacher = step.passes(dict(inputs=image, data_samples=None))
+    ((network, given),) = student
+    assert given is image
+    assert teacher == []
+    assert step.update_teacher is None
+    assert network(given).shape == (2, 1 + 4, 32)  # the class token and a quarter of the patches
+    step.bare(student, teacher, amp=False)
+    batch = dict(inputs=(image * 50 + 100).byte(), data_samples=[])
+    step.gradients(batch, amp=False)
+    assert step.model.backbone.cls_token.grad is not None
 
 
 def test_images_of_several_dates_are_generated(make_config, run_tool, tmp_path):

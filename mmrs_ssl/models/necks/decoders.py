@@ -40,5 +40,7 @@ class MAEBandDecoder(MAEPretrainDecoder):
     def __init__(self, img_size: int = 224, patch_size: int = 16, **kwargs: Any) -> None:
         if img_size % patch_size:
             near = max(round(img_size / patch_size), 1) * patch_size
-            raise ValueError(f'MAE: images of {img_size} pixels are no whole number of patches of {patch_size}: {near}')
+            raise ValueError(
+                f'MAE: images of {img_size} pixels are no whole number of patches of {patch_size}: take {near}'
+            )
         super().__init__(num_patches=(img_size // patch_size) ** 2, patch_size=patch_size, **kwargs)

@@ -1,11 +1,10 @@
 """Packed views say where they are from."""
 
 import numpy as np
+import pytest
 import torch
 
-from mmrs_ssl.datasets.transforms import (
-    PackViews,
-)
+from mmrs_ssl.datasets.transforms import PackViews, RandomCropResize, Views
 from tests.rasters.rasters import picture
 
 
@@ -24,3 +23,21 @@ def test_pack_views():
     assert torch.equal(sample.boxes, torch.from_numpy(boxes))
     assert sample.flips.tolist() == [True, False]
     assert (sample.img_path, sample.sample_idx) == ('a.tif', 7)
+
+
+@pytest.mark.parametrize('views', [True, False])
+def test_one_view_is_one_tensor(views):
+    """Whether ``Views`` made it or ``RandomCropResize`` alone; with the mask that SimMIM is to use."""
+    image = picture(40, 40, 4, np.uint16, 9000, 0)
+    crop = RandomCropResize(16)
+    mask = np.arange(16).reshape(4, 4) % 2
+    results = dict(img=image, rng=np.random.default_rng(0), img_path='a.tif')
+    results = Views([[crop]])(results) if views else crop(results)
+    packed = PackViews()(dict(results, mask=mask))
+    alone = crop(dict(img=image, rng=np.random.default_rng(0)))
+    assert np.array_equal(packed['inputs'].numpy(), alone['img'].transpose(2, 0, 1))
+    sample = packed['data_samples']
+    assert sample.boxes.dtype == torch.float32
+    assert sample.boxes.tolist() == [list(alone['box'])]
+    assert sample.flips.tolist() == [alone['flip']]
+    assert sample.mask.tolist() == mask.tolist()
