@@ -8,7 +8,10 @@ _base_ = [
 
 data_root = 'data/images'
 statistics = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])  # of ImageNet
-model = dict(data_preprocessor=statistics, queue_len=4096)
+model = dict(
+    data_preprocessor=statistics,
+    queue_len=4096,  # of a small data set; a multiple of the batch
+)
 train_dataloader = dict(
     num_workers=2,
     dataset=dict(

@@ -8,7 +8,11 @@ _base_ = [
 ]
 
 data_root = 'data/scenes'
-model = dict(data_preprocessor=_base_.statistics, queue_len=4096, backbone=dict(in_channels=4))
+model = dict(
+    data_preprocessor=_base_.statistics,
+    queue_len=4096,  # of a small data set; a multiple of the batch
+    backbone=dict(in_channels=4),
+)
 train_dataloader = dict(
     num_workers=2,
     dataset=dict(

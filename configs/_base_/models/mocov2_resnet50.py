@@ -1,4 +1,4 @@
-# mmpretrain's MoCo v2; its queue is several times a small data set, which then holds every image's old keys
+# mmpretrain's MoCo v2
 model = dict(
     type='MoCo',
     queue_len=65536,  # a multiple of the batch

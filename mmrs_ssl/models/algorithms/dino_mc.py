@@ -154,12 +154,12 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         if self.training:
             self.center.update(teacher)
         own = student_features[: len(teacher_features)].detach().float()
-        self.features = dict(student=own, teacher=teacher_features.float())
+        self.monitored = Monitored(dict(student=own, teacher=teacher_features.float()))
         return dict(loss=loss)
 
     def monitor(self) -> Monitored:
         """Return student's and teacher's features (T * B, D) of the teacher's views, and what the teacher chose."""
-        return Monitored(self.features, self.teacher_choices())
+        return self.monitored._replace(choices=self.teacher_choices())
 
     def visualize(self, samples: int = 4) -> dict[str, Picture]:
         """Show per sample all crops, the teacher's first, with what it chose for them.
