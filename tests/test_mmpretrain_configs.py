@@ -15,6 +15,7 @@ from mmrs_ssl.cli.config import override
 from mmrs_ssl.synthetic.writing import write_geotiff
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.export import export_backbone
+from mmrs_ssl.transfer.targets import as_plain_backbone
 from tests.conftest import ROOT, log_of, train
 from tests.engine.test_hooks import scalars
 
@@ -190,6 +191,18 @@ FAST = ('mocov2_resnet50_1xb64-coslr-200e_geotiff', 'mae_vit-base-p16_1xb64-cosl
 )
 def test_two_iterations(name, rasters, image_folder, tmp_path):
     check_training(name, rasters, image_folder, tmp_path / 'work')
+
+
+def test_what_masks_in_pretraining_is_exported_as_an_ordinary_network():
+    patch = dict(in_channels=4, padding=0)
+    settings, left_out = as_plain_backbone(dict(type='MAEViT', arch='b', mask_ratio=0.75, patch_cfg=patch))
+    assert settings == dict(type='VisionTransformer', arch='b', patch_cfg=dict(padding=0))
+    assert left_out == ()
+    settings, left_out = as_plain_backbone(dict(type='mmpretrain.SimMIMSwinTransformer', arch='tiny', in_channels=4))
+    assert settings == dict(type='mmpretrain.SwinTransformer', arch='tiny', in_channels=4)
+    assert left_out == ('mask_token',)
+    ordinary = dict(type='ResNet', depth=50)
+    assert as_plain_backbone(ordinary) == (ordinary, ())
 
 
 def test_resumed_moco_is_the_uninterrupted_one(rasters, tmp_path):
