@@ -232,6 +232,21 @@ def test_a_name_that_leads_nowhere():
         override(cfg, dict(size=96))
 
 
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'param_scheduler.0.share': 0.5},
+        {'param_scheduler.0.end': 1, 'param_scheduler.1.begin': 1},  # how a warm-up of a fixed length is set
+    ],
+)
+def test_a_warm_up_without_its_cosine(options):
+    cfg = changed(FOLDER, **options)
+    with pytest.raises(
+        ValueError, match=r'same share, begin and end; found mmrs_ssl\.WarmupLR .*Set it with .*warmup='
+    ):
+        check_schedule(cfg)
+
+
 def test_a_variable_is_still_refused():
     cfg = Config(dict(crop=96, short_names=dict(batch='train_dataloader.batch_size'), train_dataloader={}))
     with pytest.raises(KeyError, match="'crop' is a variable of the config file"):

@@ -106,10 +106,14 @@ def override(cfg: Config, options: dict[str, Any]) -> None:
 
 
 def check_schedule(cfg: Config) -> None:
-    """Refuse a training that ends before one of its schedules begins (mmengine's own message names neither)."""
+    """Refuse a training that ends before one of its schedules begins (mmengine's own message names neither).
+
+    Likewise a warm-up that is a share of the training, and a cosine that does not begin where it ends.
+    """
     epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
     schedulers = cfg.get('param_scheduler') or []
-    for i, scheduler in enumerate(schedulers if isinstance(schedulers, list) else [schedulers]):
+    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+    for i, scheduler in enumerate(schedulers):
         begin = scheduler.get('begin', 0)
         if epochs is not None and scheduler.get('by_epoch', True) and begin >= epochs:
             raise ValueError(
@@ -117,6 +121,13 @@ def check_schedule(cfg: Config) -> None:
                 f'{begin}; train longer or shorten the warm-up, e.g. --cfg-options '
                 f'param_scheduler.{max(i - 1, 0)}.end=1 param_scheduler.{i}.begin=1'
             )
+    shared = [s for s in schedulers if 'share' in s]
+    if len({(s.share, s.get('begin', 0), s.get('end')) for s in shared}) > 1:
+        found = ', '.join(f'{s.type} share={s.share} begin={s.get("begin", 0)} end={s.get("end")}' for s in shared)
+        raise ValueError(
+            'the warm-up is a share of the training, and its schedulers must have the same share, begin and end; found '
+            f'{found}. Set it with --cfg-options warmup=0.1'
+        )
 
 
 def count_images(cfg: Config) -> None:
