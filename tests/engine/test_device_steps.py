@@ -118,7 +118,9 @@ class Enough(Exception):
     """As many iterations as are wanted."""
 
 
-@pytest.mark.parametrize('method', ['cmid', 'mssdf', pytest.param('dino_mc', marks=pytest.mark.slow), 'fourth'])
+@pytest.mark.parametrize(
+    'method', ['cmid', *(pytest.param(name, marks=pytest.mark.slow) for name in ('mssdf', 'dino_mc')), 'fourth']
+)
 def test_iterations_between_two_logs_wait_for_nothing(method, make_config, monkeypatch):
     """With every hook of the shipped configs; the first iteration makes pictures, the third would be logged.
 

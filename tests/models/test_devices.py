@@ -66,7 +66,11 @@ def devices_of(values):
 
 
 @pytest.mark.parametrize(
-    ('name', 'precision'), [*((name, 'bfloat16') for name in METHODS), *((name, 'float32') for name in SIMPLE)]
+    ('name', 'precision'),
+    [
+        *((name, 'bfloat16') for name in METHODS),
+        *(pytest.param(name, 'float32', marks=pytest.mark.slow) for name in SIMPLE),
+    ],
 )
 def test_loss_stays_on_the_device(name, precision):
     dtype = getattr(torch, precision)

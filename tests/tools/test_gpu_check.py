@@ -183,6 +183,7 @@ def test_a_device_that_computes_otherwise_is_noticed(shop, monkeypatch):
     assert caught.value.figures['loss_modality'] < 1e-4
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_and_a_step_is_timed(shop):
     figures = gpu_precision.train_mixed(shop, 'MSSDF', 'ViT', 'bfloat16')
     assert 0 < figures['difference'] < 0.1
