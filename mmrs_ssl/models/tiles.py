@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 
@@ -44,7 +43,7 @@ class Matches(NamedTuple):
     grid: tuple[int, int]  # rows and columns of cells
 
 
-class Tile(NamedTuple):
+class PictureTile(NamedTuple):
     """A thing to show, with a title above."""
 
     title: str
@@ -52,13 +51,13 @@ class Tile(NamedTuple):
     choices: Tensor | None = None  # probabilities (K,); the title then names the highest
 
 
-Block = list[list[Tile]]  # rows of tiles
+Block = list[list[PictureTile]]  # rows of tiles
 Picture = list[Block]  # blocks side by side
 
 
 def masked_row(
     name: str, mean: Tensor, std: Tensor, image: Tensor, information: Tensor, mask: Tensor, made: Tensor, target: Tensor
-) -> list[Tile]:
+) -> list[PictureTile]:
     """Lay out what a masked model does in a row: the image, its information, what is seen, tokens beside their target.
 
     Args:
@@ -71,43 +70,31 @@ def masked_row(
     """
     view = View(image, mean, std)
     return [
-        Tile(name, view),
-        Tile('information', HeatMap(information)),
-        Tile('visible', Behind(view, mask)),
-        Tile('teacher', Tokens(target, basis=target)),
-        Tile('predicted', Tokens(made, basis=target)),
+        PictureTile(name, view),
+        PictureTile('information', HeatMap(information)),
+        PictureTile('visible', Behind(view, mask)),
+        PictureTile('teacher', Tokens(target, basis=target)),
+        PictureTile('predicted', Tokens(made, basis=target)),
     ]
 
 
-class Statistics(NamedTuple):
-    """Mean and deviation of each band."""
+def view_of(image: Tensor, preprocessor: Any) -> View:
+    """Show an image (C, H, W) in the units of a data preprocessor's ``mean`` and ``std``, or as it is.
 
-    mean: Tensor
-    std: Tensor
-
-
-def statistics_of(preprocessor: Any, bands: int) -> Statistics:
-    """Return a data preprocessor's ``mean`` and ``std``; 0 and 1 of one that has none for so many bands."""
+    It is shown as it is where there are none for so many bands.
+    """
     mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
-    if isinstance(mean, Tensor) and isinstance(std, Tensor) and mean.numel() == std.numel() == bands:
-        return Statistics(mean, std)
-    return Statistics(torch.zeros(bands), torch.ones(bands))
+    if isinstance(mean, Tensor) and isinstance(std, Tensor) and mean.numel() == std.numel() == len(image):
+        return View(image, mean, std)
+    return View(image, image.new_zeros(len(image)), image.new_ones(len(image)))
 
 
 def pictures_of_passes(images: list[Tensor], preprocessor: nn.Module, samples: int) -> dict[str, Picture]:
-    """Show what a network was given: for each of the first samples a row of its images, one (B, C, H, W) per pass."""
-    count = min([samples, *map(len, images)]) if images else 0
-    return {
-        f'sample_{i}': [
-            [
-                [
-                    Tile(
-                        f'pass {number + 1}, {batch.shape[-1]} px',
-                        View(batch[i], *statistics_of(preprocessor, len(batch[i]))),
-                    )
-                    for number, batch in enumerate(images)
-                ]
-            ]
-        ]
-        for i in range(count)
-    }
+    """Show what a network was given: a row per sample of its images, one (B, C, H, W) for each pass."""
+
+    def row(sample: int) -> list[PictureTile]:
+        titles = [f'pass {number + 1}, {batch.shape[-1]} px' for number, batch in enumerate(images)]
+        views = [view_of(batch[sample], preprocessor) for batch in images]
+        return [PictureTile(title, view) for title, view in zip(titles, views, strict=True)]
+
+    return {f'sample_{i}': [[row(i)]] for i in range(min(samples, *map(len, images)))}

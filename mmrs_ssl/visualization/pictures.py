@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmrs_ssl.models.tiles import Behind, Block, HeatMap, Matches, Picture, Tile, Tokens, View
+from mmrs_ssl.models.tiles import Behind, Block, HeatMap, Matches, Picture, PictureTile, Tokens, View
 from mmrs_ssl.visualization.cells import behind, grid_of, heat_map, principal_colors
 from mmrs_ssl.visualization.matches import draw_matches
 from mmrs_ssl.visualization.panels import stretch_limits, titled, to_picture
@@ -34,7 +34,7 @@ def draw(picture: Picture, bands: Bands = None) -> np.ndarray:
     return np.hstack(same_size([draw_block(block, bands) for block in picture], axis=0))
 
 
-def views_of(tile: Tile) -> Iterator[View]:
+def views_of(tile: PictureTile) -> Iterator[View]:
     """List the views in a tile."""
     content = tile.content
     if isinstance(content, View):
@@ -51,7 +51,7 @@ def draw_block(block: Block, bands: Bands) -> np.ndarray:
     return np.vstack(same_size(rows, axis=1))
 
 
-def draw_tile(tile: Tile, bands: Bands) -> np.ndarray:
+def draw_tile(tile: PictureTile, bands: Bands) -> np.ndarray:
     """Draw one tile with its title, and the teacher's choice in it."""
     title = tile.title
     if tile.choices is not None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmrs_ssl.models.algorithms import cmid, dino_mc
-from mmrs_ssl.models.tiles import Behind, HeatMap, Matches, Tile, View, pictures_of_passes
+from mmrs_ssl.models.tiles import Behind, HeatMap, Matches, PictureTile, View, pictures_of_passes
 from mmrs_ssl.visualization.cells import heat_map
 from mmrs_ssl.visualization.panels import MARGIN, TILE, TITLE, stretch_limits, titled, to_picture
 from mmrs_ssl.visualization.pictures import draw
@@ -39,7 +39,7 @@ def test_cmid(bands):
     model = build_cmid(bands=bands)
     generator = torch.Generator().manual_seed(bands)
     views = [torch.randn(2, bands, 64, 64, generator=generator) for _ in range(2)]
-    model.kept = cmid.Kept(
+    model.kept = cmid.CMIDStep(
         views=views,
         masked=[torch.zeros_like(view) for view in views],
         reconstructions=[view + 0.01 for view in views],
@@ -92,7 +92,7 @@ def test_the_titles_are_of_the_samples_own_choice():
     choices = torch.full((2, 3, 9), 0.01)
     for crop, sample, prototype in ((0, 0, 1), (0, 1, 2), (0, 2, 3), (1, 0, 4), (1, 1, 5), (1, 2, 6)):
         choices[crop, sample, prototype] = 0.9 + 0.01 * sample
-    model.kept = dino_mc.Kept([torch.randn(3, 3, 8, 8)] * 3, choices)
+    model.kept = dino_mc.DINOStep([torch.randn(3, 3, 8, 8)] * 3, choices)
     panel = draw(model.visualize()['sample_2'])
     for number, text in enumerate((': prototype 3 (0.92)', ': prototype 6 (0.92)', '')):
         assert np.array_equal(title(panel, 0, number), says(f'crop {number + 1}, 8 px{text}'))
@@ -151,7 +151,7 @@ def test_nothing_is_kept_unasked_or_for_longer(build, data):
 def test_chosen_bands_of_the_views_that_have_them():
     mean, std = torch.zeros(4), torch.ones(4)
     four, one = torch.randn(4, 32, 32), torch.randn(1, 32, 32)
-    picture = [[[Tile('four', View(four, mean, std)), Tile('one', View(one, mean[:1], std[:1]))]]]
+    picture = [[[PictureTile('four', View(four, mean, std)), PictureTile('one', View(one, mean[:1], std[:1]))]]]
     chosen, plain = draw(picture, (3, 1, 0)), draw(picture)
     limits = stretch_limits(four[[3, 1, 0]])
     assert np.array_equal(tile(chosen, 0, 0), to_picture(four, mean, std, limits, (3, 1, 0)))
@@ -167,8 +167,12 @@ def test_bands_behind_masks_and_of_matched_views():
     mask, pairs = torch.tensor([True, False, False, False]), (torch.tensor([0]), torch.tensor([0]))
     picture = [
         [
-            [Tile('view', view), Tile('behind', Behind(view, mask)), Tile('heat', HeatMap(torch.arange(4.0)))],
-            [Tile('matches', Matches(view, view, pairs, (1, 1)))],
+            [
+                PictureTile('view', view),
+                PictureTile('behind', Behind(view, mask)),
+                PictureTile('heat', HeatMap(torch.arange(4.0))),
+            ],
+            [PictureTile('matches', Matches(view, view, pairs, (1, 1)))],
         ]
     ]
     panel = draw(picture, (3, 2, 1))

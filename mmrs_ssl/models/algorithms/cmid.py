@@ -16,13 +16,13 @@ from mmrs_ssl.models.masks.blocks import block_grid, block_mask, fill_with_mean,
 from mmrs_ssl.models.matching import boxes_overlap, cell_centers, gather_cells, nearest_cells
 from mmrs_ssl.models.protocol import Monitored, Passes, last_output
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
-from mmrs_ssl.models.tiles import Matches, Picture, Tile, View
+from mmrs_ssl.models.tiles import Matches, Picture, PictureTile, View
 from mmrs_ssl.registry import MODELS
 
 TERMS = ('loss_spatial', 'loss_spectral', 'loss_global', 'loss_local')
 
 
-class Kept(NamedTuple):
+class CMIDStep(NamedTuple):
     """A step's tensors for pictures; V = 2 views."""
 
     views: list[Tensor]  # V (B, C, H, W)
@@ -150,7 +150,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         self.monitored = Monitored(dict(student=averaged(student_maps), teacher=averaged(teacher_maps)))
         if self.recording:
             rows, columns = student_maps[0].shape[-2:]
-            self.kept = Kept(inputs, masked, reconstructions, matches, (rows, columns))
+            self.kept = CMIDStep(inputs, masked, reconstructions, matches, (rows, columns))
         return {name: value * self.loss_weights.get(name, 1.0) for name, value in losses.items()}
 
     def monitor(self) -> Monitored:
@@ -159,10 +159,10 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
 
     def visualize(self, samples: int = 4) -> dict[str, Picture]:
         """Show per sample a row for each view (view, masked view, reconstruction), beside them the matched cells."""
-        kept: Kept = self.release_kept()
+        kept: CMIDStep = self.release_kept()
         return {f'sample_{i}': self.picture(kept, i) for i in range(min(samples, len(kept.views[0])))}
 
-    def picture(self, kept: Kept, sample: int) -> Picture:
+    def picture(self, kept: CMIDStep, sample: int) -> Picture:
         """Lay out one sample's picture of what the last step kept."""
         mean, std = self.data_preprocessor.mean, self.data_preprocessor.std
         rows = []
@@ -171,15 +171,15 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
             masked, rebuilt = kept.masked[number][sample], kept.reconstructions[number][sample]
             rows.append(
                 [
-                    Tile(name, View(own, mean, std)),
-                    Tile(f'{name}, masked', View(masked, mean, std, like=own)),
-                    Tile(f'{name}, reconstructed', View(rebuilt, mean, std, like=own)),
+                    PictureTile(name, View(own, mean, std)),
+                    PictureTile(f'{name}, masked', View(masked, mean, std, like=own)),
+                    PictureTile(f'{name}, reconstructed', View(rebuilt, mean, std, like=own)),
                 ]
             )
         left, right = (View(view[sample], mean, std) for view in kept.views)
         pairs = kept.matches[0][sample], kept.matches[1][sample]
         title = f'{len(pairs[0])} matched cells of view 1 (left) and view 2'
-        return [rows, [[Tile(title, Matches(left, right, pairs, kept.grid))]]]
+        return [rows, [[PictureTile(title, Matches(left, right, pairs, kept.grid))]]]
 
     def bare_passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:
         """List both views through the student's backbone and through the teacher's."""

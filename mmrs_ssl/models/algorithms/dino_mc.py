@@ -24,13 +24,13 @@ from mmrs_ssl.models.heads.sizing import HeadSize, head_size
 from mmrs_ssl.models.losses import PrototypeCenter, cross_view_entropy
 from mmrs_ssl.models.protocol import Monitored, Passes, last_output
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
-from mmrs_ssl.models.tiles import Picture, Tile, View
+from mmrs_ssl.models.tiles import Picture, PictureTile, View
 from mmrs_ssl.registry import MODELS
 
 TILES_IN_A_ROW = 4
 
 
-class Kept(NamedTuple):
+class DINOStep(NamedTuple):
     """A step's tensors for pictures."""
 
     views: list[Tensor]  # V (B, C, H, W), the teacher's first
@@ -150,7 +150,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         )
         self.teacher_scores = teacher, self.center.value.clone()
         if self.recording:
-            self.kept = Kept(inputs, self.teacher_choices().unflatten(0, (-1, batch)))
+            self.kept = DINOStep(inputs, self.teacher_choices().unflatten(0, (-1, batch)))
         if self.training:
             self.center.update(teacher)
         own = student_features[: len(teacher_features)].detach().float()
@@ -166,17 +166,17 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
 
         Crops of one image that the teacher sees should agree on a prototype, those of other images not.
         """
-        kept: Kept = self.release_kept()
+        kept: DINOStep = self.release_kept()
         return {f'sample_{i}': self.picture(kept, i) for i in range(min(samples, len(kept.views[0])))}
 
-    def picture(self, kept: Kept, sample: int) -> Picture:
+    def picture(self, kept: DINOStep, sample: int) -> Picture:
         """Lay out one sample's picture of what the last step kept."""
         mean, std = self.data_preprocessor.mean, self.data_preprocessor.std
         tiles = []
         for number, view in enumerate(kept.views):
             choices = kept.choices[number, sample] if number < len(kept.choices) else None
             title = f'crop {number + 1}, {view.shape[-1]} px'
-            tiles.append(Tile(title, View(view[sample].float(), mean, std), choices))
+            tiles.append(PictureTile(title, View(view[sample].float(), mean, std), choices))
         return [[tiles[start : start + TILES_IN_A_ROW] for start in range(0, len(tiles), TILES_IN_A_ROW)]]
 
     def bare_passes(self, data: dict[str, Any]) -> tuple[Passes, Passes]:

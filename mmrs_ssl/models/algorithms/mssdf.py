@@ -42,7 +42,7 @@ Modalities = dict[str, Tensor]
 TERMS = dict(reconstruction=1.0, alignment=0.5, independence=0.2, modality=0.1)
 
 
-class Kept(NamedTuple):
+class MSSDFStep(NamedTuple):
     """A step's tensors for pictures, of every modality."""
 
     views: Modalities  # (B, C, H, W)
@@ -233,7 +233,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         self.monitored = Monitored(dict(student=averaged(tokens.values()), teacher=averaged(targets.values())))
         if self.recording:
             made = {name: each.detach() for name, each in predictions.items()}
-            self.kept = Kept(inputs, information, masks, made, targets)
+            self.kept = MSSDFStep(inputs, information, masks, made, targets)
         weights = self.loss_weights
         return {f'loss_{name}': weights[name] * term() for name, term in terms.items() if weights[name]}
 
@@ -246,7 +246,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
 
         The colors of the teacher's and the predicted tokens are principal components of the teacher's.
         """
-        kept: Kept = self.release_kept()
+        kept: MSSDFStep = self.release_kept()
         names, statistics = list(kept.views), self.data_preprocessor.statistics
         return {
             f'sample_{i}': [[masked_row(n, *statistics(n), *(each[n][i] for each in kept)) for n in names]]
