@@ -69,8 +69,10 @@ class BackboneWatch:
         return kept
 
     def _look(self, module: nn.Module, args: tuple, options: dict[str, Any], output: Any) -> None:
-        image, *rest = args
-        self.kept.append(self.keep(Pass(image, tuple(rest), options, output)))
+        if not args:  # all by name, the image first
+            name, *others = options
+            args, options = (options[name],), {other: options[other] for other in others}
+        self.kept.append(self.keep(Pass(args[0], args[1:], options, output)))
 
 
 def main_output(output: Any) -> Tensor:

@@ -34,6 +34,28 @@ def test_no_features():
         main_output((torch.zeros(3), torch.zeros(2, 2, dtype=torch.long)))
 
 
+@pytest.mark.parametrize('by_name', [True, False])
+def test_a_pass_is_what_it_was_given_and_what_it_gave(by_name):
+    class Backbone(nn.Module):
+        def forward(self, image, factor=1.0):
+            return (image * factor,)
+
+    model = nn.Module()
+    model.backbone = Backbone()
+    watch = BackboneWatch(model, 'test', lambda seen: seen)
+    model.backbone(MAP)  # before it is asked to look
+    watch.start()
+    made = model.backbone(image=MAP, factor=3.0) if by_name else model.backbone(MAP, factor=3.0)
+    watch.stop()
+    model.backbone(MAP)
+    ((image, rest, options, output),) = watch.collect()
+    assert image is MAP
+    assert (rest, options) == ((), dict(factor=3.0))
+    assert output is made
+    with pytest.raises(RuntimeError, match=r'test: the backbone \(Backbone\) was not called in this step'):
+        watch.collect()
+
+
 def test_a_model_without_a_backbone():
     with pytest.raises(AttributeError, match='monitor: Linear has no backbone to look at'):
         BackboneWatch(nn.Linear(1, 1), 'monitor', lambda seen: seen)
