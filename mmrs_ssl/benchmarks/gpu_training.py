@@ -34,7 +34,7 @@ TRIAL = 12.0  # seconds that tell how long an epoch takes
 NEIGHBORS = 20
 
 
-class Enough(Exception):
+class TimeIsUp(Exception):
     """The time is over; what was learned is kept."""
 
 
@@ -64,7 +64,7 @@ class TimedHook(Hook):
         """Keep the loss where it is; end the training when only the comparison's time is left."""
         self.losses.append(outputs['loss'].detach())
         if self.deadline.left() < RESERVE:
-            raise Enough
+            raise TimeIsUp
 
 
 def write_scenes(folder: Path, per_class: int) -> None:
@@ -144,7 +144,7 @@ def run(shop: Workshop, cfg: Config, epochs: int, hook: TimedHook) -> Runner:
     with quiet():
         runner = Runner.from_cfg(cfg)
         runner.register_hook(hook)
-        with suppress(Enough):
+        with suppress(TimeIsUp):
             runner.train()
     return runner
 

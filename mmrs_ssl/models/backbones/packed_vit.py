@@ -103,20 +103,9 @@ def confined_attention(layer: MultiheadAttention, rows: Tensor, crops: Crops) ->
     mixed = []
     for sequence in crops.split(qkv):  # (B, L, 3, heads, D / heads)
         query, key, value = sequence.permute(2, 0, 3, 1, 4)
-        mixed.append(attention(query, key, value, dropout).transpose(1, 2).flatten(2).flatten(0, 1))
+        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        mixed.append(attended.transpose(1, 2).flatten(2).flatten(0, 1))
     return layer.gamma1(layer.proj_drop(layer.proj(torch.cat(mixed))))
-
-
-def attention(query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0) -> Tensor:
-    """Compute scaled dot-product attention of (B, heads, L, d) each.
-
-    torch's fused kernel on the CPU is no faster in bfloat16 than in float32; two plain products are twice as fast as
-    it, for the memory of the weights.
-    """
-    if query.device.type != 'cpu' or query.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-    weights = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(dim=-1)
-    return F.dropout(weights, dropout) @ value
 
 
 def dropped(drop: Any, rows: Tensor, crops: Crops) -> Tensor:
