@@ -27,7 +27,6 @@ from torch import Tensor
 from mmrs_ssl import get_config
 from mmrs_ssl.cli.config import override
 from mmrs_ssl.cli.errors import clear_errors
-from mmrs_ssl.cli.launch import keep_freed_memory
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
 from mmrs_ssl.models.protocol import evaluated_backbone
 from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
@@ -106,7 +105,6 @@ def main() -> dict[str, float]:
     """Run the demo and print its table; returns the two accuracies in percent."""
     args = parse_args()
     start = time.time()
-    keep_freed_memory()
     cfg = get_config(args.config)
     override(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir

@@ -1,14 +1,11 @@
-"""Prepare a config for the machine: launchers, mixed precision, memory."""
+"""Prepare a config for the machine: launchers and mixed precision."""
 
-import ctypes
 import sys
 
 import torch
 from mmengine.config import Config
 
 from mmrs_ssl.engine.distributed import start_gloo
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 
 
 def set_launcher(cfg: Config, launcher: str) -> None:
@@ -44,18 +41,3 @@ def set_precision(cfg: Config, amp: bool) -> None:
         wrapper.type = 'mmrs_ssl.CPUAmpOptimWrapper'
         wrapper.pop('loss_scale', None)
         wrapper.pop('dtype', None)
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next step, on machines without a GPU.
-
-    By default glibc returns the large buffers of every step to the kernel and faults them in again, page by page; that
-    was seen to cost a third of a training step. A library without ``mallopt`` has other habits and is left alone.
-    """
-    if torch.cuda.is_available():
-        return
-    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)  # large buffers come from the heap,
-        mallopt(_M_TRIM_THRESHOLD, -1)  # which does not shrink,
-        mallopt(_M_TOP_PAD, 2**26)  # and grows by 64 MB
