@@ -69,7 +69,7 @@ def test_clipping_is_given_back(make_config):
     assert wrapper.clip_func is clip
 
 
-@pytest.mark.parametrize('by_epoch', [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.parametrize('by_epoch', [True, False])
 def test_nan_between_two_lines_of_the_log(by_epoch, make_config):
     """It is noticed before anything is saved or removed, and the first bad iteration is named."""
     cfg = without(make_config(), 'PictureHook')
