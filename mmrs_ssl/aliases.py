@@ -7,10 +7,9 @@ import functools
 import warnings
 from typing import Any, TypeVar
 
-from mmengine.registry import Registry
 from torch import Tensor
 
-from mmrs_ssl.registry import OPTIMIZERS, TRANSFORMS
+from mmrs_ssl.registry import TRANSFORMS
 
 Class = TypeVar('Class', bound=type)
 
@@ -21,8 +20,6 @@ TRANSFORM_NAMES = {
     'RandomGrey': 'RandomGrayscale',
     'RandomSolarise': 'RandomSolarize',
 }
-# likewise; BlockAdan was mmpretrain's Adan computed block by block, and has the same state
-OPTIMIZER_NAMES = {'BlockAdan': 'mmpretrain.Adan'}
 # class -> option -> what it is called now
 OPTIONS = {
     'CropViews': {'colours': 'colors'},
@@ -66,20 +63,16 @@ def accept_old_options(cls: Class) -> Class:
 
 
 def register_old_names() -> None:
-    """Register transforms and optimizers under their old names as well; call it when they have their own."""
-    for registry, names in ((TRANSFORMS, TRANSFORM_NAMES), (OPTIMIZERS, OPTIMIZER_NAMES)):
-        for old, new in names.items():
-            name = new if '.' in new else f'mmrs_ssl.{new}'
-            registry.register_module(name=old, module=_builder(old, name, registry))
+    """Register transforms under their old names as well; call it when they have their own."""
+    for old, new in TRANSFORM_NAMES.items():
+        TRANSFORMS.register_module(name=old, module=_builder(old, TRANSFORMS.module_dict[new]))
 
 
-def _builder(old: str, new: str, registry: Registry) -> Any:
-    cls: Any = registry.get(new)
-
+def _builder(old: str, cls: type) -> Any:
     @functools.wraps(cls, updated=())
-    def build(*args: Any, **options: Any) -> Any:
-        _warn(f"type='mmrs_ssl.{old}'", f'type={new!r}')
-        return cls(*args, **options)
+    def build(**options: Any) -> Any:
+        _warn(f"type='mmrs_ssl.{old}'", f"type='mmrs_ssl.{cls.__name__}'")
+        return cls(**options)
 
     return build
 

@@ -5,8 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import HOOKS, MODELS, OPTIMIZERS, TRANSFORMS, init_default_scope
-from mmpretrain.engine.optimizers import Adan
+from mmengine.registry import HOOKS, MODELS, TRANSFORMS, init_default_scope
 
 from mmrs_ssl import aliases
 from mmrs_ssl.cli.errors import explain
@@ -97,16 +96,3 @@ def test_weights_by_their_old_names():
         other.load_state_dict(dict(old), strict=True)
     for key, value in other.state_dict().items():
         torch.testing.assert_close(value, state[key], rtol=0, atol=0)
-
-
-def test_old_optimizer_goes_on_from_its_state():
-    """It had the state of mmpretrain's Adan, which is what the name means now."""
-    param = torch.nn.Parameter(torch.tensor([1.5, -2.0]))
-    optimizer = once(
-        lambda: OPTIMIZERS.build(dict(type='mmrs_ssl.BlockAdan', params=[param], lr=0.05)), r"'mmpretrain\.Adan'"
-    )
-    assert type(optimizer) is Adan
-    param.grad = torch.tensor([0.3, -0.2])
-    optimizer.step()
-    assert set(optimizer.state[param]) == {'exp_avg', 'exp_avg_sq', 'exp_avg_diff', 'pre_grad'}
-    assert optimizer.param_groups[0]['step'] == 1

@@ -22,7 +22,7 @@ ROOMS = (
     {'evaluation', 'visualization', 'datasets'},
     {'models', 'archives'},
     {'scenes'},
-    {'rasters', 'synthetic', 'transfer'},
+    {'rasters', 'synthetic', 'transfer', 'ops'},
     {'aliases'},
     {'registry', 'options', 'shipped_configs', 'version'},
 )

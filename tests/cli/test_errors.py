@@ -26,7 +26,7 @@ from tests.tools.test_train import error_of
         ),
         (
             'optim_wrapper.optimizer.weight_decai=0.1',
-            "unknown config key 'weight_decai' of Adan; did you mean 'weight_decay'?",
+            "unknown config key 'weight_decai' of BlockAdan; did you mean 'weight_decay'?",
         ),
         ('custom_hooks.4.intervall=3', "unknown config key 'intervall' of FiniteLossHook"),
     ],

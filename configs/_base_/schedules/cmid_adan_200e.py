@@ -2,7 +2,7 @@
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='mmrs_ssl.StudentOptimWrapperConstructor',
-    optimizer=dict(type='Adan', lr=4e-3, weight_decay=0.02),
+    optimizer=dict(type='mmrs_ssl.BlockAdan', lr=4e-3, weight_decay=0.02),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
 )
 auto_scale_lr = dict(base_batch_size=256)

@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from mmrs_ssl.ops.pointwise import PointwiseLinear
 from mmrs_ssl.registry import MODELS
 
 
@@ -39,13 +40,13 @@ class PrototypeHead(BaseModule):
         self.num_prototypes = num_prototypes
         layers: list[nn.Module] = []
         for width_in, width_out in ((in_channels, hidden_channels), (hidden_channels, hidden_channels)):
-            layers.append(nn.Linear(width_in, width_out))
+            layers.append(PointwiseLinear(width_in, width_out))
             if batch_norm:
                 layers.append(nn.BatchNorm1d(width_out))
             layers.append(nn.GELU())
-        layers.append(nn.Linear(hidden_channels, bottleneck_channels))
+        layers.append(PointwiseLinear(hidden_channels, bottleneck_channels))
         self.mlp = nn.Sequential(*layers)
-        last = nn.Linear(bottleneck_channels, num_prototypes, bias=False)
+        last = PointwiseLinear(bottleneck_channels, num_prototypes, bias=False)
         for module in (*self.mlp, last):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)

@@ -2,9 +2,9 @@
 
 import pytest
 from mmengine.optim import build_optim_wrapper
-from mmpretrain.engine.optimizers import Adan
 from torch import nn
 
+from mmrs_ssl.ops.adan import BlockAdan
 from tests.conftest import BACKBONES, build_cmid
 
 
@@ -29,11 +29,11 @@ def test_only_the_student_is_optimised_and_only_weights_decay(family):
     config = dict(
         type='OptimWrapper',
         constructor='mmrs_ssl.StudentOptimWrapperConstructor',
-        optimizer=dict(type='Adan', lr=4e-3, weight_decay=0.02),
+        optimizer=dict(type='mmrs_ssl.BlockAdan', lr=4e-3, weight_decay=0.02),
         paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
     )
     optimizer = build_optim_wrapper(model, config).optimizer
-    assert isinstance(optimizer, Adan)
+    assert isinstance(optimizer, BlockAdan)
     decay = {id(p): group['weight_decay'] for group in optimizer.param_groups for p in group['params']}
     teacher = {id(p) for p in model.teacher.parameters()}
     assert teacher
