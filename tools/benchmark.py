@@ -23,6 +23,7 @@ from mmrs_ssl.benchmarks.syncs import count_syncs
 from mmrs_ssl.cli.config import add_config_arguments, read_config
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.cli.launch import set_precision
+from mmrs_ssl.ops.memory import keep_freed_memory
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,6 +45,7 @@ def main() -> None:
     """Time the model or the input pipeline, or count operators or waits, as the options say."""
     args = parse_args()
     cfg = read_config(args)
+    keep_freed_memory()
     if args.syncs:
         set_precision(cfg, args.amp)
         count_syncs(cfg, args)

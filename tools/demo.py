@@ -29,6 +29,7 @@ from mmrs_ssl.cli.config import override
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
 from mmrs_ssl.models.protocol import evaluated_backbone
+from mmrs_ssl.ops.memory import keep_freed_memory
 from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
 from mmrs_ssl.synthetic.layouts import write_layout
 from mmrs_ssl.synthetic.scene import make_split
@@ -105,6 +106,7 @@ def main() -> dict[str, float]:
     """Run the demo and print its table; returns the two accuracies in percent."""
     args = parse_args()
     start = time.time()
+    keep_freed_memory()
     cfg = get_config(args.config)
     override(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir

@@ -21,6 +21,7 @@ from mmrs_ssl.benchmarks.gpu_setup import Workshop
 from mmrs_ssl.benchmarks.gpu_table import Deadline, Table
 from mmrs_ssl.benchmarks.measure import DEVICE
 from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.ops.memory import keep_freed_memory
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,6 +45,7 @@ def main() -> int:
     if args.images and not Path(args.images).is_dir():
         raise FileNotFoundError(f'--images {args.images}: no such folder')
     warnings.filterwarnings('ignore')
+    keep_freed_memory()
     left = (args.started or time.time()) + 60 * args.minutes - time.time()  # importing has taken some of it
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         shop = Workshop(Path(folder), args.cpu, args.images, Deadline(left))

@@ -15,6 +15,7 @@ import mmrs_ssl  # noqa: F401  (registers its modules)
 from mmrs_ssl.cli.config import add_config_arguments, count_images, read_config
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.cli.launch import set_precision
+from mmrs_ssl.ops.memory import keep_freed_memory
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,6 +59,7 @@ def main() -> None:
     args = parse_args()
     cfg = read_config(args)
     set_precision(cfg, args.amp)
+    keep_freed_memory()
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ValueError('--auto-scale-lr: the config names no auto_scale_lr.base_batch_size to scale from')

@@ -4,6 +4,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmrs_ssl.models.losses import masked_focal_l1, spectral_reconstruction
+from mmrs_ssl.ops.pointwise import PointwiseConv2d
 from mmrs_ssl.registry import MODELS
 
 
@@ -22,7 +23,7 @@ class PixelReconstructionHead(BaseModule):
 
     def __init__(self, in_channels: int, bands: int = 3, stride: int = 32, spectral_weight: float = 1.0) -> None:
         super().__init__()
-        self.decoder = nn.Conv2d(in_channels, stride**2 * bands, kernel_size=1)
+        self.decoder = PointwiseConv2d(in_channels, stride**2 * bands)
         self.shuffle = nn.PixelShuffle(stride)
         self.spectral_weight = spectral_weight
 
