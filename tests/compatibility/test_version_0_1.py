@@ -20,8 +20,8 @@ EXPECTED = json.loads(Path(__file__).with_name('version_0_1.json').read_text())
 def test_losses_features_and_exports(name):
     expected = EXPECTED[name]
     found = computed(name, MODELS_OF_0_1[name], expected['state'])
-    # Equal to the last bit where processor and threads are (see write.py). Elsewhere the last digits differ, and more so
-    # the gradients that have come through a whole untrained network, which are left to that program.
+    # Equal to the last bit where processor and threads are (see write.py). Elsewhere the last digits differ, and more
+    # so the gradients that have come through a whole untrained network, which are left to that program.
     assert found['losses'] == pytest.approx(expected['losses'], rel=1e-3)
     for branch, values in expected['features'].items():
         assert found['features'][branch] == pytest.approx(values, rel=1e-3, abs=1e-3)
