@@ -1,14 +1,13 @@
 # Any folder of 8-bit RGB images: --cfg-options data_root=my/images size=128 epochs=50
 _base_ = [
     '../_base_/models/byol_resnet50.py',
-    '../_base_/datasets/images.py',
+    '../_base_/datasets/contrast_views_224px.py',
     '../_base_/schedules/byol_lars_200e.py',
     '../_base_/default_runtime.py',
 ]
 
 data_root = 'data/images'
-statistics = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])  # of ImageNet
-model = dict(data_preprocessor=statistics)
+model = dict(data_preprocessor=_base_.statistics)
 train_dataloader = dict(
     num_workers=2,
     dataset=dict(
@@ -25,9 +24,5 @@ train_dataloader = dict(
             dict(type='mmrs_ssl.PackViews'),
         ],
     ),
-)
-short_names = dict(
-    size='train_dataloader.dataset.pipeline.ContrastViews.size',
-    crops='train_dataloader.dataset.pipeline.ContrastViews.scale',
 )
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))

@@ -2,7 +2,7 @@
 # statistics=stats.json bands=5 (as many as there are statistics of)
 _base_ = [
     '../_base_/models/byol_resnet50.py',
-    '../_base_/datasets/scenes.py',
+    '../_base_/datasets/geotiff_contrast_views.py',
     '../_base_/schedules/byol_lars_200e.py',
     '../_base_/default_runtime.py',
 ]
@@ -28,10 +28,5 @@ train_dataloader = dict(
             dict(type='mmrs_ssl.PackViews'),
         ],
     ),
-)
-short_names = dict(
-    size='train_dataloader.dataset.pipeline.ContrastViews.size',
-    crops='train_dataloader.dataset.pipeline.ContrastViews.scale',
-    bands=['model.backbone.in_channels', 'train_dataloader.dataset.pipeline.LoadRaster.bands'],
 )
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))

@@ -1,27 +1,15 @@
 # Any folder of 8-bit RGB images: --cfg-options data_root=my/images size=128 epochs=50
 _base_ = [
     '../_base_/models/mae_vit-base-p16.py',
-    '../_base_/datasets/images.py',
+    '../_base_/datasets/one_view_224px.py',
     '../_base_/schedules/mae_adamw_300e.py',
     '../_base_/default_runtime.py',
 ]
 
 data_root = 'data/images'
-statistics = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])  # of ImageNet
-model = dict(data_preprocessor=statistics)
-train_dataloader = dict(
-    num_workers=2,
-    dataset=dict(
-        data_root=data_root,
-        pipeline=[
-            dict(type='mmrs_ssl.LoadRaster', bands=3),
-            dict(type='mmrs_ssl.RandomCropResize', size=224, scale=(0.2, 1.0)),
-            dict(type='mmrs_ssl.PackViews'),
-        ],
-    ),
-)
+model = dict(data_preprocessor=_base_.statistics)
+train_dataloader = dict(num_workers=2, dataset=dict(data_root=data_root))
 short_names = dict(
     size=['train_dataloader.dataset.pipeline.RandomCropResize.size', 'model.backbone.img_size', 'model.neck.img_size'],
-    crops='train_dataloader.dataset.pipeline.RandomCropResize.scale',
 )
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))

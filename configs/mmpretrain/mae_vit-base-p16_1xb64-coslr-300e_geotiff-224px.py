@@ -2,7 +2,7 @@
 # statistics=stats.json bands=5 (as many as there are statistics of)
 _base_ = [
     '../_base_/models/mae_vit-base-p16.py',
-    '../_base_/datasets/scenes.py',
+    '../_base_/datasets/geotiff_one_view.py',
     '../_base_/schedules/mae_adamw_300e.py',
     '../_base_/default_runtime.py',
 ]
@@ -14,22 +14,9 @@ model = dict(
     neck=dict(in_chans=4),
     head=dict(in_channels=4),
 )
-train_dataloader = dict(
-    num_workers=2,
-    dataset=dict(
-        data_root=data_root,
-        pipeline=[
-            dict(type='mmrs_ssl.LoadRaster', bands=4),
-            dict(type='mmrs_ssl.RandomFlip'),
-            dict(type='mmrs_ssl.RandomRotate90'),
-            dict(type='mmrs_ssl.RandomCropResize', size=224, scale=(0.2, 1.0)),
-            dict(type='mmrs_ssl.PackViews'),
-        ],
-    ),
-)
+train_dataloader = dict(num_workers=2, dataset=dict(data_root=data_root))
 short_names = dict(
     size=['train_dataloader.dataset.pipeline.RandomCropResize.size', 'model.backbone.img_size', 'model.neck.img_size'],
-    crops='train_dataloader.dataset.pipeline.RandomCropResize.scale',
     bands=[
         'model.backbone.patch_cfg.in_channels',
         'model.neck.in_chans',

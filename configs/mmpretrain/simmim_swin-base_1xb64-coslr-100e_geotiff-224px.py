@@ -2,7 +2,7 @@
 # statistics=stats.json bands=5 (as many as there are statistics of)
 _base_ = [
     '../_base_/models/simmim_swin-base.py',
-    '../_base_/datasets/scenes.py',
+    '../_base_/datasets/geotiff_one_view.py',
     '../_base_/schedules/simmim_adamw_100e.py',
     '../_base_/default_runtime.py',
 ]
@@ -34,7 +34,6 @@ short_names = dict(
         'train_dataloader.dataset.pipeline.SimMIMMaskGenerator.input_size',
         'model.backbone.img_size',
     ],
-    crops='train_dataloader.dataset.pipeline.RandomCropResize.scale',
     bands=[
         'model.backbone.in_channels',
         'model.neck.bands',
