@@ -97,7 +97,7 @@ class Table:
         self._mark.write_text(f'{part}\n{what}')
 
     def add(self, part: str, what: str, figures: Mapping[str, Any], seconds: float, state: str) -> None:
-        """Write a row."""
+        """Add a row to the table and print it; figures by name, seconds, and what became of it."""
         shown = ' '.join(f'{name}={format_figure(value)}' for name, value in figures.items())
         self._write((part, what, shown, f'{seconds:.1f}', state))
         self.states[part, what] = one_line(state)

@@ -190,5 +190,5 @@ def train(shop: Workshop) -> dict[str, Any]:
 
 
 def checks() -> Iterator[tuple[str, Callable[[Workshop], dict[str, Any]]]]:
-    """One training."""
+    """List the one training."""
     yield CONFIG.rsplit('/', 1)[-1], train

@@ -12,4 +12,8 @@ train_dataloader = dict(
         ],
     )
 )
-short_names = dict(crops='train_dataloader.dataset.pipeline.RandomCropResize.scale')
+# a config adds to the size what its network has to know of it
+short_names = dict(
+    size='train_dataloader.dataset.pipeline.RandomCropResize.size',
+    crops='train_dataloader.dataset.pipeline.RandomCropResize.scale',
+)

@@ -16,7 +16,8 @@ from mmrs_ssl.registry import HOOKS
 class FiniteLossHook(Hook):
     """End the run if a loss was NaN or infinite, before anything is saved.
 
-    Losses stay on the device; they are looked at together when the logger writes a line and before a checkpoint.
+    Losses stay on the device; they are looked at together when the logger writes a line, before a checkpoint, before
+    validation and when an epoch or the training ends.
 
     Raises:
         FloatingPointError: naming the first such iteration, the value of every term and the newest checkpoint whose

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn.bricks.drop import DropPath
 from mmcv.cnn.bricks.transformer import FFN
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
 from torch import Tensor, nn
+
+from mmrs_ssl.ops.attention import attention
 
 
 class Crops(NamedTuple):
@@ -103,8 +104,7 @@ def confined_attention(layer: MultiheadAttention, rows: Tensor, crops: Crops) ->
     mixed = []
     for sequence in crops.split(qkv):  # (B, L, 3, heads, D / heads)
         query, key, value = sequence.permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-        mixed.append(attended.transpose(1, 2).flatten(2).flatten(0, 1))
+        mixed.append(attention(query, key, value, dropout).transpose(1, 2).flatten(2).flatten(0, 1))
     return layer.gamma1(layer.proj_drop(layer.proj(torch.cat(mixed))))
 
 
