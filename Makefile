@@ -20,11 +20,14 @@ $(STAMP): pyproject.toml setup.py requirements/constraints.txt
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --constraint requirements/constraints.txt --editable '.[downstream,dev]'
 	touch $(STAMP)
 
+# A process of tests has a gigabyte, so there are four at most.
+PYTEST := $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --cov --cov-report=term:skip-covered
+
 test: $(STAMP)
-	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(PYTEST) --cov-fail-under=90
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q -m 'slow or not slow' --cov --cov-report=term:skip-covered --cov-fail-under=97
+	$(PYTEST) -m 'slow or not slow' --cov-fail-under=97
 
 # Plants mistakes in copies of the repository, one at a time, and sees whether the tests notice.
 mutants: $(STAMP)

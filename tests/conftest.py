@@ -2,7 +2,8 @@
 
 import os
 
-os.environ.setdefault('OMP_NUM_THREADS', '2')
+# Side by side (pytest -n) every process has one processor; alone it computes with threads, as a training does.
+os.environ.setdefault('OMP_NUM_THREADS', '1' if 'PYTEST_XDIST_WORKER' in os.environ else '2')
 
 import inspect
 import itertools

@@ -288,7 +288,7 @@ def base_losses(base):
         (dict(decoder_heads=1), PREDICTED),
         (dict(teacher_momentum=0.5), set()),
     ],
-    ids=str,
+    ids=lambda each: str(each if isinstance(each, dict) else sorted(each)),
 )
 def test_an_option_changes_its_terms_and_no_others(base, base_losses, options, changed):
     losses = losses_of(variant(base, **{'masked_modality': 'rgb', **options}))
