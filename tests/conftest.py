@@ -2,8 +2,9 @@
 
 import os
 
-# Side by side (pytest -n) every process has one processor; alone it computes with threads, as a training does.
-os.environ.setdefault('OMP_NUM_THREADS', '1' if 'PYTEST_XDIST_WORKER' in os.environ else '2')
+os.environ.setdefault('OMP_NUM_THREADS', '2')
+if 'PYTEST_XDIST_WORKER' in os.environ:  # side by side (pytest -n) every process has a processor of its own
+    os.environ['OMP_NUM_THREADS'] = '1'
 
 import inspect
 import itertools
