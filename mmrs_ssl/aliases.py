@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from mmrs_ssl.registry import TRANSFORMS
+from mmrs_ssl.registry import HOOKS, TRANSFORMS
 
 Class = TypeVar('Class', bound=type)
 
@@ -20,6 +20,7 @@ TRANSFORM_NAMES = {
     'RandomGrey': 'RandomGrayscale',
     'RandomSolarise': 'RandomSolarize',
 }
+HOOK_NAMES = {'EpochSeedHook': 'StepSeedHook'}
 # class -> option -> what it is called now
 OPTIONS = {
     'CropViews': {'colours': 'colors'},
@@ -63,9 +64,10 @@ def accept_old_options(cls: Class) -> Class:
 
 
 def register_old_names() -> None:
-    """Register transforms under their old names as well; call it when they have their own."""
-    for old, new in TRANSFORM_NAMES.items():
-        TRANSFORMS.register_module(name=old, module=_builder(old, TRANSFORMS.module_dict[new]))
+    """Register classes under their old names as well; call it when they have their own."""
+    for registry, names in ((TRANSFORMS, TRANSFORM_NAMES), (HOOKS, HOOK_NAMES)):
+        for old, new in names.items():
+            registry.register_module(name=old, module=_builder(old, registry.module_dict[new]))
 
 
 def _builder(old: str, cls: type) -> Any:

@@ -92,7 +92,7 @@ def test_config_is_consistent(name):
     assert cfg.auto_scale_lr.get('enable', False) or devices * batch == 256
     check_schedule(cfg)
     hooks = [hook.type.split('.')[1] for hook in cfg.custom_hooks]
-    for hook in ('EpochSeedHook', 'TeacherUpdateHook', 'FiniteLossHook', 'CollapseMonitorHook', 'PictureHook'):
+    for hook in ('StepSeedHook', 'TeacherUpdateHook', 'FiniteLossHook', 'CollapseMonitorHook', 'PictureHook'):
         assert hooks.count(hook) == 1, hook
     paths = {hook.path: hook for hook in cfg.custom_hooks if hook.type.endswith('ScheduleHook')}
     assert set(paths) == {'teacher.momentum', 'teacher_temperature'}

@@ -62,7 +62,7 @@ def test_config_is_consistent(name):
     init_default_scope('mmpretrain')
     for hook in cfg.custom_hooks:
         HOOKS.build(hook)
-    for hook in ('EpochSeedHook', 'ClipEachGradientHook', 'FreezeHook', 'TeacherUpdateHook', 'FiniteLossHook'):
+    for hook in ('StepSeedHook', 'ClipEachGradientHook', 'FreezeHook', 'TeacherUpdateHook', 'FiniteLossHook'):
         assert sum(each.type == f'mmrs_ssl.{hook}' for each in cfg.custom_hooks) == 1, hook
 
 

@@ -4,14 +4,15 @@ python tools/test.py CONFIG CHECKPOINT
 """
 
 import argparse
-from pathlib import Path
 
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
-from mmrs_ssl.cli.config import add_config_arguments, read_config
+from mmrs_ssl.cli.config import add_allow_missing, add_config_arguments, read_config
 from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.engine.checkpoint_files import read_checkpoint
+from mmrs_ssl.engine.resuming import CheckpointGuard
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,6 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
+    add_allow_missing(parser)
     return parser.parse_args()
 
 
@@ -26,12 +28,12 @@ def main() -> None:
     """Build the config's runner with the checkpoint, and evaluate it."""
     args = parse_args()
     cfg = read_config(args)
-    if not Path(args.checkpoint).is_file():
-        raise FileNotFoundError(f'no checkpoint {args.checkpoint!r}')
     if cfg.get('test_dataloader') is None:
         raise ValueError(f'{args.config} has no test_dataloader: a pre-training config has nothing to test')
+    read_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner.register_hook(CheckpointGuard(args.checkpoint, resume=False, allow_missing=args.allow_missing))
     runner.test()
 
 

@@ -4,17 +4,17 @@ python tools/train.py configs/cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px.p
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
-from mmrs_ssl.cli.config import add_config_arguments, count_images, read_config
+from mmrs_ssl.cli.config import add_allow_missing, add_config_arguments, count_images, read_config
 from mmrs_ssl.cli.errors import clear_errors
-from mmrs_ssl.cli.launch import set_precision
+from mmrs_ssl.cli.launch import make_resumable, set_precision
+from mmrs_ssl.cli.work_dir import check_load_from, held_work_dir
+from mmrs_ssl.engine.resuming import CheckpointGuard
 from mmrs_ssl.ops.memory import keep_freed_memory
 
 
@@ -27,8 +27,10 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from the newest checkpoint of the work dir, or from the one given',
+        help='go on from the newest checkpoint of the work dir that is whole, or from the one given',
     )
+    parser.add_argument('--overwrite', action='store_true', help='remove the checkpoints of an earlier run')
+    add_allow_missing(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16 on the CPU)')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch size'
@@ -43,17 +45,6 @@ def count_accumulation(cfg: Config) -> None:
         scale.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
 
 
-def resume(cfg: Config, checkpoint: str) -> None:
-    """Go on from a checkpoint, or from the work dir's newest (``'auto'``), which a first run does not have yet."""
-    automatic = checkpoint == 'auto'
-    if automatic and not (Path(cfg.work_dir) / 'last_checkpoint').is_file():
-        print(f'--resume: no checkpoint in {cfg.work_dir} yet, training starts from the beginning', file=sys.stderr)
-    if not automatic and not Path(checkpoint).is_file():
-        raise FileNotFoundError(f'--resume {checkpoint}: no such file')
-    cfg.resume = True
-    cfg.load_from = None if automatic else checkpoint
-
-
 def main() -> None:
     """Build the config's runner as the options say, and train."""
     args = parse_args()
@@ -66,10 +57,13 @@ def main() -> None:
         cfg.auto_scale_lr.enable = True
     count_accumulation(cfg)
     count_images(cfg)
-    if args.resume:
-        resume(cfg, args.resume)
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    runner.train()
+    make_resumable(cfg)
+    with held_work_dir(cfg, args.resume, args.overwrite):
+        check_load_from(cfg)
+        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        if cfg.get('load_from'):
+            runner.register_hook(CheckpointGuard(str(cfg.load_from), bool(cfg.get('resume')), args.allow_missing))
+        runner.train()
 
 
 if __name__ == '__main__':

@@ -40,7 +40,7 @@ param_scheduler = [
 train_cfg = dict(max_epochs=22)
 auto_scale_lr = dict(enable=True)
 custom_hooks = [
-    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.StepSeedHook'),
     dict(type='mmrs_ssl.TeacherUpdateHook'),
     dict(
         type='mmrs_ssl.ScheduleHook',

@@ -39,7 +39,7 @@ param_scheduler = [
 train_cfg = dict(max_epochs=16)
 auto_scale_lr = dict(enable=True)
 custom_hooks = [
-    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.StepSeedHook'),
     dict(type='mmrs_ssl.ClipEachGradientHook', max_norm=3.0),
     dict(type='mmrs_ssl.FreezeHook', path='head.last_layer', epochs=1),
     dict(type='mmrs_ssl.TeacherUpdateHook'),

@@ -58,7 +58,7 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=32)
 custom_hooks = [
-    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.StepSeedHook'),
     dict(type='mmrs_ssl.TeacherUpdateHook'),
     dict(type='mmrs_ssl.FiniteLossHook'),
     dict(type='mmrs_ssl.CollapseMonitorHook'),

@@ -49,6 +49,17 @@ def add_config_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
 
 
+def add_allow_missing(parser: ArgumentParser) -> None:
+    """Add the argument by which weights may be missing in a checkpoint."""
+    parser.add_argument(
+        '--allow-missing',
+        nargs='+',
+        default=[],
+        metavar='PATTERN',
+        help="weights that a checkpoint may lack, which then stay random, e.g. 'head.*' of a model to be fine-tuned",
+    )
+
+
 def read_config(args: Namespace) -> Config:
     """Read the config named on the command line and apply ``--cfg-options``, ``--work-dir`` and ``--launcher``.
 

@@ -41,3 +41,18 @@ def set_precision(cfg: Config, amp: bool) -> None:
         wrapper.type = 'mmrs_ssl.CPUAmpOptimWrapper'
         wrapper.pop('loss_scale', None)
         wrapper.pop('dtype', None)
+
+
+def make_resumable(cfg: Config) -> None:
+    """Put in the loop that goes on inside an epoch and the hook whose checkpoints are never half, of any library.
+
+    A loop or a checkpoint hook that is not mmengine's own stays.
+    """
+    loop = cfg.train_cfg
+    by_epoch = loop.get('type') == 'EpochBasedTrainLoop' or ('type' not in loop and loop.get('by_epoch', False))
+    if by_epoch:
+        loop.pop('by_epoch', None)
+        loop.type = 'mmrs_ssl.ResumableTrainLoop'
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if checkpoint.get('type') == 'CheckpointHook':
+        checkpoint['type'] = 'mmrs_ssl.SafeCheckpointHook'

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sized
 from itertools import islice
 
 import numpy as np
+import torch
 from mmengine.dataset import DefaultSampler
 
 from mmrs_ssl.registry import DATA_SAMPLERS
@@ -45,21 +46,30 @@ class EpochSampler(DefaultSampler):
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
         super().__init__(dataset, shuffle, seed, round_up=False)
         self.num_samples = len(dataset) // self.world_size
+        self._skipped = 0
         if self.num_samples == 0:
             raise ValueError(f'{len(dataset)} samples for {self.world_size} processes, expected one for each at least')
 
     def __iter__(self) -> Iterator[SampleIndex]:
         """Yield the indices of this process, in this epoch's order."""
-        indices = islice(super().__iter__(), self.num_samples)
+        skipped, self._skipped = self._skipped, 0
+        indices = islice(super().__iter__(), skipped, self.num_samples)
         return (SampleIndex(index, self.epoch, self.seed) for index in indices)
+
+    def skip(self, samples: int) -> None:
+        """Leave out the first samples of this process in the next epoch, and in that alone; the length stays."""
+        self._skipped = samples
 
 
 def sample_rng(index: int) -> np.random.Generator:
     """Make the random generator of one sample; a plain int counts as epoch 0 of seed 0.
 
-    numpy's and Python's global generators are seeded from it too, for transforms of other libraries that draw there.
+    numpy's, Python's and torch's global generators are seeded from it too, for transforms of other libraries that draw
+    there; a worker that persists would else go on in its own stream.
     """
     rng = np.random.default_rng((getattr(index, 'seed', 0), getattr(index, 'epoch', 0), int(index)))
     random.seed(int(rng.integers(2**32)))
-    np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
+    seed = int(rng.integers(2**32))
+    np.random.seed(seed)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed + 1)  # of the same kind as numpy's: not with the same seed
     return rng

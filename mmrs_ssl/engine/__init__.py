@@ -2,5 +2,6 @@
 
 from mmrs_ssl.engine import hooks, optim
 from mmrs_ssl.engine.distributed import CPUDistributedDataParallel, start_gloo
+from mmrs_ssl.engine.loops import ResumableTrainLoop
 
-__all__ = ['CPUDistributedDataParallel', 'hooks', 'optim', 'start_gloo']
+__all__ = ['CPUDistributedDataParallel', 'ResumableTrainLoop', 'hooks', 'optim', 'start_gloo']

@@ -1,6 +1,7 @@
 """Find branches, modalities and the config in this project's own checkpoints."""
 
 import ast
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,20 @@ def read_setting(text: str, name: str) -> Any:
     except (SyntaxError, ValueError) as error:
         raise ValueError(f'the config in the checkpoint is not plain data and is not read: {error}') from error
     raise ValueError(f'the config in the checkpoint has no {name!r}')
+
+
+def read_settings(text: str) -> dict[str, Any]:
+    """Read the variables of a config's text that are plain data, without running it; none where it is no Python."""
+    try:
+        statements = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return {}
+    found = {}
+    for statement in statements:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            with suppress(SyntaxError, ValueError):
+                found[statement.targets[0].id] = _literal(statement.value)
+    return found
 
 
 def _literal(node: ast.expr) -> Any:

@@ -164,7 +164,7 @@ def test_auto_scale_lr(make_config, run_tool, tmp_path):
 
     for name, flags in (('plain', []), ('scaled', ['--auto-scale-lr'])):
         watch(name)
-        code, output = run_tool('train.py', make_config(PROBED).filename, *flags)
+        code, output = run_tool('train.py', make_config(PROBED).filename, '--overwrite', *flags)
         assert code == 0, output
     np.testing.assert_allclose(rates['scaled'][:4], np.array(rates['plain'][:4]) * 4 / 256, rtol=1e-6)
     assert max(rates['plain']) == pytest.approx(4e-3, rel=0.1)

@@ -22,7 +22,7 @@ param_scheduler = [
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)
 
 custom_hooks = [
-    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.StepSeedHook'),
     dict(type='mmrs_ssl.FiniteLossHook'),
     dict(type='mmrs_ssl.CollapseMonitorHook'),
     dict(type='mmrs_ssl.PictureHook', interval=2000),

@@ -13,7 +13,7 @@ param_scheduler = [
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100)
 
 custom_hooks = [
-    dict(type='mmrs_ssl.EpochSeedHook'),
+    dict(type='mmrs_ssl.StepSeedHook'),
     dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=0.0125, adjust_by_epoch=False),
     dict(type='mmrs_ssl.FiniteLossHook'),
     dict(type='mmrs_ssl.CollapseMonitorHook'),

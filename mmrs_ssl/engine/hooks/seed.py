@@ -1,39 +1,44 @@
-"""Make an epoch's randomness depend on the seed and the epoch alone."""
+"""Make a step's randomness depend on the seed and the step alone."""
 
+import random
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop
 
 from mmrs_ssl.registry import HOOKS
 
 
 @HOOKS.register_module()
-class EpochSeedHook(Hook):
-    """Seed torch (masks, drop path, dropout) before the first step of every epoch, and the sampler.
+class StepSeedHook(Hook):
+    """Seed all generators (masks, drop path, dropout) before every step, and the sampler.
 
-    A run resumed at an epoch boundary then draws what the uninterrupted run would have drawn. Every process draws its
-    own masks.
+    A step draws from (seed, epoch, iteration, rank): however often and wherever the run was interrupted, however many
+    workers load its data, it draws what the uninterrupted run would have drawn. Every process draws its own masks.
     """
 
-    def before_train(self, runner: Any) -> None:
-        """Refuse a loop without epochs, where nothing would be seeded after the start."""
-        if isinstance(runner.train_loop, IterBasedTrainLoop):
-            raise ValueError(
-                "EpochSeedHook needs train_cfg.type='EpochBasedTrainLoop'; an IterBasedTrainLoop has no epochs"
-            )
+    priority = 'HIGHEST'  # before hooks that draw
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Give the sampler the seed: a resumed run takes over the checkpoint's after its sampler was built."""
+        """Give the sampler the seed, which a resumed run takes over after its sampler was built; seed the loader.
+
+        A loader draws a seed for its workers when its iterator is made.
+        """
         sampler = runner.train_dataloader.sampler
         if hasattr(sampler, 'seed'):
             sampler.seed = runner.seed
+        seed_all(runner.seed, runner.epoch)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed from (seed, epoch, rank), not before: a loader draws when it starts workers, which may persist."""
-        if batch_idx == 0:
-            seed = int(np.random.SeedSequence((runner.seed, runner.epoch, get_rank())).generate_state(1, np.uint64)[0])
-            torch.manual_seed(seed)
+        """Seed this step."""
+        seed_all(runner.seed, runner.epoch, runner.iter, get_rank())
+
+
+def seed_all(*position: int) -> None:
+    """Seed torch on all devices, numpy and Python from a few numbers."""
+    first, second, third = np.random.SeedSequence(position).generate_state(3, np.uint64)
+    torch.manual_seed(int(first))
+    np.random.seed(int(second) % 2**32)  # noqa: NPY002
+    random.seed(int(third))

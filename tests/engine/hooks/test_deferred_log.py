@@ -90,7 +90,7 @@ def test_nan_between_two_lines_of_the_log(by_epoch, make_config):
 
 def test_nan_in_the_last_iteration_of_a_loop_without_epochs(make_config):
     """No line of the log, no interval of the checkpoints and no epoch ends there, but the last weights are saved."""
-    cfg = without(make_config(), 'PictureHook', 'EpochSeedHook', 'ScheduleHook', 'CollapseMonitorHook')
+    cfg = without(make_config(), 'PictureHook', 'StepSeedHook', 'ScheduleHook', 'CollapseMonitorHook')
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=7)
     cfg.param_scheduler = []
     cfg.default_hooks.logger.interval = 50

@@ -7,7 +7,7 @@ import torch
 from mmengine.runner import IterBasedTrainLoop
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from mmrs_ssl.engine.hooks import EpochSeedHook, ScheduleHook
+from mmrs_ssl.engine.hooks import StepSeedHook, ScheduleHook
 from tests.conftest import train
 
 
@@ -44,7 +44,7 @@ def test_every_process_draws_its_own(be_process):
     def drawn(epoch, seed=3):
         loader = SimpleNamespace(sampler=SimpleNamespace(seed=seed))
         runner = SimpleNamespace(seed=seed, epoch=epoch, iter=0, train_dataloader=loader)
-        hook = EpochSeedHook()
+        hook = StepSeedHook()
         hook.before_train_epoch(runner)
         hook.before_train_iter(runner, 0)
         return torch.rand(1).item()
@@ -64,4 +64,4 @@ def test_loops_without_epochs():
     with pytest.raises(ValueError, match='by_epoch=False'):
         ScheduleHook('teacher_temperature', 0.04, 0.07, 'linear', by_epoch=True).before_train(runner)
     with pytest.raises(ValueError, match='EpochBasedTrainLoop'):
-        EpochSeedHook().before_train(runner)
+        StepSeedHook().before_train(runner)

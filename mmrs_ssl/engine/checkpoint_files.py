@@ -1,0 +1,192 @@
+"""Write files that cannot be half, read checkpoints whole, and find the newest of a folder."""
+
+import fcntl
+import os
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmrs_ssl.transfer.sources import why_refused
+
+INTERIM = 'interim.pth'  # saved by the minute and when a run is interrupted; one is kept
+MARKER = 'interrupted'  # stands in the work dir of a run that was interrupted, and names what was saved
+# Without them a training does not go on; exported backbones and the best weights have no optimizer.
+PARTS = ('state_dict', 'optimizer', 'message_hub', 'meta')
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` write a file beside ``path`` and put it in its place when all of it is on the disk.
+
+    Whenever the process or the machine ends, there is the old file, or the new one.
+    """
+    part = part_of(path)
+    try:
+        write(part)
+        with open(part, 'rb') as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    """Name the file that becomes ``path`` once it is whole; no pattern for checkpoints finds it."""
+    return path.with_name(f'.{path.name}.part')
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's own entries on the disk, where the file system has such a thing."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """Read a checkpoint whole, onto the CPU; nothing in it is run.
+
+    torch itself does not look at the checksums that its files have.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the file, if it is cut, changed, no checkpoint or no plain data.
+    """
+    path = Path(path)
+    check_bytes(path)
+    return _load(path)
+
+
+def check_bytes(path: Path) -> None:
+    """Compare a file with the checksums in it.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read_checkpoint`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'no checkpoint {str(path)!r}')
+    if path.stat().st_size == 0:
+        raise ValueError(f'{path} is empty: its writing was cut off')
+    if not zipfile.is_zipfile(path):
+        return  # torch's format before 1.6, safetensors, or none
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # what a damaged archive raises depends on its bytes
+        raise ValueError(f'{path} is damaged ({type(error).__name__}: {error})') from None
+    if damaged is not None:
+        raise ValueError(f'{path} is damaged: {damaged} in it does not have its checksum')
+
+
+def _load(path: Path, **options: Any) -> Any:
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True, **options)
+    except OSError as error:
+        raise OSError(error.errno, f'{path} cannot be read: {error.strerror or error}') from None
+    except Exception as error:  # likewise; torch's own message advises to read the file without the check
+        raise ValueError(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None
+
+
+def position_of(checkpoint: Any) -> tuple[int, int]:
+    """Return the iteration and the epoch at which a training goes on from a checkpoint.
+
+    Raises:
+        ValueError: if it is no checkpoint of a training, saying what is missing.
+    """
+    missing = [part for part in PARTS if not isinstance(checkpoint, dict) or part not in checkpoint]
+    meta = {} if missing else checkpoint['meta']
+    if not missing and not (isinstance(meta, dict) and all(type(meta.get(key)) is int for key in ('iter', 'epoch'))):
+        missing = ['meta.iter and meta.epoch']
+    if missing:
+        raise ValueError(f'it has no {", ".join(missing)}: a training cannot go on from it')
+    return meta['iter'], meta['epoch']
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint of a folder: where its training stood, or what is wrong with it."""
+
+    path: Path
+    position: tuple[int, int] | None
+    fault: str = ''
+
+
+def list_checkpoints(folder: Path) -> list[Found]:
+    """List a folder's ``*.pth`` from which a training can go on, the furthest first, then those that are damaged.
+
+    Weights are not read. Files without an optimizer, such as exported backbones, are left out.
+    """
+    found = []
+    for path in sorted(folder.glob('*.pth')):
+        if not path.is_file() or path.name.startswith('.'):
+            continue
+        try:
+            content = _load(path, mmap=True) if zipfile.is_zipfile(path) else read_checkpoint(path)
+        except (OSError, ValueError) as error:
+            found.append(Found(path, None, str(error)))
+            continue
+        if not isinstance(content, dict) or 'optimizer' in content or 'state_dict' not in content:
+            try:
+                found.append(Found(path, position_of(content)))
+            except ValueError as error:
+                found.append(Found(path, None, f'{path}: {error}'))
+    return sorted(found, key=lambda each: each.position or (-1, -1), reverse=True)
+
+
+def find_newest(folder: Path) -> tuple[Path | None, list[str]]:
+    """Find the checkpoint with which a folder's training has come furthest, of those that are whole.
+
+    Returns:
+        The file, None if there is none, and what is wrong with those that were passed over.
+    """
+    listed = list_checkpoints(folder)
+    faults = [each.fault for each in listed if each.position is None]
+    for each in listed:
+        if each.position is None:
+            continue
+        try:
+            check_bytes(each.path)
+        except ValueError as error:
+            faults.append(str(error))
+            continue
+        return each.path, faults
+    return None, faults
+
+
+class WorkDirLock:
+    """Hold a work dir for one run; the lock ends with its process, however that ends.
+
+    Raises:
+        RuntimeError: if another run has it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A record lock: unlike that of flock it is not inherited by data workers, which outlive a killed run a while.
+        self.file = open(folder / '.lock', 'a+')  # noqa: SIM115  # held until the process ends
+        try:
+            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.file.seek(0)
+            owner = self.file.read().strip() or 'unknown'
+            self.file.close()
+            raise RuntimeError(
+                f'another run (process {owner}) is training in {folder}: wait for it, end it, or give this one a '
+                'folder of its own with --work-dir'
+            ) from None
+        self.file.truncate(0)
+        self.file.write(f'{os.getpid()}\n')
+        self.file.flush()
+
+    def release(self) -> None:
+        """Give the work dir up before the process ends."""
+        self.file.close()

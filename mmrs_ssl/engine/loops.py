@@ -1,0 +1,65 @@
+"""A loop over epochs that goes on inside an epoch."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from mmengine.runner import EpochBasedTrainLoop
+
+from mmrs_ssl.registry import LOOPS
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(EpochBasedTrainLoop):
+    """Train epochs as mmengine's loop does, and continue with the next batch where a checkpoint is of inside an epoch.
+
+    mmengine's own loop begins such an epoch again and counts on, beyond the end of every schedule. The sampler leaves
+    out what was seen (see :class:`mmrs_ssl.datasets.samplers.EpochSampler`); one that cannot is gone through, which
+    loads that data again.
+    """
+
+    def __init__(self, runner: Any, dataloader: Any, max_epochs: int, **options: Any) -> None:
+        super().__init__(runner, dataloader, max_epochs, **options)
+        self.dataloader.worker_init_fn = partial(leave_group, self.dataloader.worker_init_fn)
+
+    def run_epoch(self) -> None:
+        """Iterate over what is left of an epoch; of one whose end alone was missed, nothing."""
+        begin = self._iter - self._epoch * len(self.dataloader)
+        if not 0 <= begin <= len(self.dataloader):
+            raise ValueError(
+                f'the checkpoint stands at iteration {self._iter} of epoch {self._epoch + 1}, but an epoch of this '
+                f'training has {len(self.dataloader)} iterations: go on with tools/train.py --resume, which converts '
+                'the position, or with the batch size and the data of the checkpoint'
+            )
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for idx, data_batch in enumerate(self._batches(begin), begin):
+            self.run_iter(idx, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _batches(self, begin: int) -> Iterator[Any]:
+        """Yield the batches of this epoch from number ``begin`` on."""
+        sampler = self.dataloader.sampler
+        if begin == 0:
+            return iter(self.dataloader)
+        if hasattr(sampler, 'skip') and self.dataloader.batch_size is not None:
+            sampler.skip(begin * self.dataloader.batch_size)
+            return iter(self.dataloader)
+        self.runner.logger.info(f'{type(sampler).__name__} cannot skip: the first {begin} batches are loaded for it')
+        return islice(self.dataloader, begin, None)
+
+
+def leave_group(init: Callable[[int], None] | None, worker: int) -> None:
+    """Start a data worker in a process group of its own.
+
+    A signal that is meant for the training, like Ctrl-C in a terminal or a scheduler's, goes to its whole group, and
+    workers that die of it take the step with them that was to be finished.
+    """
+    with suppress(OSError):  # it leads a group already
+        os.setpgid(0, 0)
+    if init is not None:
+        init(worker)

@@ -1,0 +1,72 @@
+"""Bring a checkpoint to the plan of the config: where in the training it stands, and the learning rates there."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.optim import OptimWrapperDict
+from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
+
+
+def convert(position: tuple[int, int], before: int, now: int, step: int) -> tuple[int, int]:
+    """Convert a position to epochs of another length: as many epochs, and as much of one, have been seen.
+
+    Args:
+        position: iteration and epoch.
+        before, now: iterations of an epoch.
+        step: iterations whose gradients are accumulated; a position between two steps moves back to the first.
+
+    Returns:
+        Iteration and epoch.
+    """
+    iteration, epoch = position
+    if before == now:
+        return iteration, epoch
+    iteration = iteration * now // before
+    iteration -= iteration % step
+    return iteration, iteration // now
+
+
+def replay(runner: Any, checkpoint: dict[str, Any], iteration: int, epoch: int, length: int) -> None:
+    """Write into a checkpoint what it would hold of optimizer settings and schedulers, had it been made by this config.
+
+    mmengine's schedulers compute a value from the one before. So those that were built from the config are stepped as
+    often as a training steps them, and replace what was saved; averages of the optimizer stay.
+
+    Raises:
+        ValueError: for a scheduler that depends on results.
+    """
+    schedulers = list(_schedulers(runner))
+    if any(isinstance(each, ReduceOnPlateauParamScheduler) for each in schedulers):
+        raise ValueError(
+            'the schedule follows validation results, which cannot be repeated for a changed config: go on with the '
+            'settings of the checkpoint'
+        )
+    every_iteration = [each for each in schedulers if not each.by_epoch]
+    every_epoch = [each for each in schedulers if each.by_epoch]
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Detected call of `scheduler.step')  # before the optimizer's
+        for done in range(1, iteration + 1):
+            for each in every_iteration:
+                each.step()
+            if done % length == 0 and done // length <= epoch:
+                for each in every_epoch:
+                    each.step()
+    wrapper = runner.optim_wrapper
+    several = isinstance(wrapper, OptimWrapperDict)
+    for name, each in wrapper.items() if several else [('', wrapper)]:
+        saved = checkpoint['optimizer'][name] if several else checkpoint['optimizer']
+        current = each.state_dict()
+        saved.update({key: current[key] for key in ('param_groups', 'base_param_settings') if key in current})
+    if isinstance(runner.param_schedulers, dict):
+        states: Any = {name: [each.state_dict() for each in part] for name, part in runner.param_schedulers.items()}
+    else:
+        states = [each.state_dict() for each in schedulers]
+    if runner.param_schedulers is not None:
+        checkpoint['param_schedulers'] = states
+
+
+def _schedulers(runner: Any) -> Iterator[Any]:
+    built = runner.param_schedulers or []
+    for part in built.values() if isinstance(built, dict) else [built]:
+        yield from part

@@ -1,0 +1,92 @@
+"""Refuse a checkpoint that does not fill the model, or its optimizer."""
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import Any
+
+from mmengine.optim import OptimWrapperDict
+from mmpretrain.utils import get_ori_model
+from torch import Tensor
+
+
+def check_weights(model: Any, checkpoint: dict[str, Any], file: str, allowed: Sequence[str], exact: bool) -> list[str]:
+    """Load a checkpoint's weights and refuse it if any of the model's would keep what they have.
+
+    Args:
+        model: bare or wrapped.
+        checkpoint: with weights in ``state_dict``, or weights alone.
+        file: its name, for messages.
+        allowed: patterns of names that may be missing, as a shell has them.
+        exact: refuse weights that the model does not have too, and buffers of integers that are missing.
+
+    Returns:
+        Names of weights in the file that the model does not have.
+
+    Raises:
+        ValueError: listing what does not fit.
+    """
+    model = get_ori_model(model)
+    weights = checkpoint.get('state_dict', checkpoint)
+    weights = {re.sub(r'^module\.', '', key): value for key, value in weights.items()}
+    own: dict[str, Tensor] = model.state_dict()
+    resized: list[str] = []
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        resized = re.findall(r'size mismatch for (\S+?):', str(error))
+        if not resized:
+            raise
+        weights = {key: value for key, value in weights.items() if key not in resized}
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    missing = [key for key in missing if exact or own[key].is_floating_point()]
+    missing = [key for key in missing if not any(fnmatch(key, pattern) for pattern in allowed)]
+    resized = [key for key in resized if key in missing]
+    missing = [key for key in missing if key not in resized]
+    parts = []
+    if missing:
+        parts.append(f'{len(missing)} weights of the model are not in it and would stay random: {_some(missing)}')
+    if resized:
+        parts.append(f'{len(resized)} have another shape there: {_some(resized)}')
+    if exact and unexpected:
+        parts.append(f'{len(unexpected)} of its weights are unknown to the model: {_some(unexpected)}')
+    if parts:
+        pattern = f'{(missing or resized or unexpected)[0].split(".")[0]}.*'
+        advice = 'go on with the config it was made with' if exact else f"or allow it with --allow-missing '{pattern}'"
+        raise ValueError(
+            f'{file} does not fit {type(model).__name__} of the config: {"; ".join(parts)}. Give the file that '
+            f'belongs to this config, {advice}'
+        )
+    return list(unexpected)
+
+
+def check_optimizer(runner: Any, checkpoint: dict[str, Any], file: str) -> None:
+    """Refuse a checkpoint whose optimizer is not that of the model, or not whole.
+
+    Raises:
+        ValueError: saying what is missing.
+    """
+    wrapper = runner.optim_wrapper
+    several = isinstance(wrapper, OptimWrapperDict)
+    for name, each in wrapper.items() if several else [('', wrapper)]:
+        saved = checkpoint['optimizer'].get(name) if several else checkpoint['optimizer']
+        if not isinstance(saved, dict) or not {'state', 'param_groups'} <= saved.keys():
+            raise ValueError(f'{file} holds no state of the optimizer {name}: a training cannot go on from it')
+        sizes = [[len(group['params']) for group in groups] for groups in (saved['param_groups'], each.param_groups)]
+        if each.base_param_settings is not None:  # the last group, which is mmengine's own
+            sizes[1] = sizes[1][:-1]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f'{file} holds an optimizer of {sum(sizes[0])} parameters in {len(sizes[0])} groups, this one has '
+                f'{sum(sizes[1])} in {len(sizes[1])}: go on with the optim_wrapper it was made with'
+            )
+    said = checkpoint['meta'].get('optimizer_states')
+    if said is not None and len(checkpoint['optimizer']['state']) != said:
+        raise ValueError(
+            f'{file} says that it holds the averages of {said} parameters and holds those of '
+            f'{len(checkpoint["optimizer"]["state"])}: it was changed, a training cannot go on from it'
+        )
+
+
+def _some(names: Sequence[str], shown: int = 6) -> str:
+    return ', '.join(names[:shown]) + (f' and {len(names) - shown} more' if len(names) > shown else '')
