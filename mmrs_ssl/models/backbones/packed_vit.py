@@ -10,6 +10,7 @@ from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
 from torch import Tensor, nn
 
+from mmrs_ssl.models.backbones.recomputed import run_block
 from mmrs_ssl.ops.attention import attention
 
 
@@ -43,7 +44,7 @@ def packed_class_tokens(vit: VisionTransformer, views: Sequence[Tensor]) -> list
 
     The tokens of all crops are rows of one matrix, so that every linear layer runs once; attention stays within each
     crop. Gradients are then also added up once instead of once per size. The layers' parts are called one by one: hooks
-    on whole layers, and what wraps them (activation checkpointing), do not act here.
+    on whole layers, and what wraps them, do not act here; :class:`mmrs_ssl.RecomputeHook` does.
 
     Args:
         vit: mmpretrain's VisionTransformer with class token, ordinary attention and feed-forward layers.
@@ -66,9 +67,14 @@ def packed_layers(vit: VisionTransformer, sequences: Sequence[Tensor]) -> list[T
     rows = torch.cat([tokens.flatten(0, 1) for tokens in sequences])
     rows = vit.pre_norm(vit.drop_after_pos(rows))
     for layer in vit.layers:
-        rows = rows + dropped(layer.attn.out_drop, confined_attention(layer.attn, layer.ln1(rows), crops), crops)
-        rows = rows + dropped(layer.ffn.dropout_layer, layer.ffn.gamma2(layer.ffn.layers(layer.ln2(rows))), crops)
+        rows = run_block(layer, packed_layer, layer, rows, crops)
     return crops.split(rows)
+
+
+def packed_layer(layer: Any, rows: Tensor, crops: Crops) -> Tensor:
+    """Run one layer on the rows (N, D) of all crops."""
+    rows = rows + dropped(layer.attn.out_drop, confined_attention(layer.attn, layer.ln1(rows), crops), crops)
+    return rows + dropped(layer.ffn.dropout_layer, layer.ffn.gamma2(layer.ffn.layers(layer.ln2(rows))), crops)
 
 
 def refuse_other_layers(vit: Any, out_type: str = 'cls_token') -> None:

@@ -7,6 +7,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmrs_ssl.aliases import rename_weights
+from mmrs_ssl.models.backbones.recomputed import take_over_with_cp
 from mmrs_ssl.models.teachers.momentum import MomentumTeacher
 
 
@@ -35,6 +36,7 @@ class StudentTeacher(nn.Module):
         """Build the teacher of the named parts; call once, at the end of ``__init__``."""
         self._parts = parts
         self.teacher = MomentumTeacher(self.student_parts(), momentum)
+        take_over_with_cp(self.backbone)
         self.register_load_state_dict_pre_hook(check_backbone_fits)
 
     def student_parts(self) -> nn.ModuleDict:
