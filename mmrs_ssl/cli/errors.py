@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
+from mmrs_ssl.cli.machine_errors import explain_machine
 from mmrs_ssl.transfer.sources import why_refused
 
 
@@ -34,7 +35,7 @@ def explain(error: Exception) -> str:
     if 'DataLoader worker' in text:
         text = text.strip().rsplit('\n', 1)[-1]
         text = re.sub(r'^[\w.]+(Error|Exception): ', '', text)
-    return _unknown_key(error) or _empty_epoch(error) or text
+    return _unknown_key(error) or _empty_epoch(error) or explain_machine(error) or text
 
 
 def _unknown_key(error: Exception) -> str | None:

@@ -1,8 +1,9 @@
-"""Train data-parallel on machines without a GPU, whose processes talk by gloo."""
+"""Train data-parallel on machines without a GPU, whose processes talk by gloo; collect what several processes have."""
 
 import torch
+from mmengine.dist import all_gather, get_world_size
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
-from torch import nn
+from torch import Tensor, nn
 
 from mmrs_ssl.registry import MODEL_WRAPPERS
 
@@ -27,3 +28,16 @@ def start_gloo() -> None:
     that exists already.
     """
     torch.distributed.init_process_group(backend='gloo')
+
+
+def gather_rows(rows: Tensor) -> list[Tensor]:
+    """Collect rows (N, ...) of all processes, by rank; every process must call this, N may differ between them.
+
+    The host waits for the device if there are several processes.
+    """
+    if get_world_size() == 1:
+        return [rows]
+    counts = torch.cat(all_gather(torch.tensor([len(rows)]))).tolist()
+    padded = rows.new_zeros(max(counts), *rows.shape[1:])
+    padded[: len(rows)] = rows
+    return [part[:count] for part, count in zip(all_gather(padded), counts, strict=True)]

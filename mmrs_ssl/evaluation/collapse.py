@@ -53,6 +53,22 @@ def choice_information(choices: Tensor) -> float:
         has a prototype of its own (somewhat less when two views of an image share one), 0 when all choose alike, be it
         one prototype or all evenly.
     """
-    mean = choices.mean(dim=0)
-    information = torch.xlogy(choices, choices).sum(dim=1).mean() - torch.xlogy(mean, mean).sum()
-    return float(information / math.log(max(2, min(choices.shape))))
+    return information_of(choice_sums(choices))
+
+
+def choice_sums(choices: Tensor) -> Tensor:
+    """Sum up choices (N, K) to (K + 2,) float64, which may be added to those of other processes.
+
+    These are the sums of the probabilities of each prototype, the sum of all p ln p, and N.
+    """
+    count = torch.full((1,), len(choices), dtype=torch.double, device=choices.device)
+    entropies = torch.xlogy(choices, choices).sum(dtype=torch.double)
+    return torch.cat((choices.sum(dim=0, dtype=torch.double), entropies[None], count))
+
+
+def information_of(sums: Tensor) -> float:
+    """Compute what :func:`choice_information` does, from what :func:`choice_sums` has summed up."""
+    chosen, (entropies, count) = sums[:-2], sums[-2:].tolist()
+    mean = (chosen / count).float()
+    information = entropies / count - float(torch.xlogy(mean, mean).sum(dtype=torch.double))
+    return information / math.log(max(2, min(int(count), len(chosen))))

@@ -160,27 +160,36 @@ def test_teacher_moves_once_per_optimizer_step(make_config, every, updates):
 # Loss
 
 
-def test_nan_loss_stops_and_names_the_last_good_checkpoint(make_config, tmp_path):
-    """The step that spoils the weights is the last of epoch 2, so epoch_2.pth is spoilt as well."""
-    cfg = without(make_config(), 'PictureHook')
-    cfg.train_cfg.max_epochs = 3
-
+def spoil_after(iteration):
     def spoil(runner):
-        if runner.iter == 7:
+        if runner.iter == iteration - 1:
             next(runner.model.backbone.parameters()).data[0] = math.nan
 
+    return spoil
+
+
+def test_nan_loss_stops_and_names_the_last_good_checkpoint(make_config, tmp_path):
+    cfg = without(make_config(), 'PictureHook')
+    cfg.train_cfg.max_epochs = 3
     with pytest.raises(FloatingPointError) as caught:
-        train(cfg, after_train_iter=spoil)
+        train(cfg, after_train_iter=spoil_after(9))
     message = str(caught.value)
-    assert 'not finite at epoch 3, iteration 9' in message
+    assert 'not finite at epoch 3, iteration 10 (' in message
     for term in ('loss', 'loss_spatial', 'loss_spectral', 'loss_global', 'loss_local'):
         assert f'{term}=' in message
     assert 'loss=nan' in message
     work = tmp_path / 'work'
-    assert (work / 'epoch_2.pth').is_file()
     assert not (work / 'epoch_3.pth').exists()
-    assert f'Last good checkpoint: {work / "epoch_1.pth"}.' in message
-    assert f'--resume {work / "epoch_1.pth"}' in message
+    assert f'Last good checkpoint: {work / "epoch_2.pth"}.' in message
+    assert f'--resume {work / "epoch_2.pth"}' in message
+
+
+def test_a_step_that_spoils_the_weights_is_not_saved(make_config, tmp_path):
+    """It is the last of epoch 2, whose losses were all fine."""
+    with pytest.raises(FloatingPointError, match=r'weights are not finite after iteration 8 .*epoch_1\.pth') as caught:
+        train(without(make_config(), 'PictureHook'), after_train_iter=spoil_after(8))
+    assert f'--resume {tmp_path / "work" / "epoch_1.pth"}' in str(caught.value)
+    assert not (tmp_path / 'work' / 'epoch_2.pth').exists()
 
 
 def test_infinite_loss_in_the_first_epoch(make_config):

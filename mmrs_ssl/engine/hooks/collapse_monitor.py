@@ -1,15 +1,17 @@
 """Log whether the features collapse, and say it once in plain words."""
 
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmpretrain.utils import get_ori_model
 from torch import Tensor
 
+from mmrs_ssl.engine.distributed import gather_rows
 from mmrs_ssl.engine.hooks.deferred_log import is_due
-from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalized_std
+from mmrs_ssl.evaluation.collapse import choice_sums, effective_rank, information_of, normalized_std
 from mmrs_ssl.models.backbones.pooling import averaged
 from mmrs_ssl.models.protocol import Monitored, Monitors
 from mmrs_ssl.models.watch import BackboneWatch, main_output
@@ -23,6 +25,24 @@ MIN_RANK = 2.0
 # Of a teacher that chooses prototypes: below this it says the same about all images, which the backbone's features need
 # not show yet.
 MIN_INFORMATION = 0.01
+SAVED = 'collapse_monitor'  # the key in checkpoints
+
+
+class Rows(NamedTuple):
+    """Features of the last steps, the oldest first."""
+
+    features: Tensor  # (N, D)
+    origins: Tensor  # (N, 2): iteration and rank
+
+    def last(self, count: int) -> 'Rows':
+        """Return the last rows in the order of their iterations."""
+        order = self.origins[:, 0].argsort(stable=True)[-count:]
+        return Rows(self.features[order], self.origins[order])
+
+    @staticmethod
+    def joined(parts: list['Rows']) -> 'Rows':
+        """Put rows of several processes below each other."""
+        return Rows(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
 @HOOKS.register_module()
@@ -34,12 +54,17 @@ class CollapseMonitorHook(Hook):
     ``teacher_information``, of the last batch. It warns once when one of them is below its limit after ``warmup``
     iterations.
 
+    Several processes put their samples together when they measure and before ``SafeCheckpointHook`` saves. Checkpoints
+    keep the window and whether it was warned, so that a resumed run goes on as if nothing had happened. In a checkpoint
+    that is saved otherwise, by rank 0 alone, the other processes' samples since the last measurement are missing; after
+    a resume their part of the window fills anew.
+
     A method says what these are (``monitor``, see :mod:`mmrs_ssl.models.protocol`). Of one that does not, ``student``
     is what its ``backbone`` returns: all passes of a step, averaged over places or tokens.
 
     Args:
         interval: iterations between two measurements, which make the host wait for the device; by default the logger's.
-        window: samples measured together; a single batch may be too small to tell a rank.
+        window: samples measured together, of all processes; a single batch may be too small to tell a rank.
         warmup: iterations before the first warning.
         min_std: limit of the relative standard deviation, between 0 and 1.
         min_rank: limit of the effective rank, at least 1.
@@ -60,15 +85,45 @@ class CollapseMonitorHook(Hook):
         self.warmup = warmup
         self.limits = dict(std=min_std, rank=min_rank, information=min_information)
         self.warned = False
-        self._seen: dict[str, deque[Tensor]] = {}
+        self._seen: dict[str, deque[tuple[int, Tensor]]] = {}  # of each branch: iterations and features (B, D)
+        self._gathered: dict[str, Rows] = {}  # of all processes, when they last met
+        self._loaded: dict[str, Any] | None = None
         self._watch: BackboneWatch | None = None
 
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Take what a checkpoint has of this hook; it counts if a training goes on from it."""
+        self._loaded = checkpoint.get(SAVED)
+
     def before_train(self, runner: Any) -> None:
-        """Watch the backbone of a method that has no ``monitor``."""
+        """Restore this process's part of a resumed window; watch the backbone of a method without ``monitor``."""
+        if self._loaded is not None and runner.iter > 0:  # not where only the weights were loaded
+            self.warned = self._loaded['warned']
+            for branch, (features, origins) in self._loaded['window'].items():
+                self._gathered[branch] = Rows(features, origins)
+                own = origins[:, 1] == get_rank()
+                features, iterations = features[own], origins[own, 0]
+                self._seen[branch] = deque((int(i), features[iterations == i]) for i in iterations.unique())
         model = get_ori_model(runner.model)
         if not isinstance(model, Monitors):
             self._watch = BackboneWatch(model, type(self).__name__, lambda seen: averaged([main_output(seen.output)]))
             self._watch.start()
+
+    def before_save_together(self, runner: Any) -> None:
+        """Learn the other processes' samples; every process calls this before a checkpoint."""
+        for branch in self._seen if get_world_size() > 1 else ():
+            self._gathered[branch] = self._gather(branch)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Write the window into the checkpoint, at most ``window`` samples; other processes do not take part."""
+        window = {}
+        for branch in self._seen:
+            rows = self._own_rows(branch)
+            if branch in self._gathered:
+                known = self._gathered[branch]
+                others = known.origins[:, 1] != get_rank()
+                rows = Rows.joined([rows, Rows(*(each[others] for each in known))])
+            window[branch] = [each.cpu() for each in rows.last(self.window)]
+        checkpoint[SAVED] = dict(warned=self.warned, window=window)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Forget what the backbone did outside of training steps."""
@@ -90,22 +145,37 @@ class CollapseMonitorHook(Hook):
         """Collect this batch's features; measure and log when it is time."""
         features_of, choices = self.monitored(get_ori_model(runner.model))
         for branch, features in features_of.items():
-            # As many batches as fill the window; the last one is whole, so a large batch is not thinned out.
-            batches = self._seen.setdefault(branch, deque(maxlen=max(1, self.window // len(features))))
-            batches.append(features)
+            batches = self._seen.setdefault(branch, deque())
+            batches.append((runner.iter, features))
+            # As many steps as fill the window; the last one is whole, so a large batch is not thinned out.
+            steps = max(1, self.window // (len(features) * get_world_size()))
+            while batches[0][0] <= runner.iter - steps:
+                batches.popleft()
         every = self.interval
         if not (self.every_n_train_iters(runner, every) if every else is_due(self, runner, batch_idx)):
             return
         measured = {}
-        for branch, batches in self._seen.items():
-            rows = torch.cat(list(batches))[-self.window :]
-            measured[f'{branch}_std'] = normalized_std(rows)
-            measured[f'{branch}_rank'] = effective_rank(rows)
+        for branch in features_of:
+            rows = self._gathered[branch] = self._gather(branch)
+            measured[f'{branch}_std'] = normalized_std(rows.features)
+            measured[f'{branch}_rank'] = effective_rank(rows.features)
         if choices is not None:
-            measured['teacher_information'] = choice_information(choices)
+            sums = choice_sums(choices)
+            all_reduce(sums)
+            measured['teacher_information'] = information_of(sums)
         for name, value in measured.items():
             runner.message_hub.update_scalar(f'train/{name}', value)
         self._warn(runner, measured)
+
+    def _own_rows(self, branch: str) -> Rows:
+        batches = self._seen[branch]
+        device = batches[-1][1].device  # a resumed window comes from the CPU
+        origins = [(iteration, get_rank()) for iteration, features in batches for _ in features]
+        return Rows(torch.cat([features.to(device) for _, features in batches]), torch.tensor(origins, device=device))
+
+    def _gather(self, branch: str) -> Rows:
+        parts = zip(*(gather_rows(each) for each in self._own_rows(branch)), strict=True)
+        return Rows.joined([Rows(*part) for part in parts]).last(self.window)
 
     def _warn(self, runner: Any, measured: dict[str, float]) -> None:
         low = {name: value for name, value in measured.items() if value < self.limits[name.split('_')[1]]}

@@ -1,0 +1,107 @@
+"""Two processes of a run watch each other's features and losses, and end together."""
+
+import pytest
+import torch
+
+from mmrs_ssl.evaluation.collapse import effective_rank, normalized_std
+from tests.conftest import cmid_config, dino_config, log_of
+from tests.engine.test_hooks import option, without
+from tests.engine.two_runs import two
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='gloo is for machines without a GPU')
+
+
+@pytest.fixture
+def half(make_config):
+    """A config for two processes: epochs of four steps, a line of the log and a checkpoint after each."""
+
+    def make(model=None, log=1, save=1, epochs=2):
+        cfg = without(make_config(model=model), 'PictureHook')
+        cfg.train_cfg = dict(type='mmrs_ssl.ResumableTrainLoop', max_epochs=epochs)
+        cfg.default_hooks.logger.interval = log
+        cfg.default_hooks.checkpoint.update(interval=save, by_epoch=False)
+        return cfg
+
+    return make
+
+
+def monitored(half):
+    """A measurement after seven steps, of the last two: sixteen samples."""
+    cfg = half(log=50, save=99)
+    option(cfg, 'CollapseMonitorHook', interval=7, window=16, warmup=0, min_rank=1e6)
+    return cfg
+
+
+def test_features_of_all_processes_are_measured(half):
+    found = two(monitored(half), 'monitor')
+    seen, logged = zip(*((each['seen'], each['logged']) for each in found), strict=True)
+    for name in ('student', 'teacher'):
+        rows = torch.cat([seen[rank][i][name] for i in (5, 6) for rank in range(2)])
+        assert rows.shape == (16, 64)
+        for rank in range(2):
+            assert logged[rank][f'{name}_std'] == [pytest.approx(normalized_std(rows), rel=1e-5)]
+            assert logged[rank][f'{name}_rank'] == [pytest.approx(effective_rank(rows), rel=1e-5)]
+            alone = torch.cat([seen[rank][i][name] for i in (5, 6)])
+            assert abs(normalized_std(alone) / normalized_std(rows) - 1) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('model', [cmid_config(), dino_config('vit')], ids=['cmid', 'dino'])
+def test_the_window_of_all_processes_survives_a_resume_between_two_measurements(half, model, tmp_path):
+    """Saved after six steps: the measurement after the seventh needs the sixth of both."""
+    cfg = monitored(lambda **options: half(model, **options))
+    whole = two(cfg.copy(), 'monitor')
+    assert log_of(cfg.work_dir).count('has collapsed') == 1
+    for file in ('together.pth', 'alone.pth'):
+        again = cfg.copy()
+        again.work_dir = str(tmp_path / file)
+        resumed = two(again, 'monitor', f'{cfg.work_dir}/{file}')
+        for rank in range(2):
+            assert 'said' not in resumed[rank], resumed[rank]
+            assert len(resumed[rank]['seen']) == len(whole[rank]['seen']) - 6
+            logged, expected = resumed[rank]['logged'], whole[0]['logged']  # a checkpoint has the first one's log
+            assert logged['loss'][:6] == expected['loss'][:6]
+            for name in ('student_std', 'teacher_rank'):
+                assert (logged[name] == expected[name]) == (file == 'together.pth')
+        assert log_of(again.work_dir).count('has collapsed') == 1
+
+
+def test_both_processes_end_at_the_loss_of_one(half, tmp_path):
+    first, second = two(half(), 'nan')
+    assert first == second
+    assert first['error'] == 'FloatingPointError'
+    assert 'not finite at epoch 2, iteration 5 on rank 1 (' in first['said']
+    assert f'Last good checkpoint: {tmp_path / "work" / "iter_4.pth"}.' in first['said']
+    assert sorted(file.name for file in (tmp_path / 'work').glob('*.pth')) == [f'iter_{i}.pth' for i in (2, 3, 4)]
+
+
+def test_the_first_process_does_not_save_what_the_loss_of_the_second_has_spoilt(half, tmp_path):
+    """Though it has not been told of that loss yet; its end is the other's."""
+    first, second = two(half(log=50, save=99), 'nan_at_save')
+    assert first['error'] == 'FloatingPointError'
+    assert 'weights are not finite after iteration 5 (' in first['said']
+    assert 'another process of this training has ended' in second['said']
+    assert not list((tmp_path / 'work').glob('*.pth'))
+
+
+def test_a_killed_process_ends_the_other(half, tmp_path):
+    first, second = two(half(), 'killed')
+    assert second is None
+    assert 'another process of this training has ended' in first['said']
+    assert f'--resume goes on from {tmp_path / "work" / "iter_6.pth"}' in first['said']
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('make_model', [cmid_config, dino_config])
+@pytest.mark.parametrize('family', ['resnet', 'convnext', 'swin'])
+def test_two_processes_recompute_blocks(half, make_model, family):
+    found = []
+    for with_cp in (False, True):
+        config = make_model(family)
+        config['backbone']['with_cp'] = with_cp
+        found.append(two(half(config, save=99), 'plain'))
+    for plain, recomputed in zip(*found, strict=True):
+        assert 'error' not in recomputed, recomputed['said']
+        assert plain.keys() == recomputed.keys() > {'losses', 'center.value'}
+        for key in plain:
+            torch.testing.assert_close(recomputed[key], plain[key], rtol=1e-4, atol=1e-5)
