@@ -140,7 +140,7 @@ def main() -> dict[str, float]:
     folder_config = next(Path('configs', Path(args.config).parent).glob(mine), 'CONFIG')
     backbone = f'backbone ({cfg.model.backbone.type})'
     pictures = Path(runner.log_dir) / 'pictures'
-    checkpoint = (Path(args.work_dir) / 'last_checkpoint').read_text()
+    checkpoint = Path(args.work_dir, (Path(args.work_dir) / 'last_checkpoint').read_text())
     print(f"""
 {len(SCENE_CLASSES)} classes of generated scenes, {len(held_out[0])} held out; {used}
 {backbone:<25}20-NN accuracy

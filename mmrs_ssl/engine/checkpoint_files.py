@@ -1,5 +1,6 @@
 """Write files that cannot be half, read checkpoints whole, and find the newest of a folder."""
 
+import errno
 import fcntl
 import os
 import zipfile
@@ -90,9 +91,9 @@ def check_bytes(path: Path) -> None:
 def _load(path: Path, **options: Any) -> Any:
     try:
         return torch.load(path, map_location='cpu', weights_only=True, **options)
-    except OSError as error:
-        raise OSError(error.errno, f'{path} cannot be read: {error.strerror or error}') from None
     except Exception as error:  # likewise; torch's own message advises to read the file without the check
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which it says of a file that is cut
+            raise OSError(error.errno, f'{path} cannot be read: {error.strerror or error}') from None
         raise ValueError(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None
 
 
