@@ -20,7 +20,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
 TORCH_CANNOT_WRITE = 'unexpected pos|PytorchStreamWriter failed|file write failed'
-PEER_GONE = 'Connection closed by peer|Connection reset by peer|Broken pipe|Socket closed'
+PEER_GONE = 'Connection closed by peer|Connection reset by peer|Broken pipe|Socket closed|remote process exited'
+SHARED_MEMORY = 'unable to (mmap|write to file|allocate shared memory|open shared memory)'
 
 
 def explain_machine(error: BaseException) -> str | None:
@@ -29,10 +30,15 @@ def explain_machine(error: BaseException) -> str | None:
     number = error.errno if isinstance(error, OSError) else None
     if number in FULL or re.search(TORCH_CANNOT_WRITE, text):
         return _full(error)
-    if number in FORBIDDEN + IN_THE_WAY:
+    if isinstance(error, OSError) and number in FORBIDDEN + IN_THE_WAY:
         return _not_writable(error)
     if killed := re.search(r'DataLoader worker \(pid\(?s?\)?:? ?([\d, ]+)\) (is killed by signal: \w+|exited)', text):
         return _killed_worker(error, killed)
+    if re.search(SHARED_MEMORY, text):
+        return (
+            '/dev/shm, through which data workers hand over their batches, is too small: make it larger (docker run '
+            f'--shm-size=8g), or lower train_dataloader.num_workers. {_go_on(error)}'
+        )
     if isinstance(error, RuntimeError) and re.search(PEER_GONE, text):
         return (
             'another process of this training has ended, or cannot be reached: its own message stands above, or in '
@@ -40,7 +46,7 @@ def explain_machine(error: BaseException) -> str | None:
         )
     if 'mark a variable ready only once' in text or 'marked as ready twice' in text:
         return (
-            "several processes can't train with with_cp=True or activation_checkpointing of the libraries' own: set "
+            "several processes can't train by the libraries' own with_cp=True or activation_checkpointing: set "
             "it to False and add custom_hooks=[dict(type='mmrs_ssl.RecomputeHook')], which does the same"
         )
     return None
@@ -51,7 +57,7 @@ def _full(error: BaseException) -> str:
     where = f'{path} could not be written' if path else 'a file of this run could not be written'
     folder = next((str(each) for each in (path, *path.parents) if each.is_dir()), None) if path else None
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    if (isinstance(error, OSError) and error.errno == errno.EFBIG) or limit != resource.RLIM_INFINITY:
+    if limit != resource.RLIM_INFINITY:
         why = f'this process may write files of {limit / 1e6:.3g} MB at most (ulimit -f)'
     elif folder:
         why = f'{shutil.disk_usage(folder).free / 1e6:.3g} MB are free on its disk (or the quota is used up)'
@@ -59,14 +65,16 @@ def _full(error: BaseException) -> str:
         why = 'its disk is full, or the quota is used up'
     wanted = _wanted(error)
     size = f', and it needs about {wanted / 1e6:.3g} MB' if wanted else ''
-    return f'{where}: {why}{size}. Free space, or set default_hooks.checkpoint.max_keep_ckpts; {_go_on(error)}'
+    return f'{where}: {why}{size}. Free space, or set default_hooks.checkpoint.max_keep_ckpts. {_go_on(error)}'
 
 
-def _not_writable(error: BaseException) -> str | None:
+def _not_writable(error: OSError) -> str | None:
+    number = error.errno
+    if error.strerror and error.strerror != os.strerror(number or 0):
+        return error.strerror  # raised here, with a message of its own
     path = _written(error)
     if path is None:
         return None
-    number = getattr(error, 'errno', None)
     if number == errno.EACCES and path.is_file() and not os.access(path, os.R_OK):
         return f'{path} cannot be read: permission denied'
     if number in IN_THE_WAY:
@@ -90,22 +98,22 @@ def _go_on(error: BaseException) -> str:
     """Say from where the training can go on."""
     runner = next((value for value in _locals(error, 'self', 'runner') if isinstance(value, Runner)), None)
     if runner is None:
-        return 'Then start again, with --resume if there is a checkpoint'
+        return 'Then start again, with --resume if there is a checkpoint.'
     try:
         newest = next((each.path for each in list_checkpoints(Path(runner.work_dir)) if each.position), None)
     except OSError:
         newest = None
     if newest is None:
-        return f'{runner.work_dir} has no checkpoint yet: then start again'
-    return f'the earlier checkpoints stand: --resume goes on from {newest}'
+        return f'{runner.work_dir} has no checkpoint yet: start again.'
+    return f'Earlier checkpoints stand: --resume goes on from {newest}.'
 
 
 def _written(error: BaseException) -> Path | None:
     """Find which file it was about."""
     if isinstance(error, OSError) and error.filename:
         return Path(os.fsdecode(error.filename))
-    named = _locals(error, 'path', 'filepath', 'filename')
-    return next((Path(value) for value in named if isinstance(value, str | Path) and Path(value).parent.is_dir()), None)
+    named = [value for value in _locals(error, 'path', 'filepath', 'filename', 'self') if isinstance(value, str | Path)]
+    return next((Path(value) for value in named if os.sep in str(value) and Path(value).parent.is_dir()), None)
 
 
 def _wanted(error: BaseException) -> int:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmrs_ssl.evaluation.collapse import effective_rank, normalized_std
-from tests.conftest import cmid_config, dino_config, log_of
+from tests.conftest import BACKBONES, cmid_config, dino_config, log_of
 from tests.engine.test_hooks import option, without
 from tests.engine.two_runs import two
 
@@ -105,3 +105,29 @@ def test_two_processes_recompute_blocks(half, make_model, family):
         assert plain.keys() == recomputed.keys() > {'losses', 'center.value'}
         for key in plain:
             torch.testing.assert_close(recomputed[key], plain[key], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')  # the library's
+def test_a_library_s_own_way_of_recomputing_says_what_to_use(half):
+    preprocessor = dict(type='mmrs_ssl.BandPreprocessor', mean=[100.0] * 3, std=[50.0] * 3)
+    neck = dict(type='NonLinearNeck', in_channels=64, hid_channels=8, out_channels=64, norm_cfg=dict(type='BN1d'))
+    model = dict(
+        type='SimSiam',
+        data_preprocessor=preprocessor,
+        backbone=dict(BACKBONES['resnet'][0], with_cp=True),
+        neck=neck,
+        head=dict(
+            type='LatentPredictHead',
+            loss=dict(type='CosineSimilarityLoss'),
+            predictor=dict(neck, with_avg_pool=False),
+        ),
+    )
+    found = []
+    for hooks in ([], [dict(type='mmrs_ssl.RecomputeHook')]):
+        cfg = half(model, save=99)
+        cfg.custom_hooks = hooks
+        found.append(two(cfg, 'plain'))
+    said = {each['said'] for each in found[0]}
+    assert any('set it to False and add custom_hooks' in text for text in said), said
+    assert all(each['losses'].isfinite().all() for each in found[1])
