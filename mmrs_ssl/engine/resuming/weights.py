@@ -1,6 +1,7 @@
 """Refuse a checkpoint that does not fill the model, or its optimizer."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from typing import Any
@@ -27,8 +28,9 @@ def check_weights(model: Any, checkpoint: dict[str, Any], file: str, allowed: Se
         ValueError: listing what does not fit.
     """
     model = get_ori_model(model)
-    weights = checkpoint.get('state_dict', checkpoint)
-    weights = {re.sub(r'^module\.', '', key): value for key, value in weights.items()}
+    saved = checkpoint.get('state_dict', checkpoint)
+    weights = OrderedDict((re.sub(r'^module\.', '', key), value) for key, value in saved.items())
+    weights._metadata = getattr(saved, '_metadata', None)  # type: ignore[attr-defined]  # versions of its modules
     own: dict[str, Tensor] = model.state_dict()
     resized: list[str] = []
     try:
@@ -37,7 +39,8 @@ def check_weights(model: Any, checkpoint: dict[str, Any], file: str, allowed: Se
         resized = re.findall(r'size mismatch for (\S+?):', str(error))
         if not resized:
             raise
-        weights = {key: value for key, value in weights.items() if key not in resized}
+        for key in resized:
+            del weights[key]
         missing, unexpected = model.load_state_dict(weights, strict=False)
     missing = [key for key in missing if exact or own[key].is_floating_point()]
     missing = [key for key in missing if not any(fnmatch(key, pattern) for pattern in allowed)]
