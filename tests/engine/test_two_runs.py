@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmrs_ssl.evaluation.collapse import effective_rank, normalized_std
+from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalized_std
 from tests.conftest import BACKBONES, cmid_config, dino_config, log_of
 from tests.engine.test_hooks import option, without
 from tests.engine.two_runs import two
@@ -25,15 +25,15 @@ def half(make_config):
     return make
 
 
-def monitored(half):
+def monitored(half, model):
     """A measurement after seven steps, of the last two: sixteen samples."""
-    cfg = half(log=50, save=99)
+    cfg = half(model, log=50, save=99)
     option(cfg, 'CollapseMonitorHook', interval=7, window=16, warmup=0, min_rank=1e6)
     return cfg
 
 
 def test_features_of_all_processes_are_measured(half):
-    found = two(monitored(half), 'monitor')
+    found = two(monitored(half, dino_config('vit')), 'monitor')
     seen, logged = zip(*((each['seen'], each['logged']) for each in found), strict=True)
     for name in ('student', 'teacher'):
         rows = torch.cat([seen[rank][i][name] for i in (5, 6) for rank in range(2)])
@@ -43,13 +43,18 @@ def test_features_of_all_processes_are_measured(half):
             assert logged[rank][f'{name}_rank'] == [pytest.approx(effective_rank(rows), rel=1e-5)]
             alone = torch.cat([seen[rank][i][name] for i in (5, 6)])
             assert abs(normalized_std(alone) / normalized_std(rows) - 1) > 1e-3
+    last = [each[6]['choices'] for each in seen]
+    expected = choice_information(torch.cat(last))
+    for rank in range(2):
+        assert logged[rank]['teacher_information'] == [pytest.approx(expected, rel=1e-5)]
+        assert abs(choice_information(last[rank]) / expected - 1) > 1e-3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('model', [cmid_config(), dino_config('vit')], ids=['cmid', 'dino'])
 def test_the_window_of_all_processes_survives_a_resume_between_two_measurements(half, model, tmp_path):
     """Saved after six steps: the measurement after the seventh needs the sixth of both."""
-    cfg = monitored(lambda **options: half(model, **options))
+    cfg = monitored(half, model)
     whole = two(cfg.copy(), 'monitor')
     assert log_of(cfg.work_dir).count('has collapsed') == 1
     for file in ('together.pth', 'alone.pth'):

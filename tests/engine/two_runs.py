@@ -20,7 +20,8 @@ def monitor(cfg: Config, resume: str | None = None) -> dict:
     seen = []
 
     def look(runner):
-        seen.append(runner.model.module.monitor().features)
+        features, choices = runner.model.module.monitor()
+        seen.append(features if choices is None else dict(features, choices=choices))
         if runner.iter == 5 and resume is None:
             runner.save_checkpoint(cfg.work_dir, 'alone.pth', by_epoch=False)
             runner.call_hook('before_save_together')
@@ -29,8 +30,9 @@ def monitor(cfg: Config, resume: str | None = None) -> dict:
     if resume:
         cfg.load_from, cfg.resume = resume, True
     runner = train(cfg, after_train_iter=look)
-    names = ('student_std', 'student_rank', 'teacher_std', 'teacher_rank', 'loss')
-    logged = {name: runner.message_hub.get_scalar(f'train/{name}').data[0].tolist() for name in names}
+    logged = {
+        name.removeprefix('train/'): each.data[0].tolist() for name, each in runner.message_hub.log_scalars.items()
+    }
     return dict(seen=seen, logged=logged)
 
 
