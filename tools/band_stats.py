@@ -25,6 +25,7 @@ import numpy as np
 from mmrs_ssl.archives.accumulators import BandSummary
 from mmrs_ssl.archives.band_statistics import QUANTILES, Nodata, Options, Statistics, band_statistics
 from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.rasters.access import access_to
 from mmrs_ssl.rasters.find import find_all
 
 _WHITE = 0.999  # the quantile that photometric transforms may take for white
@@ -53,6 +54,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--processes', type=int, default=len(os.sched_getaffinity(0)), help='how many read (default: one per core)'
     )
+    parser.add_argument(
+        '--allow-remote',
+        action='store_true',
+        help='read addresses (https://..., s3://..., /vsicurl/...) that are given here or named in VRTs',
+    )
+    parser.add_argument('--roots', nargs='+', default=[], help="further folders where VRTs' sources may lie")
     parser.add_argument('--strict', action='store_true', help='stop at the first file that cannot be read')
     parser.add_argument('--out', type=Path, metavar='JSON', help='write the numbers to this file')
     return parser.parse_args()
@@ -175,9 +182,11 @@ def main() -> None:
     args = parse_args()
     if args.out and not args.out.resolve().parent.is_dir():
         raise FileNotFoundError(f'--out {args.out}: there is no folder {args.out.parent}')
-    options = Options(tuple(args.bands), args.nodata, args.scale, args.strict)
+    paths = find_all(args.sources)
+    access = access_to(args.sources, args.roots, args.allow_remote).with_files(paths)
+    options = Options(tuple(args.bands), args.nodata, args.scale, args.strict, access)
     shares = sorted({*args.quantiles, _WHITE})
-    stats = band_statistics(find_all(args.sources), options, shares, args.processes, bar=True)
+    stats = band_statistics(paths, options, shares, args.processes, bar=True)
     show(stats, options)
     if args.out:
         args.out.write_text(json.dumps(stats.as_dict(), indent=2) + '\n')

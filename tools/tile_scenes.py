@@ -21,6 +21,8 @@ from mmengine.utils import ProgressBar
 
 from mmrs_ssl.archives.tiling import check_png, cut_tiles, find_scenes, plan_tiles
 from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.rasters.access import access_to
+from mmrs_ssl.rasters.find import find_all
 from mmrs_ssl.rasters.reader import CACHE_BYTES
 
 
@@ -62,6 +64,12 @@ def parse_args() -> argparse.Namespace:
         default='tif',
         help='tif keeps all that is known of the scene, png holds 1, 3 or 4 bands of 8 or 16 bits (default: tif)',
     )
+    parser.add_argument(
+        '--allow-remote',
+        action='store_true',
+        help='read addresses (https://..., s3://..., /vsicurl/...) that are given here or named in VRTs',
+    )
+    parser.add_argument('--roots', nargs='+', default=[], help="further folders where VRTs' sources may lie")
     parser.add_argument('--overwrite', action='store_true', help='write into a folder that is not empty')
     return parser.parse_args()
 
@@ -73,15 +81,17 @@ def main() -> None:
         raise ValueError(f'{args.out} is not an empty folder; choose another one or add --overwrite')
     if not 0 <= args.max_nodata <= 1:
         raise ValueError(f'--max-nodata is {args.max_nodata}, expected a share in [0, 1]')
-    scenes = find_scenes(args.scenes, args.labels, args.image_suffix, args.label_suffix)
+    sources = [*args.scenes, *args.labels]
+    access = access_to(sources, args.roots, args.allow_remote).with_files(find_all(sources))
+    scenes = find_scenes(args.scenes, args.labels, args.image_suffix, args.label_suffix, access)
     stride = args.size if args.stride is None else args.stride
     plan = plan_tiles(scenes, args.size, stride, args.edge, args.val_share)
     if args.format == 'png':
-        check_png(scenes)
+        check_png(scenes, access)
     counts: Counter[str] = Counter()
     bar = ProgressBar(len(plan.tiles), file=sys.stderr)
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-        for tile, written in cut_tiles(plan.tiles, args.out, args.size, args.format, args.max_nodata):
+        for tile, written in cut_tiles(plan.tiles, args.out, args.size, args.format, args.max_nodata, access):
             counts[tile.split if written else 'nodata'] += 1
             bar.update()
     print(file=sys.stderr)

@@ -23,8 +23,10 @@ from rasterio.windows import Window
 
 from mmrs_ssl.archives.accumulators import Array, BandSummary
 from mmrs_ssl.archives.window_tasks import TASK_FILES, CountedFile, PartialStatistics, Task, make_tasks, map_in_order
+from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.blocks import BlockWindows
 from mmrs_ssl.rasters.errors import UnreadableImageError, errors_of
+from mmrs_ssl.rasters.guard import reaching
 from mmrs_ssl.rasters.reader import CACHE_BYTES, open_raster
 
 Nodata = float | None | Literal['declared']
@@ -45,12 +47,14 @@ class Options:
             and alpha bands count all the same, and so do NaN and infinity.
         scale: apply the scale and offset that files declare for their bands.
         strict: raise for an unreadable file instead of passing over it.
+        access: where the files, and what VRTs name, may lie; every file's own folder by default, and no network.
     """
 
     bands: tuple[int | str, ...] = ()
     nodata: Nodata = 'declared'
     scale: bool = False
     strict: bool = False
+    access: Access | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Statistics:
 
 
 def band_statistics(
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     options: Options = Options(),
     shares: Sequence[float] = QUANTILES,
     processes: int = 1,
@@ -183,7 +187,7 @@ def _notes(headers: Sequence[CountedFile], dtype: str) -> Iterator[str]:
         yield f'files are of different types ({", ".join(types)}); values are held as {dtype}'
 
 
-def _read_headers(paths: Sequence[Path], options: Options) -> list[CountedFile | str]:
+def _read_headers(paths: Sequence[str | Path], options: Options) -> list[CountedFile | str]:
     """Read the header of every file; a file that cannot be read gives the message instead."""
     found: list[CountedFile | str] = []
     for path in paths:
@@ -196,8 +200,8 @@ def _read_headers(paths: Sequence[Path], options: Options) -> list[CountedFile |
     return found
 
 
-def _read_header(path: Path, options: Options) -> CountedFile:
-    with open_raster(path) as raster:
+def _read_header(path: str | Path, options: Options) -> CountedFile:
+    with open_raster(path, options.access) as raster:
         every, meanings = range(raster.count), raster.colorinterp
         alpha = [i for i in every if meanings[i] == ColorInterp.alpha]
         names = [raster.descriptions[i] or _color(meanings[i], i) for i in every]
@@ -223,7 +227,7 @@ def _color(meaning: ColorInterp, index: int) -> str:
     return f'band {index}' if meaning in _NAMELESS else meaning.name
 
 
-def _band_index(path: Path, band: int | str, names: Sequence[str | None]) -> int:
+def _band_index(path: str | Path, band: int | str, names: Sequence[str | None]) -> int:
     """Find the index of a band given by index or name, upper or lower case."""
     known = {name.lower(): index for index, name in enumerate(names) if name}
     index = known.get(band.lower(), -1) if isinstance(band, str) else band
@@ -273,7 +277,11 @@ def _read_task(task: Task, dtype: str, options: Options) -> PartialStatistics:
 
 def _read_file(header: CountedFile, numbers: range, dtype: str, options: Options) -> PartialStatistics:
     found = PartialStatistics(dtype, len(header.indexes))
-    with open_raster(header.path) as raster, errors_of(header.path):
+    with (
+        reaching(options.access),
+        open_raster(header.path, options.access) as raster,
+        errors_of(header.path),
+    ):
         for number in numbers:
             window = header.windows[number]
             values = raster.read([i + 1 for i in header.indexes], window=window, out_dtype=dtype)  # (bands, H, W)

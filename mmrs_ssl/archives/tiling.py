@@ -16,9 +16,11 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
+from mmrs_ssl.rasters.access import Access, is_address
 from mmrs_ssl.rasters.arrays import Array
 from mmrs_ssl.rasters.errors import errors_of
 from mmrs_ssl.rasters.find import find_all
+from mmrs_ssl.rasters.guard import reaching
 from mmrs_ssl.rasters.reader import open_raster
 
 _PNG_TYPES, _PNG_BANDS = ('uint8', 'uint16'), (1, 3, 4)
@@ -29,9 +31,9 @@ class TiledScene:
     """A scene to cut: its name, file, height and width, and the file of its label."""
 
     name: str
-    path: Path
+    path: str | Path
     size: tuple[int, int]
-    label: Path | None = None
+    label: str | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def find_scenes(
     labels: Sequence[str | Path] = (),
     image_suffix: str = '',
     label_suffix: str = '',
+    access: Access | None = None,
 ) -> list[TiledScene]:
     """Find the scenes of some folders, files and glob patterns, and their labels.
 
@@ -71,6 +74,7 @@ def find_scenes(
         labels: where their labels are; none for scenes without.
         image_suffix: how the stem of a scene's file ends; others are no scenes. The rest of the stem is its name.
         label_suffix: the same for labels. A label belongs to the scene of the same name.
+        access: where the files, and what VRTs name, may lie; every file's own folder by default, and no network.
 
     Raises:
         FileNotFoundError: if there is nothing, or no file with the suffix.
@@ -87,21 +91,22 @@ def find_scenes(
                 f'{path} has no label: expected {name}{label_suffix}.* in {" ".join(map(str, labels))}; say with '
                 '--image-suffix and --label-suffix how the names differ'
             )
-        with open_raster(path) as raster:
+        with open_raster(path, access) as raster:
             scene = TiledScene(name, path, raster.shape, label)
         if label is not None:
-            _check_label(scene, label)
+            _check_label(scene, label, access)
         scenes.append(scene)
     return scenes
 
 
-def _by_name(sources: Sequence[str | Path], suffix: str, option: str) -> dict[str, Path]:
+def _by_name(sources: Sequence[str | Path], suffix: str, option: str) -> dict[str, str | Path]:
     """Find files by their stem without the suffix that it must have."""
-    files: dict[str, Path] = {}
+    files: dict[str, str | Path] = {}
     for path in find_all(sources):
-        if not path.stem.endswith(suffix):
+        stem = Path(str(path).split('?')[0] if is_address(str(path)) else path).stem
+        if not stem.endswith(suffix):
             continue
-        name = path.stem.removesuffix(suffix)
+        name = stem.removesuffix(suffix)
         if name in files:
             raise ValueError(f'{files[name]} and {path} are both named {name!r}; run once per folder')
         files[name] = path
@@ -110,10 +115,10 @@ def _by_name(sources: Sequence[str | Path], suffix: str, option: str) -> dict[st
     return files
 
 
-def _check_label(scene: TiledScene, label: Path) -> None:
-    if label.resolve() == scene.path.resolve():
+def _check_label(scene: TiledScene, label: str | Path, access: Access | None) -> None:
+    if Path(label).resolve() == Path(scene.path).resolve():
         raise ValueError(f'{label} is both scene and label; tell them apart with --image-suffix and --label-suffix')
-    with open_raster(label) as raster:
+    with open_raster(label, access) as raster:
         if raster.shape != scene.size:
             sizes = [f'{width} x {height}' for height, width in (scene.size, raster.shape)]
             raise ValueError(f'{scene.path} has {sizes[0]} pixels, its label {label} has {sizes[1]}')
@@ -207,14 +212,14 @@ def _split_scene(tiles: Sequence[Tile], size: int, val_share: float) -> list[Til
     return train + val
 
 
-def check_png(scenes: Iterable[TiledScene]) -> None:
+def check_png(scenes: Iterable[TiledScene], access: Access | None = None) -> None:
     """Refuse scenes that PNG cannot hold.
 
     Raises:
         ValueError: if one has other than 1, 3 or 4 bands of uint8 or uint16.
     """
     for scene in scenes:
-        with open_raster(scene.path) as raster:
+        with open_raster(scene.path, access) as raster:
             if raster.count not in _PNG_BANDS or not set(raster.dtypes) <= set(_PNG_TYPES):
                 raise ValueError(
                     f'{scene.path} has {raster.count} bands of {raster.dtypes[0]}; PNG holds 1, 3 or 4 bands of uint8 '
@@ -223,7 +228,12 @@ def check_png(scenes: Iterable[TiledScene]) -> None:
 
 
 def cut_tiles(
-    tiles: Iterable[Tile], out: Path, size: int, suffix: str = 'tif', max_nodata: float = 1.0
+    tiles: Iterable[Tile],
+    out: Path,
+    size: int,
+    suffix: str = 'tif',
+    max_nodata: float = 1.0,
+    access: Access | None = None,
 ) -> Iterator[tuple[Tile, bool]]:
     """Write tiles to ``img_dir/{train,val}`` and those of the labels to ``ann_dir/{train,val}``, one by one.
 
@@ -233,6 +243,7 @@ def cut_tiles(
         size: pixels a side.
         suffix: ``'tif'`` keeps type, position, nodata, masks and the names and meanings of bands; ``'png'`` the pixels.
         max_nodata: tiles where a larger share of pixels has no data in any band are left out.
+        access: where the scenes, and what VRTs name, may lie; every file's own folder by default, and no network.
 
     Yields:
         Every tile, and whether it was written.
@@ -242,7 +253,8 @@ def cut_tiles(
         ValueError: if a label holds numbers that 8 bits cannot.
     """
     for scene, group in groupby(tiles, key=lambda tile: tile.scene):
-        with open_raster(scene.path) as raster, open_raster(scene.label or scene.path) as label:
+        files = open_raster(scene.path, access), open_raster(scene.label or scene.path, access)
+        with reaching(access), files[0] as raster, files[1] as label:
             for tile in group:
                 window = Window(tile.left, tile.top, size, size)
                 with errors_of(scene.path):
@@ -271,7 +283,7 @@ def _nodata_share(values: Array, mask: Array) -> float:
     return 1 - float(((mask != 0) & np.isfinite(values).any(0)).mean())
 
 
-def _read_label(raster: rasterio.DatasetReader, path: Path, window: Window) -> Array:
+def _read_label(raster: rasterio.DatasetReader, path: str | Path, window: Window) -> Array:
     """Read class numbers, (1, H, W) of uint8 or uint16."""
     with errors_of(path):
         label = raster.read(window=window)

@@ -26,7 +26,7 @@ TASK_WINDOWS, TASK_FILES = 16, 64
 class CountedFile:
     """What is known of a file before its pixels are read; its bands are those to count."""
 
-    path: Path
+    path: str | Path
     windows: BlockWindows
     dtype: str  # of the values, scaled if that is asked for
     indexes: tuple[int, ...]  # from 0

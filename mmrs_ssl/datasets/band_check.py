@@ -24,7 +24,7 @@ def band_check(transforms: Sequence[Any], files: Sequence[SceneFile], headers: M
     Returns:
         A function that raises ValueError for a file that does not fit.
     """
-    loaders = _loaders(transforms)
+    loaders = loaders_of(transforms)
     found = [(file, header) for file in files if isinstance(header := headers[file.path], Header)]
     modalities = {file.modality for file, _ in found}
     usual: dict[str, Any] = {
@@ -56,7 +56,7 @@ def band_check(transforms: Sequence[Any], files: Sequence[SceneFile], headers: M
     return check
 
 
-def _loaders(transforms: Sequence[Any]) -> dict[str, LoadRaster]:
+def loaders_of(transforms: Sequence[Any]) -> dict[str, LoadRaster]:
     """Find the loaders of a pipeline by modality, '' for one that takes whatever there is."""
     loaders: dict[str, LoadRaster] = {}
     for transform in transforms:

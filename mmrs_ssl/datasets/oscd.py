@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from mmengine.dataset import BaseDataset
 
+from mmrs_ssl.rasters.names import check_name
 from mmrs_ssl.rasters.reader import open_raster
 from mmrs_ssl.registry import DATASETS
 
@@ -28,7 +29,8 @@ class OSCDDataset(BaseDataset):
         pipeline: begins with :class:`LoadRaster`; the files hold reflectance times 10000 (uint16).
 
     Raises:
-        ValueError: for another split or an unknown band, or where a label has not its images' size.
+        ValueError: for another split, an unknown band, a city's name that is no folder's, or a label that has not its
+            images' size.
         FileNotFoundError: if a city's label or one of its bands is missing.
     """
 
@@ -51,7 +53,7 @@ class OSCDDataset(BaseDataset):
         if not listed.is_file():
             raise FileNotFoundError(f'{listed} is missing; expected the unpacked archives of OSCD in data_root')
         found = []
-        for city in (name.strip() for name in listed.read_text().split(',')):
+        for city in (check_name(name.strip(), listed, folders=False) for name in listed.read_text().split(',')):
             dates = [
                 tuple(str(images / city / f'imgs_{date}_rect' / f'{band}.tif') for band in self.bands)
                 for date in (1, 2)

@@ -1,6 +1,7 @@
 """Read windows of large rasters, of several modalities and dates, as training samples."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from statistics import mode
 from typing import Any
 
@@ -8,10 +9,12 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmrs_ssl.datasets.band_check import band_check
+from mmrs_ssl.datasets.band_check import band_check, loaders_of
+from mmrs_ssl.datasets.data_search import search_scene
 from mmrs_ssl.datasets.samplers import sample_rng
 from mmrs_ssl.datasets.unreadable import SkipCounter, refuse_or_warn
 from mmrs_ssl.options import check_choice
+from mmrs_ssl.rasters.access import access_to
 from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
 from mmrs_ssl.rasters.grid import Header, Window
 from mmrs_ssl.rasters.header_cache import read_headers
@@ -49,6 +52,10 @@ class SceneDataset(BaseDataset):
         max_bad: allowed share of scenes that cannot be used and of windows that cannot be read; they are passed over
             with a counted warning. One is always allowed unless it is 0.
         cache_dir: where headers are kept between runs.
+        allow_remote: read addresses (``https://...``, ``s3://...``, ``/vsicurl/...``) that ``data_root``, a list or a
+            VRT names; by default nothing is asked for over the network.
+        roots: folders outside of ``data_root`` in which the files of a list, and the sources of a VRT that lies in
+            ``data_root``, may lie. A VRT that is itself ``data_root`` may have its sources anywhere on this machine.
 
     Raises:
         FileNotFoundError: if ``data_root`` holds nothing.
@@ -73,6 +80,8 @@ class SceneDataset(BaseDataset):
         crs: str | None = None,
         max_bad: float = 0.01,
         cache_dir: str | None = None,
+        allow_remote: bool = False,
+        roots: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         check_choice('unit', unit, ('pixels', 'metres'))
@@ -99,7 +108,9 @@ class SceneDataset(BaseDataset):
         self.crs = crs
         self.max_bad = max_bad
         self.cache_dir = cache_dir
-        super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
+        self.access = access_to([data_root], roots=roots, remote=allow_remote)
+        # mmengine would join a prefix to the root with the client that it has for its kind of address, if any.
+        super().__init__(data_root=data_root, pipeline=pipeline, **{'data_prefix': {}, **kwargs})
 
     def full_init(self) -> None:
         """Build the index and the plan of windows, once."""
@@ -108,8 +119,10 @@ class SceneDataset(BaseDataset):
         super().full_init()
         scenes = [self.scene(i) for i in range(super().__len__())]
         self.plan = WindowPlan(scenes, self.window, self.stride, self.unit, random=self.sampling == 'random')
+        self.loaders = loaders_of(self.pipeline.transforms)
+        self.usable: dict[int, np.ndarray] = {}  # by scene, one bit for every window of its grid
         option = 'train_dataloader.dataset.max_bad'
-        self.skipped_windows = SkipCounter(len(self.plan), self.max_bad, 'windows', option)
+        self.skipped_windows = SkipCounter(len(self.plan), self.max_bad, 'windows', option, len(scenes))
         self.skipped_scenes = SkipCounter(len(scenes), self.max_bad, 'scenes', option)
         unit = f'{self.window:g} {self.unit}'
         print_log(f'{len(scenes)} scenes, {len(self)} windows of {unit} per epoch ({self.sampling})', 'current')
@@ -120,12 +133,14 @@ class SceneDataset(BaseDataset):
         Raises:
             SceneError: if there are too many others.
         """
-        files = find_scene_files(self.data_root, self.files)
+        files = find_scene_files(self.data_root, self.files, self.access)
         if self.band_files is not None:
             files = [file for file in files if file.band in self.band_files]
             if not files:
                 raise ValueError(f'no file of data_root={self.data_root!r} is one of band_files={self.band_files}')
-        headers = read_headers([file.path for file in files], self.cache_dir)
+        paths = [file.path for file in files]
+        self.access = self.access.with_files(paths)
+        headers = read_headers(paths, self.cache_dir, self.access)
         modalities = (
             tuple(self.files) if isinstance(self.files, dict) else tuple(dict.fromkeys(f.modality for f in files))
         )
@@ -182,23 +197,43 @@ class SceneDataset(BaseDataset):
     def draw(self, idx: int, scene: int, number: int | None, rng: np.random.Generator) -> dict | None:
         """Return the sample of a window of a scene, or None if none of its windows can be used.
 
-        Tries the window of this number if there is one, then some drawn anew, then all of the scene's grid.
+        Tries the window of this number if there is one, then some drawn anew, then all of the scene's grid. Where that
+        has more than 1000 windows, the scene is first searched for those with data, which reads its pixels once and
+        takes seconds for a sparse file, minutes for tens of gigapixels; 1000 of them are tried.
         """
         own = np.random.default_rng(rng.integers(2**63))  # what comes next does not depend on how often this draws
         if self.skipped_scenes.bad[scene]:
             return None
         last: UnreadableImageError | None = None
-        for window in self.plan.candidates(scene, number, own):
+        places = partial(self.places, scene) if self.loaders else None
+        tried = 0
+        for window in self.plan.candidates(scene, number, own, places):
+            tried += 1
             try:
                 return self.pipeline(self.sample_info(idx, scene, window, own))
             except NoDataError as error:
                 last = error
             except UnreadableImageError as error:
                 last = error
-                self.skipped_windows.note(self.plan.number_of(scene, window), error)
+                self.skipped_windows.note(self.plan.number_of(scene, window), error, scene)
         assert last is not None
-        self.skipped_scenes.note(scene, NoDataError(f'none of its windows can be used; the last one: {last}'))
+        searched = ''
+        if scene in self.usable:
+            searched = f' ({len(self.places(scene))} of its grid hold enough data, {tried} were tried)'
+        text = f'none of its windows can be used{searched}; the last one: {last}'
+        self.skipped_scenes.note(scene, NoDataError(text))
         return None
+
+    def places(self, scene: int) -> np.ndarray:
+        """Find the windows of a scene's grid that hold enough data, by number from 0; each process does so once."""
+        rows, columns = self.plan.grid_shape(scene)
+        if scene not in self.usable:
+            _, _, height, width = self.plan.extents[scene].tolist()
+            name = self.scene(scene).name
+            print_log(f'searching the {height} x {width} pixels of scene {name!r} for data', 'current')
+            arguments = self.plan, scene, self.scene(scene), self.loaders, self.access, self.max_nodata
+            self.usable[scene] = np.packbits(search_scene(*arguments))
+        return np.flatnonzero(np.unpackbits(self.usable[scene], count=rows * columns))
 
     def sample_info(self, idx: int, number: int, window: Window, rng: np.random.Generator) -> dict:
         """Describe a window for the pipeline: files and dates by modality, grid, generator and limits."""
@@ -218,4 +253,5 @@ class SceneDataset(BaseDataset):
             rng=rng,
             max_nodata=self.max_nodata,
             max_value=self.max_value,
+            access=self.access,
         )

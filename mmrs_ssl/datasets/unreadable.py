@@ -40,17 +40,20 @@ class SkipCounter:
         share: allowed share of unreadable ones, in [0, 1]; one is always allowed unless it is 0.
         noun: what they are, for the messages.
         option: the setting that holds ``share``.
+        scenes: of how many scenes they are parts, where one warning for each scene is enough; 0 for a warning each.
     """
 
-    def __init__(self, total: int, share: float, noun: str, option: str) -> None:
+    def __init__(self, total: int, share: float, noun: str, option: str, scenes: int = 0) -> None:
         self.rank, _ = get_dist_info()
         self.share, self.noun, self.option = share, noun, option
         self.allowed = allowance(total, share)
         # In shared memory, so that all workers of this process count together.
         self.bad = torch.zeros(total, dtype=torch.uint8).share_memory_()
+        self.told = torch.zeros(max(scenes, 1), dtype=torch.uint8).share_memory_()
+        self.per_scene = scenes > 0
 
-    def note(self, index: int, error: UnreadableImageError) -> None:
-        """Count an unreadable one and warn once about it.
+    def note(self, index: int, error: UnreadableImageError, scene: int = 0) -> None:
+        """Count an unreadable one and warn once about it; of a scene's parts about the first, then in powers of ten.
 
         Raises:
             UnreadableImageError: when there are more than allowed.
@@ -68,8 +71,17 @@ class SkipCounter:
         # mmengine shows only errors of processes other than the first.
         level = logging.ERROR if self.rank else logging.WARNING
         singular = self.noun.removesuffix('s')
+        if self.per_scene and self.told[scene]:
+            if count > 1 and str(count).rstrip('0') == '1':
+                text = f'skipped {count} unreadable {self.noun} (at most {self.allowed} of {total})'
+                print_log(text, 'current', level)
+            return
+        self.told[scene] = 1
+        more = f'; further {self.noun} of this scene are only counted' if self.per_scene else ''
         print_log(
-            f'skipped unreadable {singular} {count} (at most {self.allowed} of {total}): {error}', 'current', level
+            f'skipped unreadable {singular} {count} (at most {self.allowed} of {total}): {error}{more}',
+            'current',
+            level,
         )
 
 

@@ -16,7 +16,7 @@ class NoDataError(UnreadableImageError):
 
 
 @contextmanager
-def errors_of(path: Path) -> Iterator[None]:
+def errors_of(path: str | Path) -> Iterator[None]:
     """Turn what GDAL raises while it reads a file into :class:`UnreadableImageError`, which names the file."""
     try:
         yield

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
 from pathlib import Path
 
+from mmrs_ssl.rasters.access import is_address
+
 RASTER_SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.webp')
 WHERE_TO_SET = 'set it with --cfg-options data_root=FOLDER'
@@ -44,14 +46,17 @@ def _walk(folder: str | Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names)
 
 
-def find_all(sources: Iterable[str | Path]) -> list[Path]:
-    """Find the rasters of several folders, files and glob patterns, each once.
+def find_all(sources: Iterable[str | Path]) -> list[str | Path]:
+    """Find the rasters of several folders, files and glob patterns, each once; addresses stay as they are.
 
     Raises:
         FileNotFoundError: if there is none in one of them.
     """
-    paths: dict[Path, Path] = {}
+    paths: dict[str | Path, str | Path] = {}
     for source in sources:
+        if is_address(str(source)):
+            paths[str(source)] = str(source)
+            continue
         try:
             paths |= {path.resolve(): path for path in find_rasters(source)}
         except FileNotFoundError as error:

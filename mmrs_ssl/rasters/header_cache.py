@@ -6,24 +6,28 @@ import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from mmengine.logging import print_log
 
+from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.grid import Grid, Header
 from mmrs_ssl.rasters.reader import file_stamp, read_header
 
-_FORMAT = 2  # raise it when Header changes: older caches are then ignored
+_FORMAT = 3  # raise it when Header changes: older caches are then ignored
 _WORLD_FILES = ('.tfw', '.tifw', '.wld', '.pgw', '.jgw')
 _THREADS = 8  # opening a file waits for the disk or the network
 
 
-def read_headers(paths: Sequence[str], cache_dir: str | None = None) -> dict[str, Header | UnreadableImageError]:
+def read_headers(
+    paths: Sequence[str], cache_dir: str | None = None, access: Access | None = None
+) -> dict[str, Header | UnreadableImageError]:
     """Return the header of every raster by its path, or why it cannot be opened.
 
     Headers are kept in ``cache_dir`` (default ``~/.cache/mmrs_ssl``, or below ``XDG_CACHE_HOME``), and read anew where
-    a file's size or time of change is another one.
+    a file's size or time of change is another one. ``access`` says where files, and what they name, may lie.
     """
     folder = Path(cache_dir or Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmrs_ssl')
     root = os.path.commonpath([os.path.abspath(path) for path in paths])
@@ -37,23 +41,26 @@ def read_headers(paths: Sequence[str], cache_dir: str | None = None) -> dict[str
     }
     missing = [path for path in paths if path not in headers]
     with ThreadPoolExecutor(_THREADS) as threads:
-        headers.update(zip(missing, threads.map(_header_or_error, missing), strict=True))
+        headers.update(zip(missing, threads.map(partial(_header_or_error, access=access), missing), strict=True))
     if missing:
         content = {p: dict(stamp=stamps[p], header=h) for p, h in headers.items() if isinstance(h, Header)}
         _write_cache(cache, {**kept, **content})
     return {path: headers[path] for path in paths}
 
 
-def _header_or_error(path: str) -> Header | UnreadableImageError:
+def _header_or_error(path: str, access: Access | None) -> Header | UnreadableImageError:
     try:
-        return read_header(path)
+        return read_header(path, access)
     except UnreadableImageError as error:
         return error
 
 
 def _stamp(path: str) -> list | None:
-    """Return sizes and times of change of a file and of what GDAL reads beside it; None if it is no local file."""
-    if (own := file_stamp(path)) is None:
+    """Return sizes and times of change of a file and of what GDAL reads beside it; None if that says too little.
+
+    A VRT is a part of what it names: another one may stand there, or it may no longer be allowed.
+    """
+    if path.lower().endswith('.vrt') or (own := file_stamp(path)) is None:
         return None
     beside = [path + '.aux.xml', path + '.msk', *(str(Path(path).with_suffix(world)) for world in _WORLD_FILES)]
     return [list(own), *(list(stamp) if (stamp := file_stamp(name)) else None for name in beside)]

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.arrays import bands_last
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
@@ -16,11 +17,12 @@ from mmrs_ssl.rasters.reader import OpenRaster
 _JPEG_END, _PNG_END = b'\xff\xd9', b'IEND\xaeB`\x82'
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
     """Read a whole image, whatever its bands and type.
 
     Args:
         path: JPEG, PNG, BMP, PNM or WebP by OpenCV; GeoTIFF, VRT or JPEG 2000 by rasterio.
+        access: where the file, and what it names, may lie; the file's folder by default.
 
     Returns:
         (H, W, C) of the file's own type, bands in the file's order (RGB for photographs).
@@ -29,7 +31,7 @@ def read_image(path: str | Path) -> np.ndarray:
         UnreadableImageError: if the file is missing, truncated or no image.
     """
     if str(path).lower().endswith(RASTER_SUFFIXES):
-        raster = OpenRaster(str(path))
+        raster = OpenRaster(str(path), access=access)
         pixels, _ = raster.read(range(raster.source.count))
         raster.close()
         return bands_last(pixels)

@@ -17,8 +17,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
+from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.grid import Grid, Header, Window, aligned_offset
+from mmrs_ssl.rasters.guard import open_guarded, reaching
 from mmrs_ssl.rasters.nodata import has_data
 
 # A picture without a position is as good as any; said once for all threads that open files.
@@ -28,24 +30,30 @@ MAX_OPEN = 16
 CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the memory, in every worker
 
 
-def read_header(path: str) -> Header:
+def read_header(path: str, access: Access | None = None) -> Header:
     """Read what a raster says of itself, without a pixel.
 
     Raises:
         UnreadableImageError: if it cannot be opened.
     """
-    with open_raster(path) as raster:
+    with open_raster(path, access) as raster:
         return _header_of(raster)
 
 
-def open_raster(path: str | Path) -> rasterio.DatasetReader:
+def open_raster(path: str | Path, access: Access | None = None) -> rasterio.DatasetReader:
     """Open a raster or picture; one without a position is as good as any.
 
+    Args:
+        path: a file, or an address that GDAL reads.
+        access: where the file, and what it names, may lie; the file's folder by default.
+
     Raises:
-        UnreadableImageError: if it is none, or a truncated PNG, which GDAL would fill up without a word.
+        UnreadableImageError: if it is none, names what lies elsewhere, or is a truncated PNG, which GDAL would fill up
+            without a word.
     """
+    path = str(path)
     try:
-        raster = rasterio.open(path)
+        raster = open_guarded(path, access)
     except rasterio.errors.RasterioError as error:
         raise UnreadableImageError(f'{path}: not readable as a raster ({error})') from error
     fault = 'holds no band' if raster.count == 0 else ''
@@ -81,9 +89,11 @@ class OpenRaster:
         grid: Grid | None = None,
         shape: tuple[int, int] | None = None,
         resampling: str = 'bilinear',
+        access: Access | None = None,
     ) -> None:
         self.path = path
-        self.source = open_raster(path)
+        self.source = open_raster(path, access)
+        self.access = access
         self.header = _header_of(self.source)
         self.grid, self.shape, self.resampling = grid, shape, resampling
         self.offset = (0, 0) if grid is None else aligned_offset(self.header.grid, grid)
@@ -99,7 +109,7 @@ class OpenRaster:
         if self.offset is not None:
             return self.source
         if alpha_is_data not in self.warped:
-            source = without_alpha(self.path) if alpha_is_data else self.source
+            source = without_alpha(self.source) if alpha_is_data else self.source
             self.warped[alpha_is_data] = source, self._warp(source)
         return self.warped[alpha_is_data][1]
 
@@ -146,7 +156,18 @@ class OpenRaster:
             ValueError: if the raster has to be warped, and its bands have different nodata values.
         """
         alpha_is_data = self.header.alpha in bands
-        raster = self.on_grid(alpha_is_data)
+        with reaching(self.access):  # sources of a VRT are opened when their place is read
+            return self._read(self.on_grid(alpha_is_data), alpha_is_data, bands, window, size, resampling)
+
+    def _read(
+        self,
+        raster: rasterio.DatasetReader,
+        alpha_is_data: bool,
+        bands: Sequence[int],
+        window: Window | None,
+        size: tuple[int, int] | None,
+        resampling: str,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         down, right = self.offset or (0, 0)
         part = None
         if window is not None:
@@ -171,6 +192,20 @@ class OpenRaster:
             raise UnreadableImageError(f'{self.path}: cannot be read{where} ({error})') from error
         return pixels, np.logical_and.reduce(masks) if masks else None
 
+    def has_blocks(self, window: Window) -> bool:
+        """Tell whether the file holds any block of a window; a sparse GeoTIFF leaves out those without data."""
+        if self.source.driver != 'GTiff' or self.offset is None:
+            return True
+        top, left = window.top + self.offset[0], window.left + self.offset[1]
+        planar = self.source.interleaving is not None and self.source.interleaving.name == 'band'
+        for band in range(1, self.source.count + 1 if planar else 2):
+            height, width = self.source.block_shapes[band - 1]
+            for row in range(top // height, (top + window.height - 1) // height + 1):
+                for column in range(left // width, (left + window.width - 1) // width + 1):
+                    if self.source.get_tag_item(f'BLOCK_OFFSET_{column}_{row}', 'TIFF', bidx=band):
+                        return True
+        return False
+
     def close(self) -> None:
         """Close the file, and the copies that were warped."""
         for source, warped in self.warped.values():
@@ -179,13 +214,13 @@ class OpenRaster:
         self.source.close()
 
 
-def without_alpha(path: str) -> rasterio.DatasetReader:
-    """Open a raster with its alpha channel declared an ordinary band: warping would else blend the others by it."""
+def without_alpha(raster: rasterio.DatasetReader) -> rasterio.DatasetReader:
+    """Open a raster again with its alpha channel declared an ordinary band: warping would else blend others by it."""
     with tempfile.TemporaryDirectory() as folder:
         description = f'{folder}/raster.vrt'
-        rasterio.shutil.copy(path if '://' in path else os.path.abspath(path), description, driver='VRT')
+        rasterio.shutil.copy(raster, description, driver='VRT')
         text = Path(description).read_text()
-    return rasterio.open(text.replace('<ColorInterp>Alpha<', '<ColorInterp>Undefined<'))
+    return rasterio.open(text.replace('<ColorInterp>Alpha<', '<ColorInterp>Undefined<'), driver='VRT')
 
 
 def file_stamp(path: str) -> tuple[int, int] | None:
@@ -209,16 +244,21 @@ class RasterPool:
         set_gdal_config('GDAL_CACHEMAX', CACHE_BYTES)
 
     def get(
-        self, path: str, grid: Grid | None = None, shape: tuple[int, int] | None = None, resampling: str = 'bilinear'
+        self,
+        path: str,
+        grid: Grid | None = None,
+        shape: tuple[int, int] | None = None,
+        resampling: str = 'bilinear',
+        access: Access | None = None,
     ) -> OpenRaster:
         """Return a raster, opened if need be; on a ``grid`` of ``shape`` (height, width) if one is given."""
-        key = (path, file_stamp(path), grid, shape, resampling if grid else None)
+        key = (path, file_stamp(path), grid, shape, resampling if grid else None, access)
         if key in self.open:
             self.open.move_to_end(key)
             return self.open[key]
         while len(self.open) >= self.max_open:
             self.open.popitem(last=False)[1].close()
-        self.open[key] = OpenRaster(path, grid, shape, resampling)
+        self.open[key] = OpenRaster(path, grid, shape, resampling, access)
         return self.open[key]
 
 

@@ -10,10 +10,10 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Mapping
-from glob import has_magic
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from mmrs_ssl.rasters.access import Access, access_to, check_address, check_path, fixed_folder, is_address
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES, RASTER_SUFFIXES, WHERE_TO_SET, find_rasters
 
 LIST_SUFFIXES = ('.csv', '.json', '.geojson')
@@ -31,24 +31,29 @@ class SceneFile(NamedTuple):
     band: str = ''
 
 
-def find_scene_files(data_root: str | Path, rules: str | Mapping[str, str]) -> list[SceneFile]:
+def find_scene_files(
+    data_root: str | Path, rules: str | Mapping[str, str], access: Access | None = None
+) -> list[SceneFile]:
     """Find the files of all scenes, each with its scene, modality, date and band.
 
     Args:
-        data_root: a folder, a glob pattern, one raster, or a list of files (.csv, .json, see :func:`read_list`).
+        data_root: a folder, a glob pattern, one raster (a file or an address), or a list of files (.csv, .json, see
+            :func:`read_list`).
         rules: one rule, or one per modality. A file that several rules fit goes to the one with most fixed letters.
             A list needs no rules: of several, their names say which columns or assets to take.
+        access: where files that a list names may lie; by default below the list's folder.
 
     Raises:
         FileNotFoundError: if there is nothing there.
         ValueError: if a rule or list is wrong, no file fits, or two files are the same part of the same scene.
     """
     per_modality = {'': rules} if isinstance(rules, str) else dict(rules)
+    access = access or access_to([data_root])
     if str(data_root).lower().endswith(LIST_SUFFIXES):
         wanted = None if isinstance(rules, str) else set(per_modality)
-        files = [file for file in read_list(data_root) if wanted is None or file.modality in wanted]
+        files = [file for file in read_list(data_root, access) if wanted is None or file.modality in wanted]
     else:
-        files = _match_rules(data_root, per_modality)
+        files = _match_rules(data_root, per_modality, access)
     if not files:
         raise ValueError(f'no file of data_root={str(data_root)!r} fits files={rules!r}')
     _refuse_doubles(files)
@@ -70,38 +75,31 @@ def compile_rule(rule: str) -> re.Pattern[str]:
         raise ValueError(f'files={rule!r} is no valid rule ({error}); expected e.g. {{scene}}/{{date}}') from error
 
 
-def _match_rules(data_root: str | Path, rules: Mapping[str, str]) -> list[SceneFile]:
-    paths = find_rasters(data_root)
-    base = _fixed_folder(Path(data_root))
+def _match_rules(data_root: str | Path, rules: Mapping[str, str], access: Access) -> list[SceneFile]:
+    if is_address(str(data_root)):
+        check_address(str(data_root), access, f'data_root={str(data_root)!r}')
+        names = {str(data_root): PurePosixPath(str(data_root).split('?')[0]).name}
+    else:
+        base = fixed_folder(Path(data_root))
+        names = {str(path): path.relative_to(base).as_posix() for path in find_rasters(data_root)}
     patterns = [(modality, rule, compile_rule(rule)) for modality, rule in rules.items()]
     patterns.sort(key=lambda item: -len(re.sub(r'\{\w+\}', '', item[1])))
     files = []
-    for path in paths:
-        relative = path.relative_to(base).as_posix()
+    for path, relative in names.items():
         for modality, rule, pattern in patterns:
             has_suffix = '(?P<' in rule or rule.lower().endswith(RASTER_SUFFIXES + IMAGE_SUFFIXES)
-            match = pattern.fullmatch(relative if has_suffix else relative.removesuffix(path.suffix))
+            match = pattern.fullmatch(relative if has_suffix else str(PurePosixPath(relative).with_suffix('')))
             if match:
-                files.append(_scene_file(str(path), modality, match.groupdict()))
+                files.append(_scene_file(path, modality, match.groupdict()))
                 break
     return files
-
-
-def _fixed_folder(root: Path) -> Path:
-    """Return the folder that paths are relative to: of a glob pattern, the part before the first wildcard."""
-    if root.is_dir():
-        return root
-    if root.is_file():
-        return root.parent
-    first = next(i for i, part in enumerate(root.parts) if has_magic(part))
-    return Path(*root.parts[:first])
 
 
 def _scene_file(path: str, modality: str, groups: Mapping[str, str | None]) -> SceneFile:
     return SceneFile(path, groups.get('scene') or '', modality, groups.get('date') or '', groups.get('band') or '')
 
 
-def read_list(path: str | Path) -> list[SceneFile]:
+def read_list(path: str | Path, access: Access | None = None) -> list[SceneFile]:
     """Read a list of files.
 
     Args:
@@ -110,12 +108,13 @@ def read_list(path: str | Path) -> list[SceneFile]:
             JSON with ``features``: each has an ``id``, ``assets`` (name -> ``href``; the modalities), and in
             ``properties`` optionally ``datetime`` and ``place`` (features of one place are its dates). Relative paths
             start at the list's folder.
+        access: where the files may lie; by default below the list's folder, and none on the network.
 
     Raises:
         FileNotFoundError: if there is no such list.
-        ValueError: if it is not understood.
+        ValueError: if it is not understood, or names a file that lies elsewhere.
     """
-    path = Path(path)
+    path, access = Path(path), access or access_to([path])
     if not path.is_file():
         raise FileNotFoundError(f'data_root={str(path)!r} is not a file; {WHERE_TO_SET}')
     if path.suffix.lower() == '.csv':
@@ -130,7 +129,7 @@ def read_list(path: str | Path) -> list[SceneFile]:
             raise ValueError(
                 f'{path}: expected a JSON list of objects, or an object with features with id and assets ({error!r})'
             ) from error
-    files = [file for number, row in enumerate(rows, 1) for file in _row_files(path, number, row)]
+    files = [file for number, row in enumerate(rows, 1) for file in _row_files(path, number, row, access)]
     if not files:
         raise ValueError(f'{path}: lists no file')
     return files
@@ -149,19 +148,29 @@ def _stac_row(feature: Mapping) -> dict[str, str]:
     return row
 
 
-def _row_files(path: Path, number: int, row: Mapping[str, str]) -> list[SceneFile]:
+def _row_files(path: Path, number: int, row: Mapping[str, str], access: Access) -> list[SceneFile]:
     values = {name.strip(): str(value).strip() for name, value in row.items() if name and value}
     groups = {name: values.pop(name, None) for name in ('scene', 'date', 'band')}
     if not values:
         raise ValueError(f'{path}: row {number} names no file; expected a column path, or one per modality')
     groups['scene'] = groups['scene'] or Path(next(iter(values.values()))).stem
     single = set(values) == {'path'}
-    return [_scene_file(_resolve(path, file), '' if single else name, groups) for name, file in values.items()]
+    return [
+        _scene_file(_resolve(path, number, file, access), '' if single else name, groups)
+        for name, file in values.items()
+    ]
 
 
-def _resolve(path: Path, file: str) -> str:
+def _resolve(path: Path, number: int, file: str, access: Access) -> str:
     """Make a list's path relative to the list; addresses that GDAL reads (https://..., /vsis3/...) stay as they are."""
-    return file if '://' in file or file.startswith('/vsi') else str(path.parent / file)
+    where = f'{path}: row {number} names {file}, which'
+    if is_address(file := file.removeprefix('file://')):
+        check_address(file, access, where)
+        return file
+    local = str(path.parent / file)
+    if file.startswith('/') or '..' in file.split('/') or '\0' in file:
+        check_path(local, access, where)
+    return local
 
 
 def _refuse_doubles(files: list[SceneFile]) -> None:

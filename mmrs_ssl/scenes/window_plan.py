@@ -1,6 +1,6 @@
 """Compute where the windows of scenes lie, from their extents alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from mmrs_ssl.rasters.grid import Window
 from mmrs_ssl.scenes.index import Scene, SceneError, describe_crs
 
 _DRAWS = 20  # windows drawn of a scene before all of it is gone through
+_FEW = 1000  # windows of a grid that are tried one by one; of larger grids as many of those that hold data
 
 
 def in_pixels(scene: Scene, length: float, unit: str) -> tuple[int, int]:
@@ -72,18 +73,41 @@ class WindowPlan:
         """Return the first number of a scene's windows, and the last + 1."""
         return int(self.ends[scene - 1]) if scene else 0, int(self.ends[scene])
 
-    def candidates(self, scene: int, number: int | None, rng: np.random.Generator) -> Iterator[Window]:
-        """Yield windows of a scene in the order to try them: that of the number, some drawn anew, all of its grid."""
+    def candidates(
+        self,
+        scene: int,
+        number: int | None,
+        rng: np.random.Generator,
+        places: Callable[[], np.ndarray] | None = None,
+    ) -> Iterator[Window]:
+        """Yield windows of a scene in the order to try them: that of the number, some drawn anew, all of its grid.
+
+        Args:
+            scene: its number.
+            number: of the first window; None for any.
+            rng: where the others are drawn from.
+            places: finds the windows of the scene's grid that hold data, by number from 0 and row by row. It is asked
+                where the grid is too large to try all of it, and some of what it finds comes last.
+        """
         first, end = self.numbers(scene)
         if number is None:
             number = int(rng.integers(first, end))
         for _ in range(_DRAWS):
             yield self.window(scene, number, rng)
             number = int(rng.integers(first, end))
-        free, steps = self.extents[scene, 2:] - self.sides[scene], self.steps[scene]
-        rows, columns = -(-free // steps) + 1
-        for place in rng.permutation(int(rows * columns)):
-            yield self.grid_window(scene, *divmod(int(place), int(columns)))
+        rows, columns = self.grid_shape(scene)
+        if places is None or rows * columns <= _FEW:
+            order = rng.permutation(rows * columns)
+        else:
+            order = rng.permutation(places())[:_FEW]
+        for place in order:
+            yield self.grid_window(scene, *divmod(int(place), columns))
+
+    def grid_shape(self, scene: int) -> tuple[int, int]:
+        """Return how many windows the scene's grid has, down and across."""
+        free = self.extents[scene, 2:] - self.sides[scene]
+        rows, columns = (-(-free // self.steps[scene]) + 1).tolist()
+        return rows, columns
 
     def window(self, scene: int, number: int, rng: np.random.Generator) -> Window:
         """Return the grid window of this number, or draw a random one of the scene."""

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from mmrs_ssl.rasters.access import access_to
 from mmrs_ssl.rasters.find import find_rasters
 from mmrs_ssl.scenes.files import find_scene_files, read_list
 from mmrs_ssl.synthetic.layouts import write_layout
@@ -87,11 +88,38 @@ def test_csv_with_a_column_per_modality(tmp_path):
 
 
 def test_csv_of_paths_and_dates(tmp_path):
-    (tmp_path / 'list.csv').write_text('path,date\n/data/x.tif,2020\nhttps://host/y.tif,2021\n')
-    assert [(file.path, file.scene, file.date) for file in read_list(tmp_path / 'list.csv')] == [
+    lines = ('path,date', '/data/x.tif,2020', 'file:///data/x.tif,2021', 'https://host/y.tif,2021')
+    (tmp_path / 'list.csv').write_text('\n'.join(lines))
+    found = read_list(tmp_path / 'list.csv', access_to([], ['/data'], remote=True))
+    assert [(file.path, file.scene, file.date) for file in found] == [
         ('/data/x.tif', 'x', '2020'),
+        ('/data/x.tif', 'x', '2021'),
         ('https://host/y.tif', 'y', '2021'),
     ]
+
+
+@pytest.mark.parametrize(
+    ('name', 'said'),
+    [
+        ('/etc/x.tif', r"lies outside of .*; move it there, or name its folder: roots=\['/etc'\]"),
+        ('../x.tif', 'lies outside of'),
+        ('a/../../x.tif', 'lies outside of'),
+        ('file:///etc/x.tif', 'lies outside of'),
+        ('/vsizip//etc/x.zip/x.tif', 'lies outside of'),
+        ('https://host/x.tif', 'lies on the network, which is read with allow_remote=True alone'),
+        ('s3://bucket/x.tif', 'lies on the network'),
+        ('/vsis3/bucket/x.tif', 'lies on the network'),
+        ('/vsizip//vsicurl/https://host/x.zip/x.tif', 'lies on the network'),
+        ('/vsimem/x.tif', 'is no address that is read'),
+    ],
+)
+def test_lists_do_not_lead_out_of_their_folder(tmp_path, name, said):
+    (tmp_path / 'list.csv').write_text(f'path\na.tif\nb/../c.tif\n{name}\n')
+    with pytest.raises(ValueError, match=f'list.csv: row 3 names {name}, which {said}'):
+        find_scene_files(tmp_path / 'list.csv', '{scene}')
+    (tmp_path / 'items.json').write_text(json.dumps(dict(features=[dict(id='a', assets=dict(x=dict(href=name)))])))
+    with pytest.raises(ValueError, match=f'items.json: row 1 names {name}, which {said}'):
+        find_scene_files(tmp_path / 'items.json', '{scene}')
 
 
 def test_stac_like_json(tmp_path):
@@ -108,7 +136,7 @@ def test_lists_as_spreadsheets_and_people_write_them(tmp_path):
     (tmp_path / 'bom.csv').write_text('scene,rgb\nA,a.tif\n', encoding='utf-8-sig')
     assert parts(read_list(tmp_path / 'bom.csv'), tmp_path) == [('a.tif', 'A', 'rgb', '', '')]
     (tmp_path / 'plain.json').write_text('["a.tif", "/vsizip//data/b.zip/b.tif"]')
-    assert [file.path for file in read_list(tmp_path / 'plain.json')] == [
+    assert [file.path for file in read_list(tmp_path / 'plain.json', access_to([], ['/data']))] == [
         str(tmp_path / 'a.tif'),
         '/vsizip//data/b.zip/b.tif',
     ]

@@ -21,6 +21,7 @@ import numpy as np
 
 from mmrs_ssl.archives.tiling import Array
 from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.rasters.names import check_name
 from mmrs_ssl.rasters.reader import open_raster
 
 # The 19 classes and the CORINE classes each of them joins (Sumbul et al., https://arxiv.org/abs/2105.07921), in the
@@ -74,9 +75,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_list(path: Path) -> list[str]:
-    """Read the first column of a list."""
+    """Read the first column of a list: names of patches, which are folders.
+
+    Raises:
+        ValueError: if a name would lead elsewhere.
+    """
     with open(path, newline='') as file:
-        return [row[0].strip() for row in csv.reader(file) if row]
+        return [check_name(row[0].strip(), path, folders=False) for row in csv.reader(file) if row]
 
 
 def choose(args: argparse.Namespace) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.rasters.names import check_name
 
 SUFFIXES = ('.tif', '.jpg', '.jpeg', '.png')
 
@@ -36,12 +37,14 @@ def find_classes(images: Path, out: Path, count: int | None) -> dict[str, list[s
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if a class has no image, or there are not as many as there must be.
+        ValueError: if a class has no image, there are not as many as there must be, or a list cannot hold a name.
     """
     if not images.is_dir():
         raise FileNotFoundError(f'{images} is no folder; expected one with a folder per class')
     found = {
-        folder.name: sorted(path.name for path in folder.glob('[!.]*') if path.suffix.lower() in SUFFIXES)
+        check_name(folder.name, images): sorted(
+            check_name(path.name, folder) for path in folder.glob('[!.]*') if path.suffix.lower() in SUFFIXES
+        )
         for folder in sorted(images.glob('[!.]*'))
         if folder.is_dir() and folder.resolve() != out.resolve()
     }

@@ -53,7 +53,7 @@ def by_name(source: str, prefix: str, suffix: str) -> dict[str, Path]:
         ValueError: if two files have the same name.
     """
     found: dict[str, Path] = {}
-    for path in find_all([source]):
+    for path in map(Path, find_all([source])):
         if path.stem.startswith(prefix) and path.stem.endswith(suffix):
             parts = path.stem.removeprefix(prefix).removesuffix(suffix).split('_')
             name = '_'.join(part.lstrip('0') or '0' for part in parts)

@@ -28,6 +28,7 @@ from mmrs_ssl.archives.checks import require_new, require_partners
 from mmrs_ssl.archives.tiling import Array, cut_tiles, find_scenes, plan_tiles
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.rasters.find import find_all
+from mmrs_ssl.rasters.names import check_name
 from mmrs_ssl.rasters.reader import open_raster
 
 # RGB of class numbers 1 to 6; black (the eroded boundaries) is 0, and so is a small share of pixels of other colors.
@@ -89,7 +90,7 @@ def by_scene(folder: str, dataset: str) -> dict[str, Path]:
         ValueError: if two files are of one scene.
     """
     found: dict[str, Path] = {}
-    for path in find_all([folder]):
+    for path in map(Path, find_all([folder])):
         name = scene_name(path.stem, dataset)
         if name in found:
             raise ValueError(f'{found[name]} and {path} are both of scene {name!r}; give a folder with one of them')
@@ -142,9 +143,10 @@ def tile(args: argparse.Namespace) -> None:
 
 def choose_half(data_root: Path) -> None:
     """Write the names, without suffix, of every second training tile."""
-    names = sorted(path.stem for path in (data_root / 'img_dir' / 'train').glob('*.png'))
+    folder = data_root / 'img_dir' / 'train'
+    names = sorted(check_name(path.stem, folder) for path in folder.glob('*.png'))
     if not names:
-        raise FileNotFoundError(f'no PNG tile in {data_root / "img_dir" / "train"}; cut them first')
+        raise FileNotFoundError(f'no PNG tile in {folder}; cut them first')
     path = data_root / 'train_half.txt'
     path.write_text('\n'.join(names[::2]) + '\n')
     print(f'{len(names[::2])} of {len(names)} training tiles: {path}')

@@ -132,21 +132,25 @@ class LoadRaster(BaseTransform):
         """Load one image: of one file, or of several that hold a band each."""
         name, window = files[0], results.get('window')
         if len(files) == 1 and window is None and self.size is None and name.lower().endswith(IMAGE_SUFFIXES):
-            image = read_image(name)
+            image = read_image(name, results.get('access'))
             bands = self.choose(('',) * image.shape[2], None, name)
             if bands != list(range(image.shape[2])):
                 image = image[..., bands]
             pixels, valid = image.transpose(2, 0, 1), None
         else:
-            parts = [self.read(file, len(files), results) for file in files]
-            pixels = np.concatenate([part[0] for part in parts]) if len(parts) > 1 else parts[0][0]
-            valid = _join_masks(parts)
+            pixels, valid = self.read_files(files, results)
         pixels = self.values(pixels, self.valid_pixels(pixels, valid, name, results))
         return bands_last(pixels.astype(_WIDER.get(pixels.dtype.name, pixels.dtype), copy=False))
 
+    def read_files(self, files: tuple[str, ...], results: dict) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read pixels (C, H, W) of one file, or of several that hold a band each, and which are valid (None: all)."""
+        parts = [self.read(file, len(files), results) for file in files]
+        pixels = np.concatenate([part[0] for part in parts]) if len(parts) > 1 else parts[0][0]
+        return pixels, _join_masks(parts)
+
     def read(self, file: str, files: int, results: dict) -> tuple[np.ndarray, np.ndarray | None]:
         """Read pixels (C, H, W) of one file, and which are valid (None: all)."""
-        raster = pool().get(file, results.get('grid'), results.get('shape'), self.resampling)
+        raster = pool().get(file, results.get('grid'), results.get('shape'), self.resampling, results.get('access'))
         bands = self.choose_of(raster.header, file, files)
         pixels, valid = raster.read(bands, results.get('window'), self.size, self.resampling)
         if self.nodata is not None:  # in the file's own units
