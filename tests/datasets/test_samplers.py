@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from mmengine.dataset import DefaultSampler
 
 from mmrs_ssl.datasets import EpochSampler, SampleIndex, sample_rng
@@ -13,7 +14,7 @@ from mmrs_ssl.datasets import EpochSampler, SampleIndex, sample_rng
 def test_global_generators_follow_the_sample():
     def draws(index):
         rng = sample_rng(index)
-        return rng.random(), random.random(), np.random.rand()  # noqa: NPY002
+        return rng.random(), random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
 
     assert draws(SampleIndex(1, 2, 3)) == draws(SampleIndex(1, 2, 3))
     first, other = draws(SampleIndex(1, 2, 3)), draws(SampleIndex(1, 3, 2))
@@ -48,3 +49,13 @@ def test_ranks_share_mmengines_order_and_repeat_nothing(monkeypatch, shuffle):
         assert len(set(seen)) == 9
     with pytest.raises(ValueError, match='2 samples for 3 processes'):
         EpochSampler(data[:2])
+
+
+def test_what_was_seen_is_left_out_once():
+    sampler = EpochSampler(range(7), True, 3)
+    sampler.set_epoch(2)
+    whole = list(sampler)
+    sampler.skip(4)
+    assert len(sampler) == 7
+    assert list(sampler) == whole[4:]
+    assert list(sampler) == whole

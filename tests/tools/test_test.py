@@ -88,6 +88,15 @@ def test_downstream_training_and_testing(classifier, run_tool, tmp_path):
     assert code == 0, output
     reported = float(re.search(r'accuracy/top1: ([\d.]+)', output).group(1))
     assert reported == accuracy_of(checkpoint, path, tmp_path / 'classes' / 'val')
+
+    for key in ('head.fc.weight', 'head.fc.bias'):
+        del trained[key]
+    torch.save(dict(state_dict=trained, meta={}), tmp_path / 'headless.pth')
+    code, output = run_tool('test.py', path, tmp_path / 'headless.pth', '--work-dir', tmp_path / 'test')
+    assert code == 1
+    assert re.search(r'2 weights of the model .*random: head\.fc\.weight, head\.fc\.bias.*--allow', error_of(output))
+    code, output = run_tool('test.py', path, tmp_path / 'headless.pth', '--allow-missing', 'head.*')
+    assert code == 0, output
     code, output = run_tool('test.py', path, tmp_path / 'gone.pth')
     assert code == 1
     assert re.match(r"no checkpoint '.*gone\.pth'", error_of(output))
