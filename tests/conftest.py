@@ -6,11 +6,13 @@ os.environ.setdefault('OMP_NUM_THREADS', '2')
 if 'PYTEST_XDIST_WORKER' in os.environ:  # side by side (pytest -n) every process has a processor of its own
     os.environ['OMP_NUM_THREADS'] = '1'
 
+import ctypes
+import gc
 import inspect
 import itertools
 import runpy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -194,6 +196,16 @@ def make_crops(sizes: Sequence[int], count: int = 4, bands: int = 3, seed: int =
     rng = torch.Generator().manual_seed(seed)
     views = [torch.randint(0, 256, (count, bands, size, size), generator=rng, dtype=torch.uint8) for size in sizes]
     return dict(inputs=views, data_samples=[DataSample() for _ in range(count)])
+
+
+@pytest.fixture(autouse=True)
+def memory_is_given_back(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Networks of published size are freed with their runners, and the system gets what training keeps for itself."""
+    yield
+    if request.node.get_closest_marker('slow'):
+        gc.collect()
+        if hasattr(libc := ctypes.CDLL(None), 'malloc_trim'):
+            libc.malloc_trim(0)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -137,3 +138,36 @@ def test_a_work_dir_is_one_runs(tmp_path):
     os.kill(holder, signal.SIGKILL)
     os.waitpid(holder, 0)
     WorkDirLock(tmp_path).release()
+
+
+@pytest.mark.slow
+def test_a_hundred_damaged_files(tmp_path):
+    """Cut, with flipped bytes, with blocks of zeros: refused by name, or read with all that was in them."""
+    rng = np.random.default_rng(0)
+    path = save(tmp_path / 'epoch_3.pth')
+    data, whole, refused = path.read_bytes(), read_checkpoint(path), []
+    for number in range(100):
+        damaged = bytearray(data)
+        place, length = int(rng.integers(len(data))), int(rng.integers(1, 4000))
+        if number % 3 == 0:
+            del damaged[place:]
+        elif number % 3 == 1:
+            for each in rng.integers(len(data), size=4):
+                damaged[each] ^= 1 << int(rng.integers(8))
+        else:
+            damaged[place : place + length] = bytes(len(damaged[place : place + length]))
+        path.write_bytes(damaged)
+        newest, faults = find_newest(tmp_path)
+        try:
+            content = read_checkpoint(path)
+        except ValueError as error:
+            refused.append((str(error), newest, faults))
+        else:  # padding, of which nothing is read
+            assert torch.equal(content['state_dict']['weight'], whole['state_dict']['weight'])
+            assert content['meta'] == whole['meta']
+    assert len(refused) > 90
+    for error, newest, faults in refused:
+        assert newest is None
+        for text in (error, *faults):
+            assert str(path) in text
+            assert 'weights_only' not in text

@@ -90,11 +90,9 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Write into the meta data what a resumed run compares with its own settings."""
-        checkpoint['meta'].update(
-            epoch_length=len(runner.train_dataloader),
-            batch_size=runner.train_dataloader.batch_size,
-            world_size=get_world_size(),
-        )
+        checkpoint['meta']['world_size'] = get_world_size()
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            checkpoint['meta']['epoch_length'] = len(runner.train_dataloader)
         if 'optimizer' in checkpoint and 'state' in checkpoint['optimizer']:
             checkpoint['meta']['optimizer_states'] = len(checkpoint['optimizer']['state'])
 

@@ -42,7 +42,7 @@ def test_minutes_keep_one_file_and_push_none_out(make_config):
     assert names(cfg.work_dir) == ['epoch_2.pth', 'epoch_3.pth', 'last_checkpoint']  # the training is further than it
     assert Path(cfg.work_dir, 'last_checkpoint').read_text() == 'epoch_3.pth'
     meta = load(Path(cfg.work_dir, 'epoch_3.pth'))['meta']
-    expected = dict(iter=12, epoch=3, epoch_length=4, batch_size=4, world_size=1)
+    expected = dict(iter=12, epoch=3, epoch_length=4, world_size=1)
     assert {key: meta[key] for key in expected} == expected
 
 
