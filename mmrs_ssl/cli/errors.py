@@ -1,6 +1,8 @@
 """End a program with one line that says what is wrong."""
 
+import atexit
 import inspect
+import os
 import pickle
 import re
 import sys
@@ -24,7 +26,16 @@ def clear_errors() -> Iterator[None]:
     except Exception as error:
         traceback.print_exc()
         print(f'\nerror: {explain(error)}', file=sys.stderr, flush=True)
+        if get_world_size() > 1:
+            end_at_once(1)
         sys.exit(1)
+
+
+def end_at_once(code: int) -> None:
+    """End one of several processes, on which others may wait, without freeing its memory piece by piece."""
+    atexit._run_exitfuncs()  # which end data workers
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def explain(error: Exception) -> str:

@@ -1,11 +1,18 @@
 """Train data-parallel on machines without a GPU, whose processes talk by gloo; collect what several processes have."""
 
+import ctypes
+import os
+import signal
+from contextlib import suppress
+
 import torch
 from mmengine.dist import all_gather, get_world_size
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from torch import Tensor, nn
 
 from mmrs_ssl.registry import MODEL_WRAPPERS
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 
 @MODEL_WRAPPERS.register_module()
@@ -25,9 +32,17 @@ def start_gloo() -> None:
     """Join the process group that torchrun describes in the environment.
 
     mmengine's ``init_dist`` would select a CUDA device, which a machine without one refuses; it leaves a group alone
-    that exists already.
+    that exists already. Data workers, which inherit the connections, end with their process: the others would else not
+    notice its end for seconds.
     """
     torch.distributed.init_process_group(backend='gloo')
+    os.register_at_fork(after_in_child=end_with_parent)
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when its parent ends, however that ends (on Linux; elsewhere nothing)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def gather_rows(rows: Tensor) -> list[Tensor]:

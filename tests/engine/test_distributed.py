@@ -1,16 +1,19 @@
 """Two processes of a machine without a GPU do what one does."""
 
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
-from mmrs_ssl.engine import CPUDistributedDataParallel
+from mmrs_ssl.engine import CPUDistributedDataParallel, start_gloo
 from mmrs_ssl.models.algorithms import cmid
 from mmrs_ssl.models.masks import cross_modal
 from tests.conftest import ROOT
@@ -149,3 +152,25 @@ def test_dist_train_sh_trains_on_two_processes(make_config):
     assert all(value.isfinite().all() for value in checkpoint['state_dict'].values() if value.is_floating_point())
     # each iteration puts 8 keys of each of two processes into the queue of 24
     assert checkpoint['state_dict']['global_head.queue_position'] == 4 * 16 % 24
+
+
+def test_what_a_process_has_forked_ends_with_it(monkeypatch):
+    """Else its data workers keep its connections open, and the others wait for it."""
+    for name, value in dict(RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port()).items():
+        monkeypatch.setenv(name, str(value))
+    reading, writing = os.pipe()
+    if (process := os.fork()) == 0:
+        start_gloo()
+        if os.fork() == 0:
+            os.write(writing, b'here')
+            time.sleep(60)
+        else:
+            time.sleep(60)
+        os._exit(0)
+    os.close(writing)
+    assert os.read(reading, 4) == b'here'
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    assert select.select([reading], [], [], 30)[0]  # as soon as nobody can write any more
+    assert os.read(reading, 1) == b''
+    os.close(reading)

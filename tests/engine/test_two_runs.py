@@ -7,6 +7,7 @@ from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, nor
 from tests.conftest import BACKBONES, cmid_config, dino_config, log_of
 from tests.engine.test_hooks import option, without
 from tests.engine.two_runs import two
+from tests.forked import Run
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='gloo is for machines without a GPU')
 
@@ -78,6 +79,13 @@ def test_both_processes_end_at_the_loss_of_one(half, tmp_path):
     assert 'not finite at epoch 2, iteration 5 on rank 1 (' in first['said']
     assert f'Last good checkpoint: {tmp_path / "work" / "iter_4.pth"}.' in first['said']
     assert sorted(file.name for file in (tmp_path / 'work').glob('*.pth')) == [f'iter_{i}.pth' for i in (2, 3, 4)]
+
+
+def test_the_program_says_it_and_ends(make_config, tmp_path):
+    cfg = make_config('model.update(loss_weights=dict(loss_global=float("inf")))')
+    run = Run(tmp_path / 'log.txt', 'train.py', cfg.filename, '--cfg-options', 'train_dataloader.batch_size=2', ranks=2)
+    assert run.wait() == [1, 1]
+    assert 'error: the loss is not finite at epoch 1, iteration 1 on rank 0 (' in run.log.read_text()
 
 
 def test_the_first_process_does_not_save_what_the_loss_of_the_second_has_spoilt(half, tmp_path):
