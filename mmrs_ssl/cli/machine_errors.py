@@ -112,7 +112,11 @@ def _written(error: BaseException) -> Path | None:
     """Find which file it was about."""
     if isinstance(error, OSError) and error.filename:
         return Path(os.fsdecode(error.filename))
-    named = [value for value in _locals(error, 'path', 'filepath', 'filename', 'self') if isinstance(value, str | Path)]
+    named = [
+        value
+        for value in _locals(error, 'path', 'filepath', 'file_path', 'filename', 'self')
+        if isinstance(value, str | Path)
+    ]
     return next((Path(value) for value in named if os.sep in str(value) and Path(value).parent.is_dir()), None)
 
 

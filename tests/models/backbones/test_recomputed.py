@@ -7,6 +7,7 @@ import torch
 from mmpretrain.models import MoCo
 from torch import nn
 
+from mmrs_ssl import get_config
 from mmrs_ssl.models.backbones.recomputed import blocks_of, recompute_blocks
 from tests.conftest import (
     BACKBONES,
@@ -20,6 +21,7 @@ from tests.conftest import (
     make_modalities,
     train,
 )
+from tests.fourth import fourth_run
 
 MODALITIES = dict(rgb=3, dsm=1)
 CASES = {
@@ -61,7 +63,9 @@ def assert_same(found, plain):
             assert torch.equal(found[key], plain[key]), key
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize(
+    'case', [pytest.param(case, marks=[] if 'resnet' in case else pytest.mark.slow) for case in CASES]
+)
 def test_with_cp_of_our_methods_changes_no_number(case):
     config, batch = copy.deepcopy(CASES[case])
     drop = {} if 'resnet' in case else dict(drop_path_rate=0.4)
@@ -145,23 +149,44 @@ def test_names_and_copies():
 
 
 def test_the_hook_in_a_run(make_config):
-    cfg = make_config(model=dino_config('vit'))
-    hook = dict(type='mmrs_ssl.RecomputeHook')
-    cfg.custom_hooks = [*cfg.custom_hooks, hook]
+    def run(**options):
+        cfg = fourth_run(make_config)
+        cfg.custom_hooks = [cfg.custom_hooks[0], dict(type='mmrs_ssl.RecomputeHook', **options)]
+        return cfg
+
     runs = []
 
     def look(runner, batch):
         if runner.iter == 0:
-            runner.model.backbone.layers[1].attn.qkv.register_forward_hook(lambda *_: runs.append(runner.iter))
+            runner.model.backbone.layer2[1].conv1.register_forward_hook(lambda *_: runs.append(runner.iter))
 
+    cfg = run()
     train(cfg, before_train_iter=look)
-    assert '2 blocks of backbone are computed again' in log_of(cfg.work_dir)
+    assert '8 blocks of backbone are computed again' in log_of(cfg.work_dir)
     assert runs == [i for i in range(8) for _ in range(2)]
-    cfg = make_config('activation_checkpointing = ["backbone.layers.0"]', model=dino_config('vit'))
-    cfg.custom_hooks = [hook]
-    with pytest.raises(ValueError, match=r"activation_checkpointing=\['backbone.layers.0'\] of the config do the same"):
-        train(cfg)
-    cfg = make_config(model=dino_config('vit'))
-    cfg.custom_hooks = [dict(hook, path='encoder')]
     with pytest.raises(AttributeError, match="RecomputeHook: the model has no 'encoder'"):
+        train(run(path='encoder'))
+    cfg = run()
+    cfg.activation_checkpointing = ['backbone.layer1']
+    with pytest.raises(ValueError, match=r"activation_checkpointing=\['backbone.layer1'\] of the config do the same"):
         train(cfg)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['cmid/cmid_resnet50_4xb64-amp-coslr-200e_millionaid-224px.py'])
+def test_published_networks_by_an_option(name):
+    """Every bottleneck, in mixed precision, with statistics that move once a step."""
+    states = []
+    for with_cp in (False, True):
+        cfg = get_config(name)
+        cfg.model.backbone.with_cp = with_cp
+        model = build(cfg.model, 0).train()
+        assert sum(getattr(block, 'recomputed', False) for block in model.backbone.modules()) == 16 * with_cp
+        torch.manual_seed(0)
+        data = model.data_preprocessor(make_batch(2), True)
+        with torch.autocast('cpu', torch.bfloat16):
+            loss, _ = model.parse_losses(model(**data, mode='loss'))
+        loss.backward()
+        states.append(dict(model.state_dict(), loss=loss.detach(), grad=model.backbone.conv1.weight.grad))
+    for key, value in states[0].items():
+        assert torch.equal(states[1][key], value), key
