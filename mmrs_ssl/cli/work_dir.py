@@ -8,7 +8,14 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmrs_ssl.engine.checkpoint_files import INTERIM, WorkDirLock, find_newest, list_checkpoints, read_checkpoint
+from mmrs_ssl.engine.checkpoint_files import (
+    INTERIM,
+    WorkDirLock,
+    find_newest,
+    list_checkpoints,
+    position_of,
+    read_checkpoint,
+)
 
 # What a new training writes in the place of, beside *.pth from which one can go on.
 _BEST = 'best_*.pth'
@@ -21,16 +28,16 @@ def held_work_dir(cfg: Config, resume: str | None, overwrite: bool) -> Iterator[
     Args:
         cfg: whose ``resume`` and ``load_from`` are set.
         resume: ``'auto'`` for the work dir's newest checkpoint that is whole, a file, or None to start anew.
-        overwrite: remove the checkpoints of an earlier run.
+        overwrite: remove the checkpoints of an earlier run; with a file those that have come further than it.
 
     Raises:
-        FileNotFoundError, ValueError: if there is no such checkpoint, or none that can be read.
+        FileNotFoundError, ValueError: if there is no such checkpoint, or none from which a training can go on.
         FileExistsError: if checkpoints are there and nothing says what is to become of them.
         RuntimeError: if another run trains there.
     """
     if resume is None and cfg.get('resume'):  # the config itself says so
         resume = cfg.get('load_from') or 'auto'
-    if resume is not None and overwrite:
+    if resume == 'auto' and overwrite:
         raise ValueError('--resume goes on from checkpoints that --overwrite removes: give one of both')
     folder = Path(cfg.work_dir)
     first = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0
@@ -38,8 +45,8 @@ def held_work_dir(cfg: Config, resume: str | None, overwrite: bool) -> Iterator[
     try:
         if resume is not None:
             _go_on(cfg, folder, resume)
-        elif first:
-            _make_room(folder, overwrite)
+        if first and resume != 'auto':
+            _make_room(folder, overwrite, None if resume is None else Path(resume))
         yield
     finally:
         if lock is not None:
@@ -62,7 +69,10 @@ def _go_on(cfg: Config, folder: Path, resume: str) -> None:
     if resume == 'auto':
         file = _newest(folder)
     else:
-        read_checkpoint(resume)
+        try:
+            position_of(read_checkpoint(resume))
+        except ValueError as error:
+            raise ValueError(f'--resume {resume}: {error}') from None
     if file is None:
         print(f'--resume: no checkpoint in {folder} yet, training starts from the beginning', file=sys.stderr)
         return
@@ -83,19 +93,28 @@ def _newest(folder: Path) -> Path | None:
     return newest
 
 
-def _make_room(folder: Path, overwrite: bool) -> None:
-    found = [each.path for each in list_checkpoints(folder)]
+def _make_room(folder: Path, overwrite: bool, origin: Path | None) -> None:
+    """Remove checkpoints that are in the way, or refuse: all, or those that have come further than ``origin``.
+
+    Such would be taken for this run's newest, and its own be written over them.
+    """
+    found = list_checkpoints(folder)
+    if origin is not None:
+        begin = position_of(read_checkpoint(origin))
+        found = [each for each in found if each.position is not None and each.position > begin]
     if not found:
         return
+    names = ', '.join(each.path.name for each in found[:4]) + (' ...' if len(found) > 4 else '')
+    further = '' if origin is None else f' further than {origin.name}'
     if not overwrite:
         raise FileExistsError(
-            f'{folder} holds {len(found)} checkpoints of an earlier run ({", ".join(path.name for path in found[:4])}'
-            f'{" ..." if len(found) > 4 else ""}): go on from them with --resume, remove them with --overwrite, or '
-            'give another folder with --work-dir'
+            f'{folder} holds {len(found)} checkpoints of an earlier run{further} ({names}): go on from them with '
+            '--resume, remove them with --overwrite, or give another folder with --work-dir'
         )
-    for path in [*found, *folder.glob(_BEST), folder / INTERIM, folder / 'last_checkpoint']:
+    rest = [*folder.glob(_BEST), folder / INTERIM, folder / 'last_checkpoint'] if origin is None else []
+    for path in [*(each.path for each in found), *rest]:
         path.unlink(missing_ok=True)
-    print(f'--overwrite: removed {len(found)} checkpoints of an earlier run from {folder}', file=sys.stderr)
+    print(f'--overwrite: removed {len(found)} checkpoints of an earlier run{further} from {folder}', file=sys.stderr)
 
 
 def check_load_from(cfg: Config) -> None:

@@ -149,7 +149,8 @@ def find_newest(folder: Path) -> tuple[Path | None, list[str]]:
     Returns:
         The file, None if there is none, and what is wrong with those that were passed over.
     """
-    listed = list_checkpoints(folder)
+    listed = [each for place in _folders(folder) for each in list_checkpoints(place)]
+    listed.sort(key=lambda each: each.position or (-1, -1), reverse=True)
     faults = [each.fault for each in listed if each.position is None]
     for each in listed:
         if each.position is None:
@@ -161,6 +162,17 @@ def find_newest(folder: Path) -> tuple[Path | None, list[str]]:
             continue
         return each.path, faults
     return None, faults
+
+
+def _folders(work_dir: Path) -> list[Path]:
+    """List where checkpoints of a work dir are: there, or where ``last_checkpoint`` says (``out_dir`` of the hook).
+
+    An absolute path, which mmengine's own hook writes, may be of before the folder was moved or copied.
+    """
+    pointer = work_dir / 'last_checkpoint'
+    said = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+    other = (work_dir / said).parent
+    return [work_dir] if os.path.isabs(said) or not other.is_dir() or other.samefile(work_dir) else [work_dir, other]
 
 
 class WorkDirLock:

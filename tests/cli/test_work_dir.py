@@ -101,3 +101,28 @@ def test_a_work_dir_that_cannot_be(tmp_path):
         held_work_dir(config(tmp_path / 'file' / 'work'), None, False),
     ):
         raise AssertionError
+
+
+def test_going_back_leaves_no_later_checkpoint(tmp_path):
+    """It would be taken for the newest of the run that went back."""
+    paths = [save(tmp_path / f'epoch_{epoch}.pth', 4 * epoch, epoch) for epoch in (1, 2, 3)]
+    words = r'2 checkpoints of an earlier run further than epoch_1\.pth \(epoch_3\.pth, epoch_2\.pth\)'
+    refused(FileExistsError, words, config(tmp_path), str(paths[0]), False)
+    assert all(path.exists() for path in paths)
+    with held_work_dir(config(tmp_path / 'other'), str(paths[0]), False):
+        pass
+    with held_work_dir(config(tmp_path), str(paths[0]), True):
+        assert [path.exists() for path in paths] == [True, False, False]
+
+
+def test_checkpoints_in_a_folder_of_their_own(tmp_path):
+    """As ``out_dir`` of the hook has it; an absolute path may be of before the work dir was moved."""
+    (tmp_path / 'work').mkdir()
+    (tmp_path / 'out').mkdir()
+    save(tmp_path / 'out' / 'epoch_3.pth', 12, 3)
+    (tmp_path / 'work' / 'last_checkpoint').write_text(str(tmp_path / 'out' / 'epoch_3.pth'))
+    with held_work_dir(cfg := config(tmp_path / 'work'), 'auto', False):
+        assert cfg.load_from is None
+    (tmp_path / 'work' / 'last_checkpoint').write_text('../out/epoch_3.pth')
+    with held_work_dir(cfg := config(tmp_path / 'work'), 'auto', False):
+        assert cfg.load_from.endswith('out/epoch_3.pth')

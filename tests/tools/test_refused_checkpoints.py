@@ -61,7 +61,7 @@ def test_resume_of_a_file_that_is_not_whole(make_config, run_tool, trained, tmp_
     # and the tool does so
     code, output = run_tool('train.py', make_config(PLAIN).filename, '--resume', path, '--work-dir', tmp_path / 'new')
     assert code == 1
-    assert re.match(rf'{path}: it has no meta\.iter', error_of(output))
+    assert re.match(rf'--resume {path}: it has no meta\.iter', error_of(output))
 
 
 def test_resume_runs_nothing(make_config, run_tool, trained, tmp_path):

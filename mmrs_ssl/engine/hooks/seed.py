@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.device import get_device
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
@@ -39,6 +40,8 @@ class StepSeedHook(Hook):
 def seed_all(*position: int) -> None:
     """Seed torch on all devices, numpy and Python from a few numbers."""
     first, second, third = np.random.SeedSequence(position).generate_state(3, np.uint64)
-    torch.manual_seed(int(first))
+    # without a device torch.manual_seed would note for later, with a trace of the stack, how to seed one
+    seed = torch.default_generator.manual_seed if get_device() == 'cpu' else torch.manual_seed
+    seed(int(first))
     np.random.seed(int(second) % 2**32)  # noqa: NPY002
     random.seed(int(third))

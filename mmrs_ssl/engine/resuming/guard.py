@@ -94,6 +94,8 @@ class CheckpointGuard(Hook):
                     f'{self.file} stands after epoch {epoch}, and train_cfg.max_epochs={runner.max_epochs} is passed '
                     'already: train longer'
                 )
+            if epoch == runner.max_epochs:
+                runner.logger.warning(f'{self.file}: the training is finished, all {epoch} epochs are done')
             meta['iter'], meta['epoch'] = iteration, epoch
         schedulers = checkpoint.get('param_schedulers')
         if any(each.planned for each in differences) or (schedulers is None and runner.param_schedulers is not None):

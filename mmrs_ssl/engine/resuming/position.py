@@ -1,7 +1,8 @@
 """Bring a checkpoint to the plan of the config: where in the training it stands, and the learning rates there."""
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from mmengine.optim import OptimWrapperDict
@@ -44,8 +45,7 @@ def replay(runner: Any, checkpoint: dict[str, Any], iteration: int, epoch: int, 
         )
     every_iteration = [each for each in schedulers if not each.by_epoch]
     every_epoch = [each for each in schedulers if each.by_epoch]
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='Detected call of `scheduler.step')  # before the optimizer's
+    with one_group_of_a_kind(schedulers):
         for done in range(1, iteration + 1):
             for each in every_iteration:
                 each.step()
@@ -64,6 +64,41 @@ def replay(runner: Any, checkpoint: dict[str, Any], iteration: int, epoch: int, 
         states = [each.state_dict() for each in schedulers]
     if runner.param_schedulers is not None:
         checkpoint['param_schedulers'] = states
+
+
+@contextmanager
+def one_group_of_a_kind(schedulers: Sequence[Any]) -> Iterator[None]:
+    """Let schedulers step one parameter group of each kind in the place of all, which are often one per parameter.
+
+    Groups of the same settings get the same values; a hundred thousand steps then take seconds instead of minutes.
+    """
+    standing_in: dict[int, tuple[Any, list[int], list[dict[str, Any]]]] = {}
+    kept = [(each, each.optimizer, each.base_values) for each in schedulers]
+    for scheduler, optimizer, values in kept:
+        if id(optimizer) not in standing_in:
+            groups, kinds = optimizer.param_groups, list[str]()
+            for settings in map(_settings, groups):
+                if repr(settings) not in kinds:
+                    kinds.append(repr(settings))
+            places = [kinds.index(repr(_settings(group))) for group in groups]
+            few = [_settings(groups[places.index(place)]) for place in range(len(kinds))]
+            stand_in = SimpleNamespace(param_groups=few, step=optimizer.step, _global_step=0)
+            standing_in[id(optimizer)] = stand_in, places, groups
+        stand_in, places, _ = standing_in[id(optimizer)]
+        scheduler.optimizer = stand_in
+        scheduler.base_values = [values[places.index(place)] for place in range(len(stand_in.param_groups))]
+    yield
+    for stand_in, places, groups in standing_in.values():
+        for group, place in zip(groups, places, strict=True):
+            group.update(stand_in.param_groups[place])
+    for scheduler, optimizer, values in kept:
+        scheduler.optimizer, scheduler.base_values = optimizer, values
+        _, places, _ = standing_in[id(optimizer)]
+        scheduler._last_value = [scheduler._last_value[place] for place in places]
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key != 'params'}
 
 
 def _schedulers(runner: Any) -> Iterator[Any]:
