@@ -66,7 +66,7 @@ def short_config(shop: Workshop, method: str, family: str) -> Config:
     for schedule in cfg.param_scheduler:  # one epoch of warm-up
         if 'share' in schedule:
             schedule.share = 1 / EPOCHS
-    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=1)
+    cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
     return cfg
 
 

@@ -19,6 +19,8 @@ from mmrs_ssl.engine.checkpoint_files import (
 
 # What a new training writes in the place of, beside *.pth from which one can go on.
 _BEST = 'best_*.pth'
+# launcher -> where it says which process this is
+_RANKS = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def held_work_dir(cfg: Config, resume: str | None, overwrite: bool) -> Iterator[
     if resume == 'auto' and overwrite:
         raise ValueError('--resume goes on from checkpoints that --overwrite removes: give one of both')
     folder = Path(cfg.work_dir)
-    first = int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0))) == 0
+    first = int(os.environ.get(_RANKS.get(cfg.get('launcher', 'none'), ''), 0)) == 0
     lock = _lock(folder) if first else None
     try:
         if resume is not None:
