@@ -1,10 +1,16 @@
 """Read whole pictures: JPEG, PNG and the like by OpenCV, but strict about truncated files."""
 
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
+from mmengine.logging import print_log
 from PIL import Image
 
 from mmrs_ssl.rasters.access import Access
@@ -13,6 +19,7 @@ from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
 from mmrs_ssl.rasters.reader import OpenRaster
 
+_decoding = threading.Lock()
 # How a complete file of each kind ends; OpenCV fills what is missing of a truncated one with gray and says nothing.
 _JPEG_END, _PNG_END = b'\xff\xd9', b'IEND\xaeB`\x82'
 
@@ -40,15 +47,40 @@ def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
     except OSError as error:
         raise UnreadableImageError(f'{path}: {error.strerror or error}') from error
     _refuse_truncated(path, data)
+    said: list[str] = []
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+        with _decoders_messages(said):
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except cv2.error as error:  # a header that asks for an impossible size
         raise UnreadableImageError(f'{path}: OpenCV cannot decode it ({" ".join(str(error).split())})') from error
+    text = ' '.join(said)
     if image is None:
-        raise UnreadableImageError(f'{path}: not an image, or truncated ({len(data)} bytes)')
+        raise UnreadableImageError(f'{path}: not an image, or truncated ({len(data)} bytes{text and ", "}{text})')
+    if text:
+        print_log(f'{path}: {text}', 'current', logging.WARNING)
     if image.ndim == 2:
         return image[..., None]
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+@contextmanager
+def _decoders_messages(said: list[str]) -> Iterator[None]:
+    """Take what OpenCV's decoders, who know no file's name, write to the standard error stream of the process."""
+    if not _decoding.acquire(blocking=False):  # another thread takes what there is
+        yield
+        return
+    try:
+        kept, taken = os.dup(2), os.memfd_create('messages')
+        os.dup2(taken, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            said += os.pread(taken, 1000, 0).decode(errors='replace').split()
+            os.close(kept)
+            os.close(taken)
+    finally:
+        _decoding.release()
 
 
 def _refuse_truncated(path: str | Path, data: bytes) -> None:

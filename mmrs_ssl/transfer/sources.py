@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,10 +105,15 @@ def read_file(path: Path) -> Any:
     try:
         if path.suffix == '.safetensors':
             return read_safetensors(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's and DINO-MC's options
+        # DINO's and DINO-MC's options; torch's hint at torch.jit.load, which would run what the file holds
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='.*looks like a TorchScript archive')
             return torch.load(path, map_location='cpu', weights_only=True)
-    except OSError:
-        raise
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # a damaged table of contents that leads to before the file's begin, or a disk that fails
+        raise ValueError(f'{path} cannot be read ({error}): it is damaged or no checkpoint') from None
     except Exception as error:  # what a damaged or crafted file raises depends on its bytes
         # torch's own message advises to read the file without the check: it is not passed on
         raise ValueError(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None

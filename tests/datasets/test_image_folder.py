@@ -174,3 +174,15 @@ def test_another_epoch_seed_or_index_draws_another_sample(image_folder):
         assert not torch.equal(dataset[other]['inputs'][0], one['inputs'][0])
     assert torch.equal(dataset[2]['inputs'][0], dataset[SampleIndex(2, 0, 0)]['inputs'][0])  # a plain int
     assert dataset[-1]['data_samples'].img_path == dataset[len(dataset) - 1]['data_samples'].img_path
+
+
+@pytest.mark.parametrize('name', ['../a.png', '/etc/a.png', '', 'b\\..\\a.png'])
+def test_names_of_a_list_stay_in_the_folder(tmp_path, name):
+    cv2.imwrite(str(tmp_path / 'a.png'), picture())
+    (tmp_path / 'data').mkdir()
+    cv2.imwrite(str(tmp_path / 'data' / 'b.png'), picture())
+    (tmp_path / 'data' / 'list.txt').write_text('b.png\n')
+    assert name_of(ImageFolder(str(tmp_path / 'data'), LOAD, ann_file='list.txt')[0]) == 'b.png'
+    (tmp_path / 'data' / 'list.txt').write_text(f'b.png\n{name}\nb.png\n')
+    with pytest.raises(ValueError, match=r'list\.txt: the name .*mend or remove it'):
+        ImageFolder(str(tmp_path / 'data'), LOAD, ann_file='list.txt')

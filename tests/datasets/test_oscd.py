@@ -51,6 +51,14 @@ def test_lists_with_blanks(archive):
     assert len(OSCDDataset(str(archive), 'test', pipeline(13))) == len(listed.read_text().split(','))
 
 
+@pytest.mark.parametrize('city', ['../outside', '/etc', '', 'a/b'])
+def test_cities_are_folders_of_the_archive(archive, city):
+    listed = next(archive.glob('*Images/test.txt'))
+    listed.write_text(f'{listed.read_text().strip()},{city}')
+    with pytest.raises(ValueError, match=r'test\.txt: the name .* expected a plain name'):
+        OSCDDataset(str(archive), 'test', pipeline(13))
+
+
 def test_what_is_refused(archive):
     for arguments, said in ((('val',), "'val'"), (('train', pipeline(1), ('B4',)), "'B4' is none of B01")):
         with pytest.raises(ValueError, match=said):

@@ -6,6 +6,7 @@ import rasterio
 from torch.utils.data import DataLoader
 
 from mmrs_ssl.datasets import EpochSampler, SampleIndex
+from mmrs_ssl.datasets.transforms import LoadRaster
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from tests.rasters.rasters import LOAD, coordinates, dataset, noise, write_raster
 
@@ -109,6 +110,56 @@ def test_a_scene_with_a_single_usable_window_is_used(tmp_path):
     for sampling in ('grid', 'random'):
         data = dataset(tmp_path, max_nodata=0, max_bad=0, sampling=sampling)
         assert {data[SampleIndex(i, 1, 1)]['window'] for i in range(5)} == {(96, 64, 16, 16)}
+
+
+def sparse(path, side, *blocks):
+    """A raster of which only some blocks are there: squares of 16 pixels, each a corner and a value."""
+    profile = dict(tiled=True, blockxsize=512, blockysize=512, sparse_ok=True, nodata=0, bigtiff='yes')
+    with rasterio.open(path, 'w', driver='GTiff', count=1, dtype='uint8', height=side, width=side, **profile) as file:
+        for top, left, value in blocks:
+            file.write(np.full((1, 16, 16), value, np.uint8), window=rasterio.windows.Window(left, top, 16, 16))
+    return path
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The windows that are tried; too many of them are an error."""
+    tried = []
+    real = LoadRaster.transform
+
+    def transform(self, results):
+        tried.append(results['window'])
+        assert len(tried) < 2000
+        return real(self, results)
+
+    monkeypatch.setattr(LoadRaster, 'transform', transform)
+    return tried
+
+
+@pytest.mark.parametrize('sampling', ['grid', 'random'])
+def test_a_huge_scene_without_data_is_given_up_early(tmp_path, loads, sampling):
+    data = dataset(sparse(tmp_path / 'empty.tif', 60_000), window=64, sampling=sampling)
+    assert len(data.plan) > 800_000
+    with pytest.raises(UnreadableImageError, match=r'none of its windows can be used.*empty\.tif'):
+        data[0]
+    assert len(loads) == 20
+
+
+def test_a_huge_scene_with_a_little_data_is_used(tmp_path, loads):
+    path = sparse(tmp_path / 'a.tif', 60_000, (32_000, 640, 5), (64, 59_968, 9))
+    data = dataset(path, window=64, max_nodata=0.95, max_bad=0)
+    found = [data[SampleIndex(i, 0, 0)]['window'][:2] for i in range(12)]
+    assert set(found) == {(32_000, 640), (64, 59_936)}  # the last of a row ends with the scene
+    assert len(loads) <= 12 * 22
+
+
+def test_a_scene_of_whose_data_nothing_can_be_made_is_given_up(tmp_path):
+    """Every window has data, but only one height."""
+    write_raster(tmp_path / 'flat.tif', np.full((1, 640, 640), 3, np.float32))
+    load = dict(type='mmrs_ssl.LoadModalities', modalities={'': dict(bands=1, height='above_minimum')})
+    data = dataset(tmp_path, load=load)
+    with pytest.raises(UnreadableImageError, match=r'1600 of its grid hold enough data, 1020 were tried.*one height'):
+        data[0]
 
 
 @pytest.mark.parametrize(

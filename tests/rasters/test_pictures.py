@@ -1,5 +1,6 @@
 """Whole images: order of bands, types, and what is refused."""
 
+import re
 import struct
 import zlib
 
@@ -157,3 +158,20 @@ def test_a_header_that_asks_for_too_much(tmp_path):
     path.write_bytes(b'\x89PNG\r\n\x1a\n' + header + b'\0\0\0\0IEND\xaeB`\x82')
     with pytest.raises(UnreadableImageError, match=r'huge\.png'):
         read_image(path)
+
+
+def test_what_a_decoder_says_names_the_file(tmp_path, capfd, monkeypatch):
+    """Damage inside of a picture: a JPEG is read all the same, a PNG is not."""
+    for name in ('a.jpg', 'b.png'):
+        cv2.imwrite(str(tmp_path / name), picture(96, 96))
+        data = bytearray((tmp_path / name).read_bytes())
+        data[2000:2400] = bytes(400)
+        (tmp_path / name).write_bytes(data)
+    warnings = []
+    monkeypatch.setattr('mmrs_ssl.rasters.pictures.print_log', lambda text, *_: warnings.append(text))
+    read_image(tmp_path / 'a.jpg')
+    assert re.search(r'a\.jpg: Corrupt JPEG data', warnings[0])
+    assert len(warnings) == 1
+    with pytest.raises(UnreadableImageError, match=r'b\.png: not an image, or truncated \(\d+ bytes, libpng error'):
+        read_image(tmp_path / 'b.png')
+    assert not capfd.readouterr().err

@@ -14,6 +14,7 @@ from mmengine.config import Config, DictAction
 
 from mmrs_ssl.registry import MODELS
 from tests.archives.test_band_statistics import draw, write
+from tests.loopback import serve
 
 
 def parse_options(line: str) -> dict[str, Any]:
@@ -117,3 +118,27 @@ def test_tool_says_what_is_wrong(tmp_path: Path, run_tool: Callable[..., tuple[i
     code, said = run_tool('band_stats.py', path, '--processes', 1, '--bands', 0, 'nir')
     assert code == 1
     assert "b.tif has no band 'nir'" in said.splitlines()[-1]
+
+
+def test_tool_asks_the_network_only_if_told_to(tmp_path: Path, run_tool: Callable[..., tuple[int, str]]) -> None:
+    image = draw('uint8', (1, 32, 32), 0)
+    (tmp_path / 'served').mkdir()
+    write(tmp_path / 'served' / 'a.tif', image)
+    write(tmp_path / 'served' / 'b.tif', image)
+    (tmp_path / 'data').mkdir()
+    with serve(tmp_path / 'served') as (address, asked):
+        source = f'<SimpleSource><SourceFilename>/vsicurl/{address}/b.tif</SourceFilename></SimpleSource>'
+        band = f'<VRTRasterBand dataType="Byte" band="1">{source}</VRTRasterBand>'
+        text = f'<VRTDataset rasterXSize="32" rasterYSize="32">{band}</VRTDataset>'
+        (tmp_path / 'data' / 'b.vrt').write_text(text)
+        for given in (f'{address}/a.tif', tmp_path / 'data'):
+            request = ('band_stats.py', given, '--processes', 1, '--out', tmp_path / 'stats.json')
+            code, said = run_tool(*request)
+            assert code == 1
+            assert 'lies on the network' in said.splitlines()[-1]
+            assert not asked
+            assert run_tool(*request, '--allow-remote')[0] == 0
+            assert asked
+            asked.clear()
+            written = json.loads((tmp_path / 'stats.json').read_text())
+            np.testing.assert_allclose(written['mean'], image.mean((1, 2)))

@@ -206,6 +206,34 @@ def test_bigearthnet_wants_lists_without_common_patches(tmp_path, run_tool):
     assert f'1 patches are in both lists, e.g. {names[2]}' in text
 
 
+@pytest.mark.parametrize('name', ['../../outside', '{}/outside', 'a/../../outside', '..', 'a\\b'])
+def test_bigearthnet_writes_nothing_above_its_folder(tmp_path, run_tool, name):
+    write_layout('bigearthnet', tmp_path / 'data/ben', scenes=4, size=24)
+    first, *others = sorted(path.parent for path in (tmp_path / 'data/ben').glob('*/*.json'))
+    # a patch that is there, at the place that the name leads to
+    outside = tmp_path / 'outside'
+    first.rename(outside)
+    for path in outside.iterdir():
+        path.rename(outside / path.name.replace(first.name, 'outside'))
+    (tmp_path / 'train.csv').write_text('\n'.join([others[0].name, name.format(tmp_path)]))
+    (tmp_path / 'val.csv').write_text(others[1].name)
+    before = sorted(tmp_path.rglob('*'))
+    lists = ['--train', tmp_path / 'train.csv', '--val', tmp_path / 'val.csv']
+    code, text = run_tool('prepare/bigearthnet.py', tmp_path / 'data/ben', '--out', tmp_path / 'out/a', *lists)
+    assert code == 1
+    assert re.search(r'error: .*train\.csv: the name .* expected a plain name', text)
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_names_that_a_list_cannot_hold(tmp_path, run_tool):
+    write_layout('ucm', tmp_path, scenes=16, size=16)
+    path = next((tmp_path / 'Images/forest').iterdir())
+    path.rename(path.with_name('x 0\ny.tif'))
+    code, text = run_tool('prepare/classification.py', tmp_path / 'Images', '--out', tmp_path / 'meta')
+    assert code == 1
+    assert 'holds a back-slash or a control character' in text
+
+
 def test_folder_of_a_class_without_images(tmp_path, run_tool):
     write_layout('ucm', tmp_path, scenes=16, size=16)
     options = [tmp_path / 'Images', '--out', tmp_path / 'meta']

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.archives.test_tiling import PLACE, draw, write
+from tests.loopback import serve
 
 
 def test_tool(tmp_path: Path, run_tool: Callable[..., tuple[int, str]]) -> None:
@@ -45,3 +46,16 @@ def test_tool(tmp_path: Path, run_tool: Callable[..., tuple[int, str]]) -> None:
     assert code == 1
     assert 'size is 64 and stride 0' in said.splitlines()[-1]
     assert not (tmp_path / 'new').exists()
+
+
+def test_tool_asks_the_network_only_if_told_to(tmp_path: Path, run_tool: Callable[..., tuple[int, str]]) -> None:
+    write(tmp_path / 'served' / 'a.tif', draw((3, 64, 64), 'uint8'))
+    with serve(tmp_path / 'served') as (address, asked):
+        request = ('tile_scenes.py', f'{address}/a.tif', '--out', tmp_path / 'out', '--size', 32)
+        code, said = run_tool(*request)
+        assert code == 1
+        assert 'lies on the network' in said.splitlines()[-1]
+        assert not asked
+        assert run_tool(*request, '--allow-remote')[0] == 0
+        assert asked
+    assert len(list((tmp_path / 'out/img_dir/train').glob('a_*.tif'))) == 4
