@@ -140,6 +140,11 @@ def list_checkpoints(folder: Path) -> list[Found]:
                 found.append(Found(path, position_of(content)))
             except ValueError as error:
                 found.append(Found(path, None, f'{path}: {error}'))
+    return furthest_first(found)
+
+
+def furthest_first(found: list[Found]) -> list[Found]:
+    """Sort checkpoints by where their training stood; those that are damaged come last."""
     return sorted(found, key=lambda each: each.position or (-1, -1), reverse=True)
 
 
@@ -149,8 +154,7 @@ def find_newest(folder: Path) -> tuple[Path | None, list[str]]:
     Returns:
         The file, None if there is none, and what is wrong with those that were passed over.
     """
-    listed = [each for place in _folders(folder) for each in list_checkpoints(place)]
-    listed.sort(key=lambda each: each.position or (-1, -1), reverse=True)
+    listed = furthest_first([each for place in _folders(folder) for each in list_checkpoints(place)])
     faults = [each.fault for each in listed if each.position is None]
     for each in listed:
         if each.position is None:

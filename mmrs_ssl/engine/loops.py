@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop
 
+from mmrs_ssl.engine.distributed import end_with_parent
 from mmrs_ssl.registry import LOOPS
 
 
@@ -57,8 +58,9 @@ def leave_group(init: Callable[[int], None] | None, worker: int) -> None:
     """Start a data worker in a process group of its own.
 
     A signal that is meant for the training, like Ctrl-C in a terminal or a scheduler's, goes to its whole group, and
-    workers that die of it take the step with them that was to be finished.
+    workers that die of it take the step with them that was to be finished. The worker ends with its process.
     """
+    end_with_parent()
     with suppress(OSError):  # it leads a group already
         os.setpgid(0, 0)
     if init is not None:

@@ -9,7 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from mmrs_ssl.engine.checkpoint_files import position_of
 from mmrs_ssl.engine.resuming.position import convert, replay
-from mmrs_ssl.engine.resuming.settings import Difference, compare, table
+from mmrs_ssl.engine.resuming.settings import Difference, compare_settings, table
 from mmrs_ssl.engine.resuming.weights import check_optimizer, check_weights
 from mmrs_ssl.transfer.own_checkpoints import read_settings
 
@@ -66,7 +66,7 @@ class CheckpointGuard(Hook):
         ):
             if key in meta and value is not None:
                 before[name], now[name] = meta[key], value
-        differences = compare(before, now)
+        differences = compare_settings(before, now)
         if not differences:
             return []
         text = f'{self.file} was made with other settings:\n{table(differences)}'

@@ -73,7 +73,7 @@ class Difference:
         return any(fnmatch(self.path, pattern) for pattern in PLANNED)
 
 
-def compare(before: dict[str, Any], now: dict[str, Any]) -> list[Difference]:
+def compare_settings(before: dict[str, Any], now: dict[str, Any]) -> list[Difference]:
     """List the settings that differ, of those that decide how a training goes.
 
     Args:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmrs_ssl.engine.resuming.settings import compare, table
+from mmrs_ssl.engine.resuming.settings import compare_settings, table
 
 
 def settings(**changes):
@@ -39,7 +39,7 @@ def test_what_a_training_does_not_depend_on_is_not_compared():
     other['train_dataloader']['num_workers'] = 8
     other['train_dataloader']['dataset']['pipeline'][0]['type'] = 'mmrs_ssl.ColourJitter'
     other['optim_wrapper']['optimizer']['betas'] = [0.9, 0.95]
-    assert compare(settings(), other) == []
+    assert compare_settings(settings(), other) == []
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_a_training_does_not_depend_on_is_not_compared():
 def test_what_becomes_of_a_difference(change, path, outcome):
     now = settings()
     change(now)
-    (difference,) = compare(settings(), now)
+    (difference,) = compare_settings(settings(), now)
     assert difference.path == path
     lines = table([difference]).splitlines()
     assert len(lines) == 3
@@ -78,5 +78,5 @@ def test_what_becomes_of_a_difference(change, path, outcome):
 def test_other_bands_are_refused():
     now = settings()
     now['model']['data_preprocessor'].update(mean=[1.0, 2.0, 3.0], std=[1.0] * 3)
-    refused = [each for each in compare(settings(), now) if each.refused]
+    refused = [each for each in compare_settings(settings(), now) if each.refused]
     assert [(each.path, each.before, each.now) for each in refused] == [('bands', 2, 3)]
