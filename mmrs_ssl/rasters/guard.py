@@ -49,7 +49,7 @@ class Opening(NamedTuple):
                 raster = rasterio.open(self.path, driver=self.driver)
         else:
             raster = rasterio.open(self.path, driver=self.driver)
-        if 'OVERVIEW_FILE' in raster.tags(ns='OVERVIEWS'):
+        if any(key.upper() == 'OVERVIEW_FILE' for key in raster.tags(ns='OVERVIEWS')):  # of any case, as GDAL takes it
             raster.close()
             raise UnreadableImageError(f'{self.path}: its metadata name a file of overviews, which is not read')
         return raster

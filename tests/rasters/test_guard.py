@@ -261,8 +261,8 @@ def test_text_beside_a_picture(root, suffix):
 def test_overviews_that_metadata_name(root):
     secret = root.parent / 'outside' / 'secret.tif'
     with serve(root.parent) as (address, asked):
-        for name in (str(secret), f'/vsicurl/{address}/outside/secret.tif'):
-            item = f'<Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{name}</MDI></Metadata>'
+        for key, name in (('OVERVIEW_FILE', str(secret)), ('Overview_File', f'/vsicurl/{address}/outside/secret.tif')):
+            item = f'<Metadata domain="OVERVIEWS"><MDI key="{key}">{name}</MDI></Metadata>'
             (root / 'inside.tif.aux.xml').write_text(f'<PAMDataset>{item}</PAMDataset>')
             with pytest.raises(UnreadableImageError, match=r'inside\.tif: its metadata name a file of overviews'):
                 open_raster(root / 'inside.tif')
