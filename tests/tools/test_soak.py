@@ -33,11 +33,11 @@ def test_memory_and_descriptors_are_flat(tmp_path):
     scenes.mkdir()
     for number in range(FILES):
         profile = dict(
-            driver='GTiff', count=4, dtype='uint16', height=96, width=96, tiled=True, blockxsize=32, blockysize=32
+            driver='GTiff', count=4, dtype='uint16', height=64, width=64, tiled=True, blockxsize=32, blockysize=32
         )
         transform = rasterio.transform.from_origin(number * 1000, 0, 1, 1)
         with rasterio.open(scenes / f'{number}.tif', 'w', crs='EPSG:32632', transform=transform, **profile) as file:
-            file.write(rng.integers(1, 3000, (4, 96, 96), dtype=np.uint16))
+            file.write(rng.integers(1, 3000, (4, 64, 64), dtype=np.uint16))
     config = tmp_path / 'soak.py'
     base = ROOT / 'configs' / '_base_'
     model = cmid_config(bands=4)
