@@ -53,8 +53,10 @@ class Signals:
                 self._before[kind] = signal.signal(kind, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
-        if os.getpid() != self._process:
-            return  # a data worker, which inherits this when it is forked
+        if os.getpid() != self._process:  # of a process that was forked and inherits this, e.g. of a pool: not meant
+            signal.signal(number, self._before.get(number, signal.SIG_DFL))
+            os.kill(os.getpid(), number)
+            return
         if number == signal.SIGINT and self.received is not None:
             raise KeyboardInterrupt
         self.received = self.received or signal.Signals(number).name

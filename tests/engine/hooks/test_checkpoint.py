@@ -1,7 +1,9 @@
 """Checkpoints by minutes and on signals, of the end of a step, in files that are whole."""
 
+import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,22 @@ def test_an_ignored_signal_stays_ignored_and_all_are_given_back(make_config):
     finally:
         signal.signal(signal.SIGHUP, old)
     assert {kind: signal.getsignal(kind) for kind in before} == before
+
+
+def test_processes_that_are_forked_while_training_can_be_ended(make_config):
+    """As the pools of libraries' metrics are, by SIGTERM."""
+    ended = []
+
+    def fork(runner):
+        process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+        process.start()
+        process.terminate()
+        process.join(20)
+        ended.append(process.exitcode)
+        process.kill()
+
+    train(make_config(PLAIN), after_train_epoch=fork)
+    assert ended == [-signal.SIGTERM] * 2
 
 
 def test_mmengines_own_resume_finds_the_newest_and_runs_nothing(make_config, tmp_path):
