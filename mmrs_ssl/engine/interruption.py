@@ -34,13 +34,13 @@ class Wish(IntEnum):
 class Signals:
     """Notes SIGTERM, SIGUSR1, SIGHUP and a first Ctrl-C instead of dying of them; a second Ctrl-C ends at once.
 
-    A signal that is ignored, as SIGHUP is under ``nohup``, stays ignored. A process that torchrun has started also
-    notes when torchrun is gone.
+    A signal that is ignored, as SIGHUP is under ``nohup``, stays ignored. Processes that are forked meanwhile, as data
+    workers and the pools of libraries' metrics are, have the signals as they were before. A process that torchrun has
+    started also notes when torchrun is gone.
     """
 
     def __init__(self) -> None:
         self.received: str | None = None
-        self._process = os.getpid()
         self._launcher = os.getppid() if 'TORCHELASTIC_RUN_ID' in os.environ else None
         self._before: dict[int, Any] = {}
 
@@ -48,15 +48,14 @@ class Signals:
         """Take the signals over; Python allows that to the main thread alone."""
         if threading.current_thread() is not threading.main_thread():
             return
+        for stale in list(_listening):  # of a run of this process that failed
+            stale.ignore()
         for kind in SIGNALS:
             if signal.getsignal(kind) is not signal.SIG_IGN:
                 self._before[kind] = signal.signal(kind, self._note)
+        _listening.append(self)
 
     def _note(self, number: int, frame: Any) -> None:
-        if os.getpid() != self._process:  # of a process that was forked and inherits this, e.g. of a pool: not meant
-            signal.signal(number, self._before.get(number, signal.SIG_DFL))
-            os.kill(os.getpid(), number)
-            return
         if number == signal.SIGINT and self.received is not None:
             raise KeyboardInterrupt
         self.received = self.received or signal.Signals(number).name
@@ -75,6 +74,31 @@ class Signals:
         for kind, handler in self._before.items():
             signal.signal(kind, handler)
         self._before.clear()
+        if self in _listening:
+            _listening.remove(self)
+
+
+_listening: list[Signals] = []
+
+
+def _hold_back() -> None:
+    if _listening:  # Python forgets what a child receives before it runs
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _let_through() -> None:
+    if _listening:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _start_child() -> None:
+    if _listening:
+        for each in list(_listening):
+            each.ignore()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_start_child)
 
 
 class Agreement:
