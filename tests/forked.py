@@ -52,9 +52,7 @@ class Run:
             sys.stdout = open(1, 'w', closefd=False, buffering=1)  # noqa: SIM115
             sys.stderr = open(2, 'w', closefd=False, buffering=1)  # noqa: SIM115
             os.environ.update(env)
-            signal.signal(
-                signal.SIGINT, signal.default_int_handler
-            )  # ignored where tests run in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             warnings.resetwarnings()  # they are errors to the tests, not to users
             sys.argv = [tool, *map(str, args)]

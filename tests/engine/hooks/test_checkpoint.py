@@ -111,6 +111,8 @@ def test_a_signal_saves_and_ends(make_config, tmp_path, kind):
     assert load(interim)['meta']['iter'] == 6
     log = log_of(cfg.work_dir)
     assert f'interrupted ({kind.name}): saved {interim} at epoch 2, iteration 6; go on with --resume' in log
+    if kind != signal.SIGTERM:
+        return
     TestProbe.calls = {}
     run = Run(tmp_path / 'log', 'train.py', cfg.filename, '--resume')
     assert run.wait() == [0], run.log.read_text()[-3000:]

@@ -74,13 +74,12 @@ def test_a_loop_without_epochs_resumes_exactly(make_config):
 
     def run(**options):
         cfg = without(make_config(), 'PictureHook', 'ScheduleHook')
-        cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=6)
-        cfg.train_dataloader.update(num_workers=1, persistent_workers=True)
+        cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=4)
         cfg.param_scheduler = []
-        cfg.default_hooks.checkpoint.update(interval=3, by_epoch=False)
+        cfg.default_hooks.checkpoint.update(interval=2, by_epoch=False)
         cfg.update(options)
         train(cfg)
-        return load(Path(cfg.work_dir, 'iter_6.pth')), f'{cfg.work_dir}/iter_3.pth'
+        return load(Path(cfg.work_dir, 'iter_4.pth')), f'{cfg.work_dir}/iter_2.pth'
 
     whole, middle = run()
     again, _ = run(resume=True, load_from=middle)
