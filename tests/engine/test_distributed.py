@@ -132,6 +132,7 @@ def test_sync_batchnorm_becomes_batchnorm(tmp_path):
         torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow  # two interpreters under a third; in one process tests/tools/test_kills.py trains on two processes
 def test_dist_train_sh_trains_on_two_processes(make_config):
     """Generous with time: two interpreters start on a machine that may be busy."""
     cfg = make_config('train_cfg = dict(max_epochs=2)\ndefault_hooks = dict(checkpoint=dict(interval=2))')
