@@ -124,6 +124,7 @@ class SafeCheckpointHook(CheckpointHook):
         super().after_train(runner)
         self._signals.ignore()
         self._agreement.finish()
+        self._agreement.meet()  # a training that is finished already ends before the others have found each other
         if is_main_process() and self._local and self.last_ckpt is not None:
             Path(str(self.out_dir), INTERIM).unlink(missing_ok=True)
 
