@@ -18,7 +18,7 @@ NOW=(--resume)
 for ((i = 1; i <= $#; i++)); do
     case ${!i} in
         --work-dir) next=$((i + 1)) && WORK_DIR=${!next} ;;
-        --work-dir=*) WORK_DIR=${!i#*=} ;;
+        --work-dir=* | work_dir=*) WORK_DIR=${!i#*=} ;;
         --resume | --resume=* | --overwrite) NOW=() ;;
     esac
     [ "${!i}" = --overwrite ] || LATER+=("${!i}")
@@ -29,6 +29,7 @@ GPUS=${GPUS:-8} GPUS_PER_NODE=${GPUS_PER_NODE:-8} CPUS_PER_TASK=${CPUS_PER_TASK:
 TRAIN=$(printf '%q ' srun --kill-on-bad-exit=1 --cpus-per-task="$CPUS_PER_TASK")${SRUN_ARGS:-}$(
     printf ' %q' "${PYTHON:-python}" -u "$HERE/train.py" "$CONFIG" --launcher slurm)
 JOB="#!/usr/bin/env bash
+rm -f $(printf '%q' "$WORK_DIR/interrupted")
 if [ \"\${SLURM_RESTART_COUNT:-0}\" -eq 0 ]; then
     $TRAIN$(printf ' %q' "$@" "${NOW[@]}")
 else

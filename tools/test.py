@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 import mmrs_ssl  # noqa: F401  (registers its modules)
 from mmrs_ssl.cli.config import add_allow_missing, add_config_arguments, read_config
 from mmrs_ssl.cli.errors import clear_errors
-from mmrs_ssl.engine.checkpoint_files import read_checkpoint
+from mmrs_ssl.cli.work_dir import check_load_from
 from mmrs_ssl.engine.resuming import CheckpointGuard
 
 
@@ -30,8 +30,8 @@ def main() -> None:
     cfg = read_config(args)
     if cfg.get('test_dataloader') is None:
         raise ValueError(f'{args.config} has no test_dataloader: a pre-training config has nothing to test')
-    read_checkpoint(args.checkpoint)
-    cfg.load_from = args.checkpoint
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    check_load_from(cfg)
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     runner.register_hook(CheckpointGuard(args.checkpoint, resume=False, allow_missing=args.allow_missing))
     runner.test()

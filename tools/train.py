@@ -14,6 +14,7 @@ from mmrs_ssl.cli.config import add_allow_missing, add_config_arguments, count_i
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.cli.launch import make_resumable, set_precision
 from mmrs_ssl.cli.work_dir import check_load_from, held_work_dir
+from mmrs_ssl.engine.interruption import keep_children_apart
 from mmrs_ssl.engine.resuming import CheckpointGuard
 from mmrs_ssl.ops.memory import keep_freed_memory
 
@@ -58,11 +59,13 @@ def main() -> None:
     count_accumulation(cfg)
     count_images(cfg)
     make_resumable(cfg)
-    with held_work_dir(cfg, args.resume, args.overwrite):
+    keep_children_apart()
+    with held_work_dir(cfg, args.resume, args.overwrite) as make_room:
         check_load_from(cfg)
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
         if cfg.get('load_from'):
             runner.register_hook(CheckpointGuard(str(cfg.load_from), bool(cfg.get('resume')), args.allow_missing))
+        make_room()
         runner.train()
 
 

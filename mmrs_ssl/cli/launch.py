@@ -1,6 +1,7 @@
 """Prepare a config for the machine: launchers and mixed precision."""
 
 import sys
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -48,11 +49,23 @@ def make_resumable(cfg: Config) -> None:
 
     A loop or a checkpoint hook that is not mmengine's own stays.
     """
-    loop = cfg.train_cfg
-    by_epoch = loop.get('type') == 'EpochBasedTrainLoop' or ('type' not in loop and loop.get('by_epoch', False))
-    if by_epoch:
+    loop = cfg.get('train_cfg')
+    if loop is None:
+        raise ValueError('the config has no train_cfg: there is nothing to train')
+    if _short(cfg.get('runner_type')) == 'FlexibleRunner':
+        return  # its strategies write files of their own
+    if _short(loop.get('type')) == 'EpochBasedTrainLoop' or ('type' not in loop and loop.get('by_epoch', False)):
         loop.pop('by_epoch', None)
         loop.type = 'mmrs_ssl.ResumableTrainLoop'
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if checkpoint.get('type') == 'CheckpointHook':
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = {}
+    if 'checkpoint' not in cfg.default_hooks:  # mmengine puts this in by itself
+        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1)
+    checkpoint = cfg.default_hooks.checkpoint
+    if checkpoint is not None and _short(checkpoint.get('type')) == 'CheckpointHook':
         checkpoint['type'] = 'mmrs_ssl.SafeCheckpointHook'
+
+
+def _short(kind: Any) -> str:
+    """Return the name of a type, which a config gives as a class or by its name, with or without a scope."""
+    return str(getattr(kind, '__name__', kind)).rsplit('.', 1)[-1]

@@ -1,8 +1,9 @@
 """Decide what a run does with the checkpoints of its work dir, before anything is written there."""
 
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mmengine.config import Config
 
 from mmrs_ssl.engine.checkpoint_files import (
     INTERIM,
+    MARKER,
     WorkDirLock,
     find_newest,
     list_checkpoints,
@@ -19,13 +21,17 @@ from mmrs_ssl.engine.checkpoint_files import (
 
 # What a new training writes in the place of, beside *.pth from which one can go on.
 _BEST = 'best_*.pth'
+_NAMED = re.compile(r'(epoch_\d+|iter_\d+|interim)\.pth')  # damaged, but a checkpoint by its name
 # launcher -> where it says which process this is
 _RANKS = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
 
 @contextmanager
-def held_work_dir(cfg: Config, resume: str | None, overwrite: bool) -> Iterator[None]:
+def held_work_dir(cfg: Config, resume: str | None, overwrite: bool) -> Iterator[Callable[[], None]]:
     """Hold the work dir for a run, and find the checkpoint to go on from or see that none is written over.
+
+    Yields:
+        What removes the checkpoints that ``overwrite`` gives up: to be called when the new run is known to start.
 
     Args:
         cfg: whose ``resume`` and ``load_from`` are set.
@@ -41,15 +47,15 @@ def held_work_dir(cfg: Config, resume: str | None, overwrite: bool) -> Iterator[
         resume = cfg.get('load_from') or 'auto'
     if resume == 'auto' and overwrite:
         raise ValueError('--resume goes on from checkpoints that --overwrite removes: give one of both')
-    folder = Path(cfg.work_dir)
     first = int(os.environ.get(_RANKS.get(cfg.get('launcher', 'none'), ''), 0)) == 0
-    lock = _lock(folder) if first else None
+    lock = _lock(Path(cfg.work_dir)) if first else None
     try:
         if resume is not None:
-            _go_on(cfg, folder, resume)
+            _go_on(cfg, resume)
+        in_the_way: list[Path] = []
         if first and resume != 'auto':
-            _make_room(folder, overwrite, None if resume is None else Path(resume))
-        yield
+            in_the_way = _in_the_way(cfg, overwrite, None if resume is None else Path(resume))
+        yield lambda: _remove(in_the_way)
     finally:
         if lock is not None:
             lock.release()
@@ -66,57 +72,79 @@ def _lock(folder: Path) -> WorkDirLock:
         ) from error
 
 
-def _go_on(cfg: Config, folder: Path, resume: str) -> None:
-    file: str | Path | None = resume
-    if resume == 'auto':
-        file = _newest(folder)
-    else:
-        try:
-            position_of(read_checkpoint(resume))
-        except ValueError as error:
-            raise ValueError(f'--resume {resume}: {error}') from None
+def _folders(cfg: Config) -> list[Path]:
+    """List where checkpoints of a run are: in its work dir, and below ``out_dir`` of the checkpoint hook."""
+    work_dir = Path(cfg.work_dir)
+    out_dir = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('out_dir')
+    return [work_dir, *([Path(out_dir, work_dir.name)] if out_dir and '://' not in str(out_dir) else [])]
+
+
+def _go_on(cfg: Config, resume: str) -> None:
+    file = _newest(cfg) if resume == 'auto' else resume
     if file is None:
-        print(f'--resume: no checkpoint in {folder} yet, training starts from the beginning', file=sys.stderr)
+        print(f'--resume: no checkpoint in {cfg.work_dir} yet, training starts from the beginning', file=sys.stderr)
         return
-    cfg.resume, cfg.load_from = True, str(file)
+    cfg.resume, cfg.load_from = True, file
+    if '://' in file:
+        return
+    checkpoint = read_checkpoint(file)
+    try:
+        position_of(checkpoint)
+    except ValueError as error:
+        raise ValueError(f'--resume {file}: {error}') from None
+    randomness = cfg.get('randomness') or {}
+    if randomness.get('seed') is None:  # else samplers are built with another than the run goes on with
+        cfg.randomness = {**randomness, 'seed': checkpoint['meta'].get('seed')}
 
 
-def _newest(folder: Path) -> Path | None:
-    newest, faults = find_newest(folder)
+def _newest(cfg: Config) -> str | None:
+    newest, faults = find_newest(*_folders(cfg))
     for fault in faults:
         print(f'--resume: passed over: {fault}', file=sys.stderr)
     if newest is None and faults:
         raise ValueError(
-            f'--resume: none of the {len(faults)} checkpoints in {folder} can be gone on from: {"; ".join(faults)}. '
-            'Give another with --resume FILE, or start again with --overwrite'
+            f'--resume: none of the {len(faults)} checkpoints in {cfg.work_dir} can be gone on from: '
+            f'{"; ".join(faults)}. Give another with --resume FILE, or start again with --overwrite'
         )
-    if newest is not None:
-        print(f'--resume: going on from {newest}', file=sys.stderr)
-    return newest
+    pointer = Path(cfg.work_dir, 'last_checkpoint')
+    said = pointer.read_text(errors='replace').strip() if newest is None and pointer.is_file() else ''
+    file = str(newest) if newest is not None else said if '://' in said else None
+    if file is not None:
+        print(f'--resume: going on from {file}', file=sys.stderr)
+    return file
 
 
-def _make_room(folder: Path, overwrite: bool, origin: Path | None) -> None:
-    """Remove checkpoints that are in the way, or refuse: all, or those that have come further than ``origin``.
+def _in_the_way(cfg: Config, overwrite: bool, origin: Path | None) -> list[Path]:
+    """List checkpoints that are in the way of a new run: all, or those that have come further than ``origin``.
 
     Such would be taken for this run's newest, and its own be written over them.
     """
-    found = list_checkpoints(folder)
+    found = [each for folder in _folders(cfg) for each in list_checkpoints(folder)]
+    found = [each for each in found if each.position is not None or _NAMED.fullmatch(each.path.name)]
     if origin is not None:
         begin = position_of(read_checkpoint(origin))
         found = [each for each in found if each.position is not None and each.position > begin]
     if not found:
-        return
+        return []
     names = ', '.join(each.path.name for each in found[:4]) + (' ...' if len(found) > 4 else '')
     further = '' if origin is None else f' further than {origin.name}'
     if not overwrite:
         raise FileExistsError(
-            f'{folder} holds {len(found)} checkpoints of an earlier run{further} ({names}): go on from them with '
+            f'{cfg.work_dir} holds {len(found)} checkpoints of an earlier run{further} ({names}): go on from them with '
             '--resume, remove them with --overwrite, or give another folder with --work-dir'
         )
-    rest = [*folder.glob(_BEST), folder / INTERIM, folder / 'last_checkpoint'] if origin is None else []
-    for path in [*(each.path for each in found), *rest]:
+    paths = [each.path for each in found]
+    if origin is None:
+        paths += [path for folder in _folders(cfg) for path in folder.glob(_BEST)]
+        paths += [Path(cfg.work_dir, name) for name in (INTERIM, MARKER, 'last_checkpoint')]
+    return paths
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
         path.unlink(missing_ok=True)
-    print(f'--overwrite: removed {len(found)} checkpoints of an earlier run{further} from {folder}', file=sys.stderr)
+    if paths:
+        print(f'--overwrite: removed checkpoints of an earlier run from {paths[0].parent}', file=sys.stderr)
 
 
 def check_load_from(cfg: Config) -> None:

@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+import socket
+import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -148,13 +150,17 @@ def furthest_first(found: list[Found]) -> list[Found]:
     return sorted(found, key=lambda each: each.position or (-1, -1), reverse=True)
 
 
-def find_newest(folder: Path) -> tuple[Path | None, list[str]]:
-    """Find the checkpoint with which a folder's training has come furthest, of those that are whole.
+def find_newest(*folders: Path) -> tuple[Path | None, list[str]]:
+    """Find the checkpoint with which the training of a work dir has come furthest, of those that are whole.
+
+    Args:
+        folders: where they are, the work dir first.
 
     Returns:
         The file, None if there is none, and what is wrong with those that were passed over.
     """
-    listed = furthest_first([each for place in _folders(folder) for each in list_checkpoints(place)])
+    places = dict.fromkeys(place.resolve() for place in (*_folders(folders[0]), *folders[1:]) if place.is_dir())
+    listed = furthest_first([each for place in places for each in list_checkpoints(place)])
     faults = [each.fault for each in listed if each.position is None]
     for each in listed:
         if each.position is None:
@@ -175,7 +181,7 @@ def _folders(work_dir: Path) -> list[Path]:
     """
     pointer = work_dir / 'last_checkpoint'
     said = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
-    other = (work_dir / said).parent
+    other = (work_dir / said).parent if '://' not in said else work_dir
     return [work_dir] if os.path.isabs(said) or not other.is_dir() or other.samefile(work_dir) else [work_dir, other]
 
 
@@ -192,16 +198,22 @@ class WorkDirLock:
         self.file = open(folder / '.lock', 'a+')  # noqa: SIM115  # held until the process ends
         try:
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):  # a file system without locks
+                print(
+                    f'{folder} cannot be locked ({error.strerror}): see that one run alone trains there',
+                    file=sys.stderr,
+                )
+                return
             self.file.seek(0)
             owner = self.file.read().strip() or 'unknown'
             self.file.close()
             raise RuntimeError(
-                f'another run (process {owner}) is training in {folder}: wait for it, end it, or give this one a '
+                f'another run ({owner}) is training in {folder}: wait for it, end it, or give this one a '
                 'folder of its own with --work-dir'
             ) from None
         self.file.truncate(0)
-        self.file.write(f'{os.getpid()}\n')
+        self.file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
         self.file.flush()
 
     def release(self) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 # EX_TEMPFAIL of sysexits.h: run it again, with --resume.
 EXIT_CODE = 75
+_PARENT = os.getppid()  # of the start: torchrun may be gone before the training begins
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
 
 
@@ -41,7 +43,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: str | None = None
-        self._launcher = os.getppid() if 'TORCHELASTIC_RUN_ID' in os.environ else None
+        self._launcher = _PARENT if 'TORCHELASTIC_RUN_ID' in os.environ else None
         self._before: dict[int, Any] = {}
 
     def listen(self) -> None:
@@ -91,7 +93,22 @@ def _let_through() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
+def keep_children_apart() -> None:
+    """Start what is forked from now on in process groups of its own, e.g. data workers of any loader.
+
+    A signal that is meant for the training, like Ctrl-C in a terminal or a scheduler's, goes to its whole group, and
+    workers that die of it take the step with them that was to be finished.
+    """
+    _apart.append(True)
+
+
+_apart: list[bool] = []
+
+
 def _start_child() -> None:
+    if _apart:
+        with suppress(OSError):
+            os.setpgid(0, 0)
     if _listening:
         for each in list(_listening):
             each.ignore()

@@ -35,6 +35,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 f'training has {len(self.dataloader)} iterations: go on with tools/train.py --resume, which converts '
                 'the position, or with the batch size and the data of the checkpoint'
             )
+        samplers: list[Any] = [self.dataloader.sampler, getattr(self.dataloader.batch_sampler, 'sampler', None)]
+        for sampler in samplers:
+            if hasattr(sampler, 'seed'):  # a resumed run takes over the checkpoint's after its sampler was built
+                sampler.seed = self.runner.seed
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         for idx, data_batch in enumerate(self._batches(begin), begin):

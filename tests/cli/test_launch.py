@@ -3,8 +3,10 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import EpochBasedTrainLoop
 
-from mmrs_ssl.cli.launch import set_launcher, set_precision
+from mmrs_ssl.cli.launch import make_resumable, set_launcher, set_precision
 
 
 def test_mixed_precision_configs_run_on_the_cpu():
@@ -33,3 +35,25 @@ def test_precision_of_an_unknown_wrapper():
         set_precision(Config(dict(optim_wrapper=dict(type='MyOptimWrapper'))), amp=True)
     with pytest.raises(ValueError, match='no optim_wrapper'):
         set_precision(Config(dict(model=dict())), amp=False)
+
+
+@pytest.mark.parametrize('kind', ['CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook, None])
+@pytest.mark.parametrize(
+    'loop', [dict(type='EpochBasedTrainLoop'), dict(by_epoch=True), dict(type=EpochBasedTrainLoop)]
+)
+def test_loops_and_checkpoint_hooks_of_mmengine_become_resumable(kind, loop):
+    hooks = dict(checkpoint=dict(type=kind, interval=2)) if kind else {}
+    cfg = Config(dict(train_cfg=dict(max_epochs=3, **loop), default_hooks=hooks))
+    make_resumable(cfg)
+    assert cfg.train_cfg == dict(type='mmrs_ssl.ResumableTrainLoop', max_epochs=3)
+    assert cfg.default_hooks.checkpoint == dict(type='mmrs_ssl.SafeCheckpointHook', interval=2 if kind else 1)
+
+
+def test_what_is_not_mmengines_own_stays():
+    cfg = dict(train_cfg=dict(type='IterBasedTrainLoop'), default_hooks=dict(checkpoint=dict(type='Mine')))
+    for more in ({}, dict(runner_type='FlexibleRunner', train_cfg=dict(by_epoch=True))):
+        made = Config({**cfg, **more})
+        make_resumable(made)
+        assert made.to_dict() == {**cfg, **more}
+    with pytest.raises(ValueError, match='no train_cfg'):
+        make_resumable(Config(dict(train_cfg=None)))

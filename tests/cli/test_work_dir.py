@@ -30,8 +30,10 @@ def test_checkpoints_are_not_written_over_unless_that_is_said(tmp_path):
         raise AssertionError
     assert len(list(tmp_path.glob('*.pth'))) == 4
     refused(ValueError, 'one of both', config(tmp_path), 'auto', True)
-    with held_work_dir(cfg := config(tmp_path), None, True):
+    with held_work_dir(cfg := config(tmp_path), None, True) as make_room:
         assert not cfg.resume
+        assert len(list(tmp_path.glob('*.pth'))) == 4  # until the new run is known to start
+        make_room()
     assert [file.name for file in tmp_path.iterdir() if file.name[0] != '.'] == ['backbone.pth']
     with held_work_dir(config(tmp_path), None, False):  # exported weights are in nobody's way
         pass
@@ -111,7 +113,8 @@ def test_going_back_leaves_no_later_checkpoint(tmp_path):
     assert all(path.exists() for path in paths)
     with held_work_dir(config(tmp_path / 'other'), str(paths[0]), False):
         pass
-    with held_work_dir(config(tmp_path), str(paths[0]), True):
+    with held_work_dir(config(tmp_path), str(paths[0]), True) as make_room:
+        make_room()
         assert [path.exists() for path in paths] == [True, False, False]
 
 
@@ -126,3 +129,22 @@ def test_checkpoints_in_a_folder_of_their_own(tmp_path):
     (tmp_path / 'work' / 'last_checkpoint').write_text('../out/epoch_3.pth')
     with held_work_dir(cfg := config(tmp_path / 'work'), 'auto', False):
         assert cfg.load_from.endswith('out/epoch_3.pth')
+
+
+def test_the_hooks_own_folder_is_the_runs_too(tmp_path):
+    """It is not written over, and searched without ``last_checkpoint``."""
+    (tmp_path / 'out' / 'work').mkdir(parents=True)
+    save(tmp_path / 'out' / 'work' / 'epoch_3.pth', 12, 3)
+    options = dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', out_dir=str(tmp_path / 'out'))))
+    refused(FileExistsError, r'epoch_3\.pth', config(tmp_path / 'work', **options), None, False)
+    with held_work_dir(cfg := config(tmp_path / 'work', **options), 'auto', False):
+        assert cfg.load_from.endswith('out/work/epoch_3.pth')
+
+
+def test_a_random_seed_is_the_checkpoints(tmp_path):
+    """Samplers are built with it, before mmengine takes it over."""
+    save(tmp_path / 'epoch_1.pth', meta=dict(iter=4, epoch=1, seed=77))
+    with held_work_dir(cfg := config(tmp_path, randomness=dict(seed=None)), 'auto', False):
+        assert cfg.randomness.seed == 77
+    with held_work_dir(cfg := config(tmp_path, randomness=dict(seed=3)), 'auto', False):
+        assert cfg.randomness.seed == 3

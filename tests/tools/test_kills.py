@@ -141,18 +141,15 @@ def test_ten_kills_at_random_moments(make_config, tmp_path, method, kind):
     rng = random.Random(f'{method} {kind}')
     args, log = [], tmp_path / 'parts.log'
 
-    def steps():
-        return log.read_text().count('Epoch(train)') if log.exists() else 0
+    def count(words):
+        return log.read_text().count(words) if log.exists() else 0
 
     for _ in range(10):
-        before, run = steps(), trial.start('parts', *args)
-        lines = before + rng.randint(0, 2)
-        if lines > before:
-            run.until(lambda lines=lines: steps() >= lines)
-            time.sleep(rng.uniform(0, 0.2))
-        else:  # while it starts
-            run.until(lambda: 'be saved' in log.read_text())
-            time.sleep(rng.uniform(0, 0.5))
+        words, more = rng.choice([('be saved', 1), ('Epoch(train)', 1), ('Epoch(train)', 2)])  # as it starts, or trains
+        wanted = count(words) + more
+        run = trial.start('parts', *args)
+        run.until(lambda words=words, wanted=wanted: count(words) >= wanted)
+        time.sleep(rng.uniform(0, 0.3))
         run.kill()
         assert run.codes == [-signal.SIGKILL] * trial.ranks, log.read_text()[-3000:]
         args = ['--resume']

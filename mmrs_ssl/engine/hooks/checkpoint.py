@@ -39,6 +39,7 @@ class SafeCheckpointHook(CheckpointHook):
     """
 
     file_backend: Any
+    best_ckpt_path: str | None
 
     def __init__(self, interval: int = -1, minutes: float | None = 15, **options: Any) -> None:
         if minutes is not None and not minutes > 0:
@@ -47,6 +48,7 @@ class SafeCheckpointHook(CheckpointHook):
         self.minutes = minutes
         self._late: int | None = None  # the epoch or iteration of a checkpoint that waits for the end of a step
         self._due = Wish.NOTHING
+        self._named = -1  # the iteration of the last checkpoint of an epoch or interval
 
     def before_run(self, runner: Any) -> None:
         """Let mmengine's own automatic resume find the newest readable checkpoint too."""
@@ -78,6 +80,7 @@ class SafeCheckpointHook(CheckpointHook):
                 'tools/train.py does'
             )
         self._local = isinstance(self.file_backend, LocalBackend)
+        self._own_best()
         self._signals = Signals()
         self._signals.listen()
         self._agreement = Agreement()
@@ -87,6 +90,17 @@ class SafeCheckpointHook(CheckpointHook):
             if self._local:
                 for part in Path(str(self.out_dir)).glob(part_of(Path('*.pth')).name):
                     part.unlink()
+
+    def _own_best(self) -> None:
+        """Look for the best weights so far in this run's own folder; a run that it goes on from keeps its own."""
+
+        def here(path: str | None) -> str | None:
+            return path and self.file_backend.join_path(self.out_dir, os.path.basename(path))
+
+        if getattr(self, 'best_ckpt_path', None):
+            self.best_ckpt_path = here(self.best_ckpt_path)
+        for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+            self.best_ckpt_path_dict[key] = here(path)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Write into the meta data what a resumed run compares with its own settings."""
@@ -112,20 +126,13 @@ class SafeCheckpointHook(CheckpointHook):
         if due == Wish.STOP:
             self._end(runner, position)
 
-    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """End a run of one process in the middle of a validation, which may be longer than it is given."""
-        if get_world_size() == 1 and getattr(runner.train_loop, '_iter', 0) and self._signals.pending():
-            position = dict(epoch=runner.epoch, iter=runner.iter)
-            self._write(runner, INTERIM, position)
-            self._end(runner, position)
-
     def after_train(self, runner: Any) -> None:
-        """Give the signals back; the training has come further than its ``interim.pth``."""
+        """Give the signals back, and remove ``interim.pth`` where the last checkpoint has come as far."""
         super().after_train(runner)
         self._signals.ignore()
         self._agreement.finish()
         self._agreement.meet()  # a training that is finished already ends before the others have found each other
-        if is_main_process() and self._local and self.last_ckpt is not None:
+        if is_main_process() and self._local and self._named == runner.iter:
             Path(str(self.out_dir), INTERIM).unlink(missing_ok=True)
 
     def _wish(self) -> Wish:
@@ -167,6 +174,7 @@ class SafeCheckpointHook(CheckpointHook):
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         self._write(runner, name, meta, self.by_epoch)
+        self._named = meta['iter']
         if is_main_process() and outdated is not None:
             path = self.file_backend.join_path(self.out_dir, outdated)
             if self.file_backend.isfile(path):
@@ -178,11 +186,19 @@ class SafeCheckpointHook(CheckpointHook):
         """Save the best weights so far as mmengine does, and remove those before when these stand."""
         backend = self.file_backend
         outdated: list[tuple[Callable[[str], None], str]] = []
-        self.file_backend = RemovesLater(backend, outdated)
+        save = runner.save_checkpoint
+
+        def save_whole(out_dir: str, filename: str, *args: Any, **options: Any) -> None:
+            if is_main_process() and self._local:
+                write_whole(Path(out_dir, filename), lambda part: save(out_dir, part.name, *args, **options))
+            else:
+                save(out_dir, filename, *args, **options)
+
+        self.file_backend, runner.save_checkpoint = RemovesLater(backend, outdated), save_whole
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
-            self.file_backend = backend
+            self.file_backend, runner.save_checkpoint = backend, save
         for remove, path in outdated:
             remove(path)
 
@@ -204,11 +220,13 @@ class SafeCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
+        pointer = Path(runner.work_dir, 'last_checkpoint')
         if not is_main_process() or not self._local:
             runner.save_checkpoint(self.out_dir, name, self.file_client_args, **options)
+            if is_main_process():  # an object store has no half files; the address stands for itself
+                write_whole(pointer, lambda part: part.write_text(self.file_backend.join_path(self.out_dir, name)))
             return
         path = Path(str(self.out_dir), name)
-        pointer = Path(runner.work_dir, 'last_checkpoint')
         relative = os.path.relpath(path, runner.work_dir)
         try:
             write_whole(

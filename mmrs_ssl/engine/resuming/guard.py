@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmrs_ssl.engine.checkpoint_files import position_of
@@ -97,10 +98,17 @@ class CheckpointGuard(Hook):
             if epoch == runner.max_epochs:
                 runner.logger.warning(f'{self.file}: the training is finished, all {epoch} epochs are done')
             meta['iter'], meta['epoch'] = iteration, epoch
+        elif iteration > runner.max_iters:
+            raise ValueError(
+                f'{self.file} stands after iteration {iteration}, and train_cfg.max_iters={runner.max_iters} is passed '
+                'already: train longer'
+            )
         schedulers = checkpoint.get('param_schedulers')
         if any(each.planned for each in differences) or (schedulers is None and runner.param_schedulers is not None):
             replay(runner, checkpoint, iteration, epoch, length or iteration + 1)
-            rates = sorted({round(group['lr'], 12) for group in runner.optim_wrapper.param_groups})
+            wrapper = runner.optim_wrapper
+            wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+            rates = sorted({round(group['lr'], 12) for each in wrappers for group in each.param_groups})
             runner.logger.warning(
                 f'planned anew: the training goes on at epoch {epoch + 1} of {runner.max_epochs}, iteration '
                 f'{iteration} of {runner.max_iters}, with a learning rate of {", ".join(map(str, rates[-3:]))}'

@@ -21,7 +21,7 @@ def convert(position: tuple[int, int], before: int, now: int, step: int) -> tupl
         Iteration and epoch.
     """
     iteration, epoch = position
-    if before == now:
+    if before == now and iteration % step == 0:
         return iteration, epoch
     iteration = iteration * now // before
     iteration -= iteration % step

@@ -10,6 +10,7 @@ from mmrs_ssl.aliases import HOOK_NAMES, TRANSFORM_NAMES
 # What decides how a training goes; where it runs, how often it logs and how it loads are nobody's business.
 COMPARED = (
     'model',
+    'data_preprocessor',
     'train_dataloader',
     'optim_wrapper',
     'param_scheduler',

@@ -42,7 +42,7 @@ def check_weights(model: Any, checkpoint: dict[str, Any], file: str, allowed: Se
         for key in resized:
             del weights[key]
         missing, unexpected = model.load_state_dict(weights, strict=False)
-    missing = [key for key in missing if exact or own[key].is_floating_point()]
+    missing = [key for key in missing if exact or key not in own or own[key].is_floating_point()]
     missing = [key for key in missing if not any(fnmatch(key, pattern) for pattern in allowed)]
     resized = [key for key in resized if key in missing]
     missing = [key for key in missing if key not in resized]

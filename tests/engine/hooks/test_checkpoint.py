@@ -192,17 +192,23 @@ def test_a_loop_that_would_begin_the_epoch_again_is_refused(make_config):
 def test_best_weights_go_when_better_ones_stand(make_config, tmp_path):
     """mmengine's own hook removes them first."""
     runner = Runner.from_cfg(make_config(PLAIN))
-    runner.build_train_loop(runner._train_loop)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
     hook = SafeCheckpointHook(save_best='accuracy', rule='greater')
     hook.before_train(runner)
     hook._save_best_checkpoint(runner, dict(accuracy=0.5))
     (first,) = Path(runner.work_dir).glob('best_*.pth')
-    standing = []
-    runner.save_checkpoint = lambda *args, **options: standing.append(first.exists())
+    standing, save = [], runner.save_checkpoint
+
+    def watched(out_dir, filename, **options):
+        standing.append((first.exists(), filename))
+        save(out_dir, filename, **options)
+
+    runner.save_checkpoint = watched
+    first = first.rename(first.with_name('best_accuracy_epoch_00.pth'))
     hook.best_ckpt_path = str(first)
     hook._save_best_checkpoint(runner, dict(accuracy=0.6))
     hook.after_train(runner)
-    assert standing == [True]
+    assert standing == [(True, '.best_accuracy_epoch_0.pth.part')]  # it is put into its place when it is whole
     assert not first.exists()
 
 
