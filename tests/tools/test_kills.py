@@ -85,7 +85,7 @@ def same(whole, parts, iterations=8):
     [
         ('dino-vit', [], dict(amp=True), 8),
         ('dino-resnet', ACCUMULATED, {}, 10),
-        ('cmid', [], dict(ranks=2), 4),
+        ('mssdf', [], dict(ranks=2), 4),
     ],
     ids=['amp', 'accumulated', 'two processes'],
 )

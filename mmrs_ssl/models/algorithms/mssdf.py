@@ -129,6 +129,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         refuse_other_layers(self.backbone, out_type='featmap')
         self.modalities = names
         self.patch = self.backbone.patch_embed.projection.kernel_size[0]
+        self.backbone.pos_embed.requires_grad_(False)  # fixed; data-parallel wrappers ask before weights are initialized
         self.patch_embeds = nn.ModuleDict()
         if share_patch_embed and len(set(bands.values())) > 1:
             raise ValueError(f'share_patch_embed needs equal numbers of bands, found {bands}; leave it out')
@@ -199,7 +200,6 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         for patch_embed in starting:
             nn.init.xavier_uniform_(patch_embed.projection.weight.data.flatten(1))
             nn.init.zeros_(patch_embed.projection.bias)
-        backbone.pos_embed.requires_grad_(False)
         self.teacher.copy_from(self.student_parts())
 
     def loss(self, inputs: Modalities, data_samples: list[DataSample]) -> dict[str, Tensor]:
