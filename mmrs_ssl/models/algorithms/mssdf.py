@@ -129,7 +129,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         refuse_other_layers(self.backbone, out_type='featmap')
         self.modalities = names
         self.patch = self.backbone.patch_embed.projection.kernel_size[0]
-        self.backbone.pos_embed.requires_grad_(False)  # fixed; data-parallel wrappers ask before weights are initialized
+        self.backbone.pos_embed.requires_grad_(False)  # before a data-parallel wrapper asks
         self.patch_embeds = nn.ModuleDict()
         if share_patch_embed and len(set(bands.values())) > 1:
             raise ValueError(f'share_patch_embed needs equal numbers of bands, found {bands}; leave it out')
