@@ -94,10 +94,11 @@ def _let_through() -> None:
 
 
 def keep_children_apart() -> None:
-    """Start what is forked from now on in process groups of its own, e.g. data workers of any loader.
+    """Start what is forked from now on in process groups of its own, as it is while signals are listened to anyway.
 
     A signal that is meant for the training, like Ctrl-C in a terminal or a scheduler's, goes to its whole group, and
-    workers that die of it take the step with them that was to be finished.
+    data workers that die of it take the step with them that was to be finished. A loop without epochs starts them
+    before anything listens.
     """
     _apart.append(True)
 
@@ -106,7 +107,7 @@ _apart: list[bool] = []
 
 
 def _start_child() -> None:
-    if _apart:
+    if _apart or _listening:
         with suppress(OSError):
             os.setpgid(0, 0)
     if _listening:

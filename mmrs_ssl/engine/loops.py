@@ -1,8 +1,6 @@
 """A loop over epochs that goes on inside an epoch."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -24,7 +22,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def __init__(self, runner: Any, dataloader: Any, max_epochs: int, **options: Any) -> None:
         super().__init__(runner, dataloader, max_epochs, **options)
-        self.dataloader.worker_init_fn = partial(leave_group, self.dataloader.worker_init_fn)
+        self.dataloader.worker_init_fn = partial(start_worker, self.dataloader.worker_init_fn)
 
     def run_epoch(self) -> None:
         """Iterate over what is left of an epoch; of one whose end alone was missed, nothing."""
@@ -58,14 +56,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return islice(self.dataloader, begin, None)
 
 
-def leave_group(init: Callable[[int], None] | None, worker: int) -> None:
-    """Start a data worker in a process group of its own.
-
-    A signal that is meant for the training, like Ctrl-C in a terminal or a scheduler's, goes to its whole group, and
-    workers that die of it take the step with them that was to be finished. The worker ends with its process.
-    """
+def start_worker(init: Callable[[int], None] | None, worker: int) -> None:
+    """Let a data worker end with its process, however that ends, and start it as the loader does."""
     end_with_parent()
-    with suppress(OSError):  # it leads a group already
-        os.setpgid(0, 0)
     if init is not None:
         init(worker)
