@@ -9,9 +9,8 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmrs_ssl.datasets.band_check import band_check, loaders_of
-from mmrs_ssl.datasets.data_search import search_scene
 from mmrs_ssl.datasets.samplers import sample_rng
+from mmrs_ssl.datasets.transforms.loading import loaders_of
 from mmrs_ssl.datasets.unreadable import SkipCounter, refuse_or_warn
 from mmrs_ssl.options import check_choice
 from mmrs_ssl.rasters.access import access_to
@@ -19,8 +18,10 @@ from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
 from mmrs_ssl.rasters.grid import Header, Window
 from mmrs_ssl.rasters.header_cache import read_headers
 from mmrs_ssl.registry import DATASETS
+from mmrs_ssl.scenes.band_check import band_check
 from mmrs_ssl.scenes.files import find_scene_files
 from mmrs_ssl.scenes.index import Demands, Scene, SceneError, assemble_scene, group_files
+from mmrs_ssl.scenes.usable import search_scene
 from mmrs_ssl.scenes.window_plan import WindowPlan, check_window
 
 
@@ -152,7 +153,11 @@ class SceneDataset(BaseDataset):
             known = [header.grid.crs for header in found if header.grid.crs]
             crs = mode(known) if known else ''
         demands = Demands(
-            modalities, self.band_files, self.min_dates, crs, band_check(self.pipeline.transforms, files, headers)
+            modalities,
+            self.band_files,
+            self.min_dates,
+            crs,
+            band_check(loaders_of(self.pipeline.transforms), files, headers),
         )
         scenes, problems = [], []
         groups = group_files(files)
@@ -204,24 +209,16 @@ class SceneDataset(BaseDataset):
         own = np.random.default_rng(rng.integers(2**63))  # what comes next does not depend on how often this draws
         if self.skipped_scenes.bad[scene]:
             return None
-        last: UnreadableImageError | None = None
         places = partial(self.places, scene) if self.loaders else None
-        tried = 0
-        for window in self.plan.candidates(scene, number, own, places):
-            tried += 1
+        for tried, window in enumerate(self.plan.candidates(scene, number, own, places), 1):
             try:
                 return self.pipeline(self.sample_info(idx, scene, window, own))
-            except NoDataError as error:
-                last = error
             except UnreadableImageError as error:
-                last = error
-                self.skipped_windows.note(self.plan.number_of(scene, window), error, scene)
-        assert last is not None
-        searched = ''
-        if scene in self.usable:
-            searched = f' ({len(self.places(scene))} of its grid hold enough data, {tried} were tried)'
-        text = f'none of its windows can be used{searched}; the last one: {last}'
-        self.skipped_scenes.note(scene, NoDataError(text))
+                last = f'{tried} were tried); the last one: {error}'
+                if not isinstance(error, NoDataError):
+                    self.skipped_windows.note(self.plan.number_of(scene, window), error, scene)
+        full = f'{len(self.places(scene))} of its grid hold enough data, ' if scene in self.usable else ''
+        self.skipped_scenes.note(scene, NoDataError(f'none of its windows can be used ({full}{last}'))
         return None
 
     def places(self, scene: int) -> np.ndarray:

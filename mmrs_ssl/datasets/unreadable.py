@@ -70,19 +70,16 @@ class SkipCounter:
             ) from error
         # mmengine shows only errors of processes other than the first.
         level = logging.ERROR if self.rank else logging.WARNING
-        singular = self.noun.removesuffix('s')
+        limit = f'(at most {self.allowed} of {total})'
         if self.per_scene and self.told[scene]:
             if count > 1 and str(count).rstrip('0') == '1':
-                text = f'skipped {count} unreadable {self.noun} (at most {self.allowed} of {total})'
-                print_log(text, 'current', level)
+                print_log(
+                    f'skipped {count} unreadable {self.noun} (at most {self.allowed} of {total})', 'current', level
+                )
             return
         self.told[scene] = 1
         more = f'; further {self.noun} of this scene are only counted' if self.per_scene else ''
-        print_log(
-            f'skipped unreadable {singular} {count} (at most {self.allowed} of {total}): {error}{more}',
-            'current',
-            level,
-        )
+        print_log(f'skipped unreadable {self.noun.removesuffix("s")} {count} {limit}: {error}{more}', 'current', level)
 
 
 def _name(option: str) -> str:

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from mmrs_ssl.datasets.band_check import loaders_of
-from mmrs_ssl.datasets.data_search import search_scene
-from mmrs_ssl.datasets.transforms.loading import LoadRaster
+from mmrs_ssl.datasets.transforms.loading import LoadRaster, loaders_of
 from mmrs_ssl.rasters.errors import NoDataError
 from mmrs_ssl.scenes import usable
+from mmrs_ssl.scenes.usable import search_scene
 from tests.rasters.rasters import dataset, noise, write_raster
 
 

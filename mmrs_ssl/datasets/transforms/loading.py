@@ -300,3 +300,14 @@ def _to_8_bits(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
 def _column(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Shape a value per band so that it broadcasts: float32 (C, 1, 1)."""
     return np.asarray(values, np.float32).reshape(-1, 1, 1)
+
+
+def loaders_of(transforms: Sequence[Any]) -> dict[str, LoadRaster]:
+    """Find the loaders of a pipeline by modality, '' for one that takes whatever there is."""
+    loaders: dict[str, LoadRaster] = {}
+    for transform in transforms:
+        if isinstance(transform, LoadModalities):
+            loaders.update(transform.loaders)
+        elif isinstance(transform, LoadRaster):
+            loaders[transform.modality or ''] = transform
+    return loaders

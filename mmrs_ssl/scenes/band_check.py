@@ -7,24 +7,22 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from mmrs_ssl.datasets.transforms.loading import LoadModalities, LoadRaster
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.scenes.files import SceneFile
 from mmrs_ssl.scenes.index import BandCheck
 
 
-def band_check(transforms: Sequence[Any], files: Sequence[SceneFile], headers: Mapping[str, object]) -> BandCheck:
+def band_check(loaders: Mapping[str, Any], files: Sequence[SceneFile], headers: Mapping[str, object]) -> BandCheck:
     """Make a check that a file has the bands its loader takes, and the type (and number of bands) of most files.
 
     Args:
-        transforms: the pipeline; its loaders are found in it.
+        loaders: what reads a modality's files (:class:`mmrs_ssl.LoadRaster`), '' for one that takes whatever there is.
         files: all files, of which the majority rules.
         headers: by path; other objects than headers are passed over.
 
     Returns:
         A function that raises ValueError for a file that does not fit.
     """
-    loaders = loaders_of(transforms)
     found = [(file, header) for file in files if isinstance(header := headers[file.path], Header)]
     modalities = {file.modality for file, _ in found}
     usual: dict[str, Any] = {
@@ -54,14 +52,3 @@ def band_check(transforms: Sequence[Any], files: Sequence[SceneFile], headers: M
             raise ValueError(f'{path} is {header.dtype}, most files are {dtype}; stretch= brings all to 8 bits')
 
     return check
-
-
-def loaders_of(transforms: Sequence[Any]) -> dict[str, LoadRaster]:
-    """Find the loaders of a pipeline by modality, '' for one that takes whatever there is."""
-    loaders: dict[str, LoadRaster] = {}
-    for transform in transforms:
-        if isinstance(transform, LoadModalities):
-            loaders.update(transform.loaders)
-        elif isinstance(transform, LoadRaster):
-            loaders[transform.modality or ''] = transform
-    return loaders
