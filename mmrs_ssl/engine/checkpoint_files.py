@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mmrs_ssl.transfer.sources import why_refused
+from mmrs_ssl.transfer.sources import read_file
 
 INTERIM = 'interim.pth'  # saved by the minute and when a run is interrupted; one is kept
 MARKER = 'interrupted'  # stands in the work dir of a run that was interrupted, and names what was saved
@@ -66,7 +64,7 @@ def read_checkpoint(path: str | Path) -> Any:
     """
     path = Path(path)
     check_bytes(path)
-    return _load(path)
+    return read_file(path)
 
 
 def check_bytes(path: Path) -> None:
@@ -88,15 +86,6 @@ def check_bytes(path: Path) -> None:
         raise ValueError(f'{path} is damaged ({type(error).__name__}: {error})') from None
     if damaged is not None:
         raise ValueError(f'{path} is damaged: {damaged} in it does not have its checksum')
-
-
-def _load(path: Path, **options: Any) -> Any:
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True, **options)
-    except Exception as error:  # likewise; torch's own message advises to read the file without the check
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which it says of a file that is cut
-            raise OSError(error.errno, f'{path} cannot be read: {error.strerror or error}') from None
-        raise ValueError(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None
 
 
 def position_of(checkpoint: Any) -> tuple[int, int]:
@@ -133,7 +122,7 @@ def list_checkpoints(folder: Path) -> list[Found]:
         if not path.is_file() or path.name.startswith('.'):
             continue
         try:
-            content = _load(path, mmap=True) if zipfile.is_zipfile(path) else read_checkpoint(path)
+            content = read_file(path, mmap=True) if zipfile.is_zipfile(path) else read_checkpoint(path)
         except (OSError, ValueError) as error:
             found.append(Found(path, None, str(error)))
             continue

@@ -93,8 +93,12 @@ def read_backbone(
     return BackboneWeights(own, found.get(prefix, other), prefix, branch, others)
 
 
-def read_file(path: Path) -> Any:
+def read_file(path: Path, mmap: bool = False) -> Any:
     """Read what a checkpoint holds, without running anything in it.
+
+    Args:
+        path: the file.
+        mmap: leave weights on the disk until they are used; for files that torch wrote since 1.6.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -108,7 +112,7 @@ def read_file(path: Path) -> Any:
         # DINO's and DINO-MC's options; torch's hint at torch.jit.load, which would run what the file holds
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='.*looks like a TorchScript archive')
-            return torch.load(path, map_location='cpu', weights_only=True)
+            return torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
     except OSError as error:
         if error.filename is not None:
             raise
