@@ -24,8 +24,33 @@ class Grid(NamedTuple):
     transform: tuple[float, float, float, float, float, float]
 
 
+class ControlPoints(NamedTuple):
+    """Where a raster without a transform lies by its ground control points.
+
+    ``grid`` of ``height`` and ``width`` is north-up, of about the same number of pixels, and covers all of it; ``points``
+    are (row, column, x, y, z) of each.
+    """
+
+    grid: Grid
+    height: int
+    width: int
+    points: tuple[tuple[float, float, float, float, float], ...]
+
+
 class Header(NamedTuple):
-    """What a raster says of itself without a pixel being read: a name per band, and which one is its alpha channel."""
+    """What a raster says of itself: hardly a pixel has to be read for it.
+
+    Attributes:
+        grid: where its pixels lie; that of plain pixels if it says so by control points, or not at all.
+        height, width: in pixels.
+        names: of the bands, '' where one has none.
+        alpha: which band is its alpha channel, from 0.
+        dtype: numpy's name of the type that holds the values of every band.
+        colors: what the bands mean, by the names of rasterio's ``ColorInterp``.
+        nodata: the value that means no data, for every band.
+        control: its place by control points, if it has no other.
+        rpcs: whether rational polynomials are all that says where it lies.
+    """
 
     grid: Grid
     height: int
@@ -33,10 +58,14 @@ class Header(NamedTuple):
     names: tuple[str, ...]
     alpha: int | None
     dtype: str
+    colors: tuple[str, ...] = ()
+    nodata: tuple[float | None, ...] = ()
+    control: ControlPoints | None = None
+    rpcs: bool = False
 
     @property
     def georeferenced(self) -> bool:
-        """Tell whether the pixels have a place on the ground."""
+        """Tell whether a transform gives the pixels a place on the ground."""
         return Affine(*self.grid.transform) != Affine.identity()
 
 

@@ -13,10 +13,10 @@ from mmengine.logging import print_log
 
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import UnreadableImageError
-from mmrs_ssl.rasters.grid import Grid, Header
+from mmrs_ssl.rasters.grid import ControlPoints, Grid, Header
 from mmrs_ssl.rasters.reader import file_stamp, read_header
 
-_FORMAT = 3  # raise it when Header changes: older caches are then ignored
+_FORMAT = 4  # raise it when Header changes: older caches are then ignored
 _WORLD_FILES = ('.tfw', '.tifw', '.wld', '.pgw', '.jgw')
 _THREADS = 8  # opening a file waits for the disk or the network
 
@@ -67,8 +67,16 @@ def _stamp(path: str) -> list | None:
 
 
 def _from_json(fields: list) -> Header:
-    grid, height, width, names, alpha, dtype = fields
-    return Header(Grid(grid[0], tuple(grid[1])), height, width, tuple(names), alpha, dtype)
+    grid, height, width, names, alpha, dtype, colors, nodata, control, rpcs = fields
+    if control:
+        place, rows, columns, points = control
+        control = ControlPoints(_grid(place), rows, columns, tuple(map(tuple, points)))
+    own = _grid(grid), height, width, tuple(names), alpha, dtype
+    return Header(*own, tuple(colors), tuple(nodata), control, rpcs)
+
+
+def _grid(fields: list) -> Grid:
+    return Grid(fields[0], tuple(fields[1]))
 
 
 def _read_cache(cache: Path) -> dict:

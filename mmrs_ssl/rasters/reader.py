@@ -11,15 +11,18 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.env import set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window as RasterWindow
 
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import UnreadableImageError
-from mmrs_ssl.rasters.grid import Grid, Header, Window, aligned_offset
+from mmrs_ssl.rasters.grid import ControlPoints, Grid, Header, Window, aligned_offset
 from mmrs_ssl.rasters.guard import open_guarded, reaching
 from mmrs_ssl.rasters.nodata import has_data
 
@@ -27,6 +30,8 @@ from mmrs_ssl.rasters.nodata import has_data
 warnings.filterwarnings('ignore', category=NotGeoreferencedWarning)
 
 MAX_OPEN = 16
+# Rasters without a CRS that lie in the same unknown one: any will do, as none is converted.
+_ANY_CRS = 'EPSG:3857'
 CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the memory, in every worker
 
 
@@ -70,14 +75,28 @@ def open_raster(path: str | Path, access: Access | None = None) -> rasterio.Data
 
 def _header_of(raster: rasterio.DatasetReader) -> Header:
     colors = list(raster.colorinterp)
-    return Header(
+    header = Header(
         Grid(raster.crs.to_wkt() if raster.crs else '', tuple(raster.transform)[:6]),
         raster.height,
         raster.width,
         tuple(name or '' for name in raster.descriptions),
         colors.index(ColorInterp.alpha) if ColorInterp.alpha in colors else None,
-        raster.dtypes[0],
+        np.result_type(*raster.dtypes).name,
+        tuple(color.name for color in colors),
+        raster.nodatavals,
     )
+    if header.georeferenced:
+        return header
+    points, crs = raster.gcps
+    return header._replace(control=_place(raster, points, crs) if points else None, rpcs=raster.rpcs is not None)
+
+
+def _place(raster: rasterio.DatasetReader, points: Sequence[GroundControlPoint], crs: CRS | None) -> ControlPoints:
+    """Say where a raster lies by its control points."""
+    size = raster.width, raster.height
+    transform, width, height = calculate_default_transform(crs or _ANY_CRS, crs or _ANY_CRS, *size, gcps=points)
+    grid = Grid(crs.to_wkt() if crs else '', tuple(transform)[:6])
+    return ControlPoints(grid, height, width, tuple((p.row, p.col, p.x, p.y, p.z or 0.0) for p in points))
 
 
 class OpenRaster:
@@ -96,7 +115,9 @@ class OpenRaster:
         self.access = access
         self.header = _header_of(self.source)
         self.grid, self.shape, self.resampling = grid, shape, resampling
-        self.offset = (0, 0) if grid is None else aligned_offset(self.header.grid, grid)
+        self.offset: tuple[int, int] | None = (0, 0)
+        if grid is not None and not (self.header.control and grid == self.header.grid):
+            self.offset = None if self.header.control else aligned_offset(self.header.grid, grid)
         self.warped: dict[bool, tuple[rasterio.DatasetReader, WarpedVRT]] = {}
         flags = [flags for i, flags in enumerate(self.source.mask_flag_enums) if i != self.header.alpha]
         self.by_value = bool(flags) and all(MaskFlags.nodata in flag for flag in flags)
@@ -115,8 +136,10 @@ class OpenRaster:
 
     def _warp(self, source: rasterio.DatasetReader) -> WarpedVRT:
         assert self.grid is not None
-        # Two rasters without a CRS that lie in the same unknown one: any will do, as none is converted.
-        crs, own = (self.grid.crs, None) if self.grid.crs else ('EPSG:3857', 'EPSG:3857')
+        crs, own = (self.grid.crs, None) if self.grid.crs else (_ANY_CRS, _ANY_CRS)
+        if self.header.control:  # GDAL forgets control points where it is told the target's transform
+            source = WarpedVRT(source, crs=source.gcps[1] or crs, resampling=Resampling[self.resampling], add_alpha=True)
+            own = None if source.crs else crs
         height, width = self.shape or (source.height, source.width)
         has_alpha = ColorInterp.alpha in source.colorinterp
         if self.by_value and len(set(source.nodatavals)) > 1:
