@@ -13,6 +13,7 @@ from mmrs_ssl.datasets.transforms.photometric import (
 )
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, ShrinkToSize, Views
+from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
 
@@ -33,7 +34,8 @@ class CMIDViews(Views):
         shrink: bring an image that is larger than ``size`` to ``size`` x ``size`` first; boxes are then in its pixels.
         blur_kernel: smallest and largest side of the blur's kernel in pixels, odd.
         blur_sigma: smallest and largest deviation of the blur in pixels.
-        max_value: the value of white. Default: 255 for 8-bit images, else the data set's.
+        max_value: the value of white, a number or one per band. Default: 255 for 8-bit images, else the data set's.
+        band_spread: of the noise; see :class:`RandomNoise`.
 
     Raises:
         ValueError: for an impossible size or scale; if there are other than two dates, or dates differ in size.
@@ -48,7 +50,8 @@ class CMIDViews(Views):
         shrink: bool = False,
         blur_kernel: Sequence[int] = (3, 7),
         blur_sigma: Sequence[float] = (0.1, 2.0),
-        max_value: float | None = None,
+        max_value: Scale | None = None,
+        band_spread: Scale | None = None,
     ) -> None:
         if size < 1:
             raise ValueError(f'CMIDViews: size={size}, expected a side of 1 pixel at least')
@@ -61,7 +64,7 @@ class CMIDViews(Views):
         strong = [
             ColorJitter() if colors else SpectralJitter(max_value=max_value),
             RandomGaussianBlur(blur_kernel, blur_sigma),
-            RandomNoise(variance=(10, 50), prob=0.6, max_value=max_value),
+            RandomNoise(variance=(10, 50), prob=0.6, max_value=max_value, band_spread=band_spread),
             RandomSolarize(prob=0.2, max_value=max_value),
             RandomGrayscale(prob=0.2) if colors else BandDropout(prob=0.2),
         ]

@@ -12,6 +12,7 @@ from mmrs_ssl.datasets.transforms.photometric import (
 )
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, Views
+from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
 
@@ -31,7 +32,7 @@ class ContrastViews(Views):
         blur_prob: probability of blurring the first and the second view.
         solarize_prob: of solarizing them.
         blur_sigma: smallest and largest deviation of the blur in pixels.
-        max_value: the value of white. Default: 255 for 8-bit images, else the data set's.
+        max_value: the value of white, a number or one per band. Default: 255 for 8-bit images, else the data set's.
 
     Raises:
         ValueError: for an impossible size or scale; if there are other than two dates, or dates differ in size.
@@ -45,7 +46,7 @@ class ContrastViews(Views):
         blur_prob: Sequence[float] = (0.5, 0.5),
         solarize_prob: Sequence[float] = (0.0, 0.0),
         blur_sigma: Sequence[float] = (0.1, 2.0),
-        max_value: float | None = None,
+        max_value: Scale | None = None,
     ) -> None:
         if size < 1 or len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
             raise ValueError(

@@ -14,6 +14,7 @@ from mmrs_ssl.datasets.transforms.geometric import common_size
 from mmrs_ssl.datasets.transforms.photometric import ColorJitter, RandomGaussianBlur, RandomGrayscale, RandomSolarize
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, Views
+from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
 LOCAL_SIZES = (184, 164, 144, 124, 104, 84)
@@ -36,7 +37,8 @@ class CropViews(Views):
         global_scale, local_scale: range of a crop's share of the image's area.
         colors: whether images are 8-bit RGB. Otherwise jitter of single bands and band dropout take the place of
             color jitter and gray, for any number of bands of any type.
-        max_value: the value of white for ``colors=False``. Default: 255 for 8-bit images, else the data set's.
+        max_value: the value of white for ``colors=False``, a number or one per band. Default: 255 for 8-bit images,
+            else the data set's.
 
     Raises:
         ValueError: for impossible options; for an image that is not 8-bit RGB where ``colors`` says so.
@@ -50,7 +52,7 @@ class CropViews(Views):
         global_scale: Sequence[float] = GLOBAL_SCALE,
         local_scale: Sequence[float] = LOCAL_SCALE,
         colors: bool = True,
-        max_value: float | None = None,
+        max_value: Scale | None = None,
     ) -> None:
         self.colors = colors
         self.max_value = max_value

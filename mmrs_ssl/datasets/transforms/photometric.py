@@ -6,8 +6,8 @@ of bands follows it, and draw as often.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,10 +15,20 @@ from mmcv.transforms import BaseTransform
 
 from mmrs_ssl.datasets.transforms.bands import in_threes
 from mmrs_ssl.rasters.arrays import LUMINANCE
+from mmrs_ssl.rasters.photometry import Levels, Scale, add_noise, checked_scale, levels_of, solarize, turn_hue
 from mmrs_ssl.registry import TRANSFORMS
 
 _LUMINANCE = np.array(LUMINANCE, np.float32)
 _IDENTITY = np.eye(3, dtype=np.float32)
+_SPREAD = 15.0  # of a band that gets the published noise; see RandomNoise
+
+
+class Scales(NamedTuple):
+    """What a data set says of the values of its bands: a number, one per band, or either by modality."""
+
+    max_value: Any = None
+    band_spread: Any = None
+    path: object = None  # of the sample, for messages
 
 
 class Photometric(BaseTransform):
@@ -29,40 +39,41 @@ class Photometric(BaseTransform):
 
     Args:
         prob: probability in [0, 1].
-        max_value: the value of white. Default: 255 for 8-bit images, else the data set's ``max_value``.
+        max_value: the value of white, a number or one per band. Default: 255 for 8-bit images, else the data set's.
         modality: which one to apply it to, where a sample has several.
 
     Raises:
         ValueError: if a sample has several modalities and ``modality`` is none of them, or has only an image.
     """
 
-    def __init__(self, prob: float = 1.0, max_value: float | None = None, modality: str | None = None) -> None:
+    def __init__(self, prob: float = 1.0, max_value: Scale | None = None, modality: str | None = None) -> None:
         self.prob = prob
-        self.max_value = max_value
+        self.max_value = checked_scale(f'{type(self).__name__}: max_value', max_value)
         self.modality = modality
 
     def transform(self, results: dict) -> dict:
         """Replace ``img``, or leave the sample as it is."""
         self.check_modality(results['img'])
         if results['rng'].random() < self.prob:
-            results['img'] = self.augment(results['img'], results['rng'], results.get('max_value'))
+            scales = Scales(results.get('max_value'), results.get('band_spread'), results.get('img_path'))
+            results['img'] = self.augment(results['img'], results['rng'], scales)
         return results
 
-    def augment(self, img: Any, rng: np.random.Generator, max_value: float | None) -> Any:
+    def augment(self, img: Any, rng: np.random.Generator, scales: Scales) -> Any:
         """Apply to an image, to every one of a list, or to this transform's own of a dict, which is copied."""
         if isinstance(img, list):
-            return [self.augment(member, rng, max_value) for member in img]
+            return [self.augment(member, rng, scales) for member in img]
         if isinstance(img, dict):
-            return {**img, self.modality: self.augment(img[self.modality], rng, max_value)}
-        return self.apply(img, rng, max_value)
+            return {**img, self.modality: self.augment(img[self.modality], rng, scales)}
+        return self.apply(img, rng, scales)
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, scales: Scales) -> np.ndarray:
         """Augment an image; shape (H, W, C) and type stay the same.
 
         Args:
             image: (H, W, C), not to be written into.
             rng: the sample's generator, to be drawn from equally often for any number of bands.
-            max_value: the data set's value of white, if it gives one; see :meth:`white`.
+            scales: what the data set says of its bands; see :meth:`white`.
         """
         raise NotImplementedError
 
@@ -75,31 +86,35 @@ class Photometric(BaseTransform):
             mend = f'set modality to one of them, e.g. {names[0]!r}' if isinstance(member, dict) else 'leave it out'
             raise ValueError(f'{type(self).__name__}(modality={self.modality!r}), but the sample has {found}: {mend}')
 
-    def white(self, image: np.ndarray, max_value: float | None) -> float:
-        """Return the value of white for this image.
-
-        Args:
-            image: (H, W, C).
-            max_value: the data set's, for an image that is not 8 bits and a transform without one of its own.
+    def white(self, image: np.ndarray, scales: Scales) -> Levels:
+        """Return the value of white for this image (H, W, C): one, or (C,).
 
         Raises:
-            ValueError: if the image is not 8 bits and neither is given, or has negative values.
+            ValueError: if the image is not 8 bits and has no value of white, or one for other bands, or is negative.
         """
         if image.dtype != np.uint8 and image.min() < 0:
             raise ValueError(
-                f'{type(self).__name__} expects values from 0 to max_value, found {image.min()}: shift the raster, or '
-                'leave this transform out'
+                f'{type(self).__name__} expects values from 0 to max_value, found {image.min()} in {scales.path}: '
+                'shift the raster, or leave this transform out'
             )
-        if self.max_value is not None:
-            return self.max_value
+        if (white := self.levels('max_value', self.max_value, image, scales)) is not None:
+            return white
         if image.dtype == np.uint8:
             return 255.0
-        if max_value is None:
-            raise ValueError(
-                f'{type(self).__name__} on {image.dtype} needs max_value, the value that counts as white (e.g. 10000 '
-                'for Sentinel-2 reflectance), from the data set or its own; only 8-bit images have a natural one'
-            )
-        return max_value
+        raise ValueError(
+            f'{type(self).__name__} on {image.dtype} needs max_value, the value that counts as white (e.g. 10000 '
+            f'for Sentinel-2 reflectance), from the data set or its own, for {scales.path}; only 8-bit images have a '
+            'natural one, tools/band_stats.py prints it for others'
+        )
+
+    def levels(self, option: str, own: Scale | None, image: np.ndarray, scales: Scales) -> Levels | None:
+        """Fit an option to an image: this transform's own, else the data set's if the image is not 8 bits."""
+        name, given = f'{type(self).__name__}: {option}', own
+        if own is None and image.dtype != np.uint8:
+            given = getattr(scales, option)
+            given = given.get(self.modality) if isinstance(given, Mapping) else given
+            given = checked_scale(f'{option} of the data set', given)
+        return None if given is None else levels_of(name, given, image.shape[2], scales.path)
 
     def need_rgb(self, image: np.ndarray) -> None:
         """Raise for anything but 8-bit RGB."""
@@ -108,16 +123,6 @@ class Photometric(BaseTransform):
                 f'{type(self).__name__} is defined for 8-bit RGB, not for {image.shape[2]} bands of {image.dtype}; use '
                 "dict(type='mmrs_ssl.SpectralJitter') for other bands and leave color operations out"
             )
-
-
-def affine(image: np.ndarray, gain: np.ndarray | float, offset: np.ndarray | float, white: float) -> np.ndarray:
-    """Compute ``clip(image * gain + offset, 0, white)`` in the image's type; gain and offset are (C,) or one number."""
-    if image.dtype == np.uint8:
-        levels = np.arange(256, dtype=np.float32)[:, None]
-        table = np.clip(levels * gain + offset, 0, white).round().astype(np.uint8)  # (256, 1) or (256, C)
-        return cv2.LUT(image, table[None]).reshape(image.shape)
-    out = np.clip(image * np.asarray(gain, np.float32) + np.asarray(offset, np.float32), 0, white)
-    return (out.round() if np.issubdtype(image.dtype, np.integer) else out).astype(image.dtype)
 
 
 @TRANSFORMS.register_module()
@@ -143,7 +148,7 @@ class ColorJitter(Photometric):
         self.low = np.array([1 - brightness, 1 - contrast, 1 - saturation, -hue])
         self.range = 2 * np.array([brightness, contrast, saturation, hue])
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, scales: Scales) -> np.ndarray:
         """Change (H, W, 3) uint8 by drawn factors, in a drawn order."""
         self.need_rgb(image)
         brightness, contrast, saturation, hue = (self.low + self.range * rng.random(4)).tolist()
@@ -160,14 +165,6 @@ class ColorJitter(Photometric):
             else:
                 image = turn_hue(image, hue)
         return image
-
-
-def turn_hue(image: np.ndarray, turn: float) -> np.ndarray:
-    """Turn the hue of (H, W, 3) uint8 RGB by a share of the circle in [-0.5, 0.5]."""
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)  # OpenCV's 8-bit hue counts 0-179
-    table = ((np.arange(256) + round(turn * 180)) % 180).astype(np.uint8)
-    cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, 0), table), hsv, 0)  # half the time of a table for all three
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
 @TRANSFORMS.register_module()
@@ -191,7 +188,7 @@ class RandomGaussianBlur(Photometric):
         self.kernel = kernel
         self.sigma = sigma
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, scales: Scales) -> np.ndarray:
         """Blur all bands of (H, W, C) with one drawn sigma."""
         if self.kernel is None:
             sigma = rng.uniform(self.sigma[0], self.sigma[1])
@@ -207,38 +204,36 @@ class RandomGaussianBlur(Photometric):
 class RandomNoise(Photometric):
     """Add Gaussian noise of random strength, for any number of bands.
 
+    Its deviation is ``sqrt(variance) / 15`` of a band's spread where that is known, else ``sqrt(variance) / 255`` of
+    white. Both are the published noise for 8-bit RGB whose spread is 15 levels: between smooth and rough archives (real
+    ones of 0.05 to 5 m: 9 to 32), and so that the weakest noise is a fifth of a band's spread.
+
     Args:
-        variance: range of the variance on the 0-255 scale; ``max_value`` brings it to the raster's own.
+        variance: range of the variance on the 0-255 scale, as published.
+        band_spread: typical standard deviation of the values within 32 x 32 pixels, a number or one per band. Default:
+            the data set's, for images that are not 8 bits.
     """
 
     def __init__(
         self,
         variance: Sequence[float] = (10, 50),
         prob: float = 0.6,
-        max_value: float | None = None,
+        max_value: Scale | None = None,
         modality: str | None = None,
+        band_spread: Scale | None = None,
     ) -> None:
         super().__init__(prob, max_value, modality)
         self.variance = variance
+        self.band_spread = checked_scale(f'{type(self).__name__}: band_spread', band_spread)
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
-        """Add noise of one drawn strength to (H, W, C), relative to white."""
-        white = self.white(image, max_value)
-        sigma = float(rng.uniform(self.variance[0], self.variance[1]) ** 0.5 * white / 255)
+    def apply(self, image: np.ndarray, rng: np.random.Generator, scales: Scales) -> np.ndarray:
+        """Add noise of one drawn strength to (H, W, C), relative to each band's spread or white."""
+        white = self.white(image, scales)
+        spread = self.levels('band_spread', self.band_spread, image, scales)
+        strength = rng.uniform(self.variance[0], self.variance[1]) ** 0.5
+        sigma = strength * white / 255 if spread is None else strength * spread / _SPREAD
         cv2.setRNGSeed(int(rng.integers(2**31)))
-        if image.dtype == np.uint8:
-            noise = draw_noise(image.shape, sigma, np.int16)
-            flat = np.ascontiguousarray(image).reshape(len(image), -1)
-            return cv2.add(flat, noise.reshape(flat.shape), dtype=cv2.CV_8U).reshape(image.shape)
-        noisy = np.clip(image + draw_noise(image.shape, sigma, np.float32), 0, white)
-        return (noisy.round() if np.issubdtype(image.dtype, np.integer) else noisy).astype(image.dtype)
-
-
-def draw_noise(shape: tuple[int, int, int], sigma: float, dtype: type) -> np.ndarray:
-    """Draw Gaussian noise (H, W, C), band after band, from OpenCV's generator: three times as fast as numpy's."""
-    height, width, bands = shape
-    planes = [cv2.randn(np.empty((height, width), dtype), np.zeros(1), np.array([sigma])) for _ in range(bands)]
-    return cv2.merge(planes).reshape(shape)
+        return add_noise(image, sigma, white)
 
 
 @TRANSFORMS.register_module()
@@ -249,21 +244,15 @@ class RandomSolarize(Photometric):
         self,
         threshold: float = 128 / 255,
         prob: float = 0.2,
-        max_value: float | None = None,
+        max_value: Scale | None = None,
         modality: str | None = None,
     ) -> None:
         super().__init__(prob, max_value, modality)
         self.threshold = threshold
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, scales: Scales) -> np.ndarray:
         """Invert what is at or above the threshold in (H, W, C)."""
-        white = self.white(image, max_value)
-        if image.dtype == np.uint8:
-            levels = np.arange(256)
-            table = np.where(levels < self.threshold * white, levels, white - levels).clip(0, 255).astype(np.uint8)
-            return cv2.LUT(image, table).reshape(image.shape)
-        inverted = np.maximum(white - image, 0)  # noise may have left values above white
-        return np.where(image < self.threshold * white, image, inverted).astype(image.dtype)
+        return solarize(image, self.threshold, self.white(image, scales))
 
 
 @TRANSFORMS.register_module()
@@ -273,7 +262,7 @@ class RandomGrayscale(Photometric):
     def __init__(self, prob: float = 0.2, modality: str | None = None) -> None:
         super().__init__(prob, modality=modality)
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, scales: Scales) -> np.ndarray:
         """Put the luminance of (H, W, 3) uint8 in all three bands."""
         self.need_rgb(image)
         return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

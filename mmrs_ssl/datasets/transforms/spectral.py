@@ -5,7 +5,8 @@ from typing import Literal
 import numpy as np
 
 from mmrs_ssl.datasets.transforms.bands import band_draws, band_means
-from mmrs_ssl.datasets.transforms.photometric import Photometric, affine
+from mmrs_ssl.datasets.transforms.photometric import Photometric, Scales
+from mmrs_ssl.rasters.photometry import Scale, affine
 from mmrs_ssl.registry import TRANSFORMS
 
 
@@ -22,20 +23,20 @@ class SpectralJitter(Photometric):
         brightness: float = 0.4,
         contrast: float = 0.4,
         prob: float = 0.8,
-        max_value: float | None = None,
+        max_value: Scale | None = None,
         modality: str | None = None,
     ) -> None:
         super().__init__(prob, max_value, modality)
         self.brightness = brightness
         self.contrast = contrast
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, scales: Scales) -> np.ndarray:
         """Change each band of (H, W, C) by factors of its own."""
         shares = 2 * band_draws(rng, image.shape[2], 2) - 1  # (C, 2) in [-1, 1)
         gain = 1 + self.brightness * shares[:, 0]
         contrast = 1 + self.contrast * shares[:, 1]
         mean = band_means(image) * gain
-        return affine(image, gain * contrast, mean * (1 - contrast), self.white(image, max_value))
+        return affine(image, gain * contrast, mean * (1 - contrast), self.white(image, scales))
 
 
 @TRANSFORMS.register_module()
@@ -70,7 +71,7 @@ class BandDropout(Photometric):
         self.band_prob = band_prob
         self.fill = fill
 
-    def apply(self, image: np.ndarray, rng: np.random.Generator, max_value: float | None) -> np.ndarray:
+    def apply(self, image: np.ndarray, rng: np.random.Generator, scales: Scales) -> np.ndarray:
         """Fill the drawn bands of (H, W, C), and leave at least one."""
         draws = band_draws(rng, image.shape[2], 1)[:, 0]
         dropped = draws < self.band_prob

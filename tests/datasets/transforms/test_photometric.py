@@ -13,7 +13,7 @@ from mmrs_ssl.datasets.transforms import (
     RandomSolarize,
     SpectralJitter,
 )
-from mmrs_ssl.datasets.transforms.photometric import turn_hue
+from mmrs_ssl.rasters.photometry import turn_hue
 from tests.rasters.rasters import picture
 
 ALL = [
