@@ -15,6 +15,10 @@ class NoDataError(UnreadableImageError):
     """Raised for an image or window with too few valid pixels."""
 
 
+class OtherBandsError(ValueError):
+    """Raised for a file that has other bands than are asked for: rather the configuration's fault than the file's."""
+
+
 @contextmanager
 def errors_of(path: str | Path) -> Iterator[None]:
     """Turn what GDAL raises while it reads a file into :class:`UnreadableImageError`, which names the file."""

@@ -1,19 +1,28 @@
 """Find rasters and pictures on disk."""
 
+import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
 from glob import glob, has_magic
 from pathlib import Path
 
-from mmrs_ssl.rasters.access import is_address
+from mmengine.logging import print_log
+
+from mmrs_ssl.rasters.access import fixed_folder, is_address
+from mmrs_ssl.rasters.foreign import Foreign, conversions, counted, is_zarr, subdataset_hint, survey
 
 RASTER_SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.webp')
 WHERE_TO_SET = 'set it with --cfg-options data_root=FOLDER'
+_KINDS = RASTER_SUFFIXES + IMAGE_SUFFIXES
 
 
 def find_rasters(data_root: str | Path) -> list[Path]:
     """Find the rasters and images of a folder and its sub-folders, of a glob pattern (files or folders), or one file.
+
+    Hidden files are none. Files of formats that are not read here are passed over, which the log tells once.
 
     Returns:
         Sorted paths.
@@ -21,29 +30,13 @@ def find_rasters(data_root: str | Path) -> list[Path]:
     Raises:
         FileNotFoundError: if there is no such file or folder, or no raster in it.
     """
-    root, kinds = str(data_root), RASTER_SUFFIXES + IMAGE_SUFFIXES
-    if has_magic(root) and not Path(root).exists():
-        matches = [Path(name) for name in glob(root, recursive=True)]
-        found = list({path for match in matches for path in (_walk(match) if match.is_dir() else [match])})
-    elif Path(root).is_dir():
-        found = list(_walk(root))
-    elif Path(root).is_file():
+    root = str(data_root)
+    if Path(root).is_file():
         return [Path(root)]
-    else:
-        raise FileNotFoundError(f'data_root={root!r} is no folder, file or glob pattern; {WHERE_TO_SET}')
-    rasters = sorted(path for path in found if path.suffix.lower() in kinds and path.is_file())
-    if not rasters:
-        raise FileNotFoundError(f'data_root={root!r} holds no raster ({" ".join(kinds)}); {WHERE_TO_SET}')
-    return rasters
-
-
-def _walk(folder: str | Path) -> Iterator[Path]:
-    """Yield every file below a folder; links to folders are followed, each folder once."""
-    seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(place))
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in seen]
-        yield from (Path(place, name) for name in names)
+    files, what = _files(root), f'data_root={root!r}'
+    if not (rasters := _read_here(files, what)):
+        raise FileNotFoundError(f'{what} {_problem(files, root, "raster")}; {WHERE_TO_SET}')
+    return sorted(rasters)
 
 
 def find_all(sources: Iterable[str | Path]) -> list[str | Path]:
@@ -56,9 +49,122 @@ def find_all(sources: Iterable[str | Path]) -> list[str | Path]:
     for source in sources:
         if is_address(str(source)):
             paths[str(source)] = str(source)
-            continue
-        try:
-            paths |= {path.resolve(): path for path in find_rasters(source)}
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f'{source}: no raster there; give a folder, a file or a glob pattern') from error
+        elif Path(source).is_file():
+            paths[Path(source).resolve()] = Path(source)
+        else:
+            files = _files(str(source))
+            if not (rasters := _read_here(files, str(source))):
+                problem = _problem(files, str(source), 'raster')
+                raise FileNotFoundError(
+                    f'{source}: no raster there: it {problem}; give a folder, a file or a glob pattern'
+                )
+            paths |= {path.resolve(): path for path in sorted(rasters)}
     return list(paths.values())
+
+
+def find_images(data_root: str | Sequence[str], exclude: str | Sequence[str] = ()) -> list[str]:
+    """Find the images of one or several folders, glob patterns or files, root by root, each in the order of names.
+
+    Args:
+        data_root: one or several of them; what two of them hold counts once.
+        exclude: glob patterns of files and folders to leave out, relative to the root (of a pattern, to the folder
+            before its first wildcard): ``*`` stands for any letters but ``/``, ``**`` for any folders.
+
+    Raises:
+        FileNotFoundError: if a root does not exist or holds no image.
+    """
+    roots = [data_root] if isinstance(data_root, str) else list(data_root)
+    patterns = [exclude] if isinstance(exclude, str) else list(exclude)
+    paths: dict[str, str] = {}
+    unused = set(patterns)
+    for root in roots:
+        base, files = fixed_folder(Path(root)), _files(root)
+        kept = files
+        for pattern in patterns:
+            left_out = {path for path in files or () if fits(path.relative_to(base).parts, pattern)}
+            kept = None if kept is None else [path for path in kept if path not in left_out]
+            unused -= {pattern} if left_out else set()
+        if not (images := _read_here(kept, f'data_root={root!r}')):
+            out = f', exclude={exclude!r} aside' if files and kept != files else ''
+            raise FileNotFoundError(f'data_root={root!r} {_problem(kept, root, "image")}{out}; {WHERE_TO_SET}')
+        names = {path.relative_to(base).as_posix(): path for path in images}
+        for name in sorted(names):
+            path = os.path.join(root, name) if base == Path(root) else str(names[name])
+            paths.setdefault(os.path.realpath(path) if len(roots) > 1 else path, path)
+    for pattern in sorted(unused):
+        text = f'exclude={pattern!r} fits no file of data_root={data_root!r}; it counts from there, e.g. **/label/*'
+        _tell(text, logging.WARNING)
+    return list(paths.values())
+
+
+def fits(parts: Sequence[str], pattern: str | Sequence[str]) -> bool:
+    """Tell whether a path, or a folder that it lies in, fits a glob pattern; both are relative."""
+    wanted = [part for part in pattern.split('/') if part not in ('', '.')] if isinstance(pattern, str) else pattern
+    if not wanted:
+        return True
+    if wanted[0] == '**':
+        return any(fits(parts[i:], wanted[1:]) for i in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], wanted[0]) and fits(parts[1:], wanted[1:])
+
+
+def _files(root: str) -> list[Path] | None:
+    """Return every file of a folder or glob pattern, and every store of Zarr; None if there is no such thing."""
+    path = Path(root)
+    if path.is_dir():
+        return list(_walk(root))
+    if path.is_file():
+        return [path]
+    if not has_magic(root):
+        return None
+    if '**' in path.parts:  # glob would follow links in circles
+        base = fixed_folder(path)
+        rest = path.parts[len(base.parts) :]
+        return [found for found in _walk(base) if fits(found.relative_to(base).parts, rest)]
+    matches = [Path(name) for name in glob(root)]
+    return list(dict.fromkeys(p for match in matches for p in (_walk(match) if match.is_dir() else [match])))
+
+
+def _walk(folder: str | Path) -> Iterator[Path]:
+    """Yield every file below a folder that is not hidden; links to folders are followed last, each folder once."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [str(folder)]
+    while waiting:
+        links: list[str] = []
+        for place, folders, names in (step for start in waiting for step in os.walk(start)):
+            status = os.stat(place)
+            if (key := (status.st_dev, status.st_ino)) in seen:
+                folders.clear()
+                continue
+            seen.add(key)
+            if is_zarr(place, names):
+                folders.clear()  # of very many small files
+                yield Path(place)
+                continue
+            links += [link for name in folders if os.path.islink(link := os.path.join(place, name))]
+            yield from (Path(place, name) for name in names if not name.startswith('.'))
+        waiting = sorted(links)
+
+
+def _read_here(files: list[Path] | None, what: str) -> list[Path]:
+    """Return those files that are read here; tell of which other formats there are some beside them."""
+    read = [path for path in files or () if path.suffix.lower() in _KINDS and path.is_file()]
+    if read and (others := _others(files)):
+        _tell(f'{what}: passed over {counted(others)}: not read here; name one alone to see how to convert it')
+    return read
+
+
+def _others(files: list[Path] | None) -> dict[Foreign, list[str]]:
+    return survey(path for path in files or () if path.suffix.lower() not in _KINDS)
+
+
+def _problem(files: list[Path] | None, root: str, noun: str) -> str:
+    """Say why nothing was found in a root."""
+    if files is None:
+        return subdataset_hint(root) or 'is no folder, file or glob pattern'
+    others = _others(files)
+    return f'holds no {noun} ({" ".join(_KINDS)}){f", but {conversions(others)}" if others else ""}'
+
+
+@cache  # once for a process
+def _tell(text: str, level: int = logging.INFO) -> None:
+    print_log(text, 'current', level)

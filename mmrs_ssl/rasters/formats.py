@@ -10,10 +10,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from rasterio.env import get_gdal_config, set_gdal_config
 
 from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.rasters.foreign import foreign_kind
 
 _SIGNATURES = {
     b'II*\0': 'GTiff',
@@ -102,15 +104,25 @@ def driver_of(path: str) -> str:
         if path.lower().endswith('.vrt'):
             return 'VRT'
         raise UnreadableImageError(f'{path} holds the text of a VRT under the name of another format; name it .vrt')
+    if driver := _driver_of_head(head):
+        return driver
+    raise UnreadableImageError(f'{path}: not readable as a raster ({_described(path, head)})')
+
+
+def driver_at(file: BinaryIO) -> str | None:
+    """Return the name of the GDAL driver that reads an open file; None if it is of no format of the list."""
+    return _driver_of_head(file.read(_HEAD))
+
+
+def _driver_of_head(head: bytes) -> str | None:
     if head.startswith(b'RIFF') and head[8:12] == b'WEBP':
         return 'WEBP'
-    for signature, driver in _SIGNATURES.items():
-        if head.startswith(signature):
-            return driver
-    raise UnreadableImageError(f'{path}: not readable as a raster ({_described(head)})')
+    return next((driver for signature, driver in _SIGNATURES.items() if head.startswith(signature)), None)
 
 
-def _described(head: bytes) -> str:
+def _described(path: str, head: bytes) -> str:
+    if kind := foreign_kind(path, head):
+        return f'it is {kind.name}; {kind.mend(path)}'
     if not head.strip(b'\0 \t\r\n'):
         return 'it is empty' if not head else f'its first {len(head)} bytes are empty'
     if tag := re.match(rb'\s*<\??([\w:.-]+)', head.removeprefix(b'\xef\xbb\xbf')):

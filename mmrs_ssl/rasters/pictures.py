@@ -2,6 +2,7 @@
 
 import logging
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +12,36 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmengine.logging import print_log
-from PIL import Image
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.arrays import bands_last
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
+from mmrs_ssl.rasters.formats import driver_at
+from mmrs_ssl.rasters.grid import Grid, Header
 from mmrs_ssl.rasters.reader import OpenRaster
 
 _decoding = threading.Lock()
+_PIXELS = Grid('', (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 # How a complete file of each kind ends; OpenCV fills what is missing of a truncated one with gray and says nothing.
 _JPEG_END, _PNG_END = b'\xff\xd9', b'IEND\xaeB`\x82'
+
+# Pillow reads their headers, and nothing else of them: opened by these, and not by Image.open, size is no matter.
+_HEADERS: dict[str, type[ImageFile.ImageFile]] = {
+    'PNG': PngImageFile,
+    'JPEG': JpegImageFile,
+    'BMP': BmpImageFile,
+    'PNM': PpmImageFile,
+    'WEBP': WebPImageFile,
+}
+_COLORS = {1: ('gray',), 3: ('red', 'green', 'blue'), 4: ('red', 'green', 'blue', 'alpha')}
+_BANDS = dict(LA=4, P=3, RGB=3, RGBA=4, CMYK=3)  # that OpenCV makes of Pillow's modes; others have one
 
 
 def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
@@ -61,6 +81,34 @@ def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
     if image.ndim == 2:
         return image[..., None]
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def read_picture_header(path: str) -> Header:
+    """Tell what :func:`read_image` will make of a picture, without decoding it where its format is known.
+
+    Alpha is a band like the others: nothing masks them.
+
+    Raises:
+        UnreadableImageError: if it is missing or no image.
+    """
+    try:
+        with open(path, 'rb') as file:
+            if plugin := _HEADERS.get(driver_at(file) or ''):
+                file.seek(0)
+                picture = plugin(file)
+                bands, bits = _BANDS.get(picture.mode, 1), str(picture.tile[0][3] if picture.tile else '')
+                if bands == 3 and 'transparency' in picture.info:
+                    bands = 4
+                return _picture_header(picture.size, bands, 'uint16' if ';16' in bits else 'uint8')
+    except (OSError, SyntaxError, ValueError, TypeError, IndexError, struct.error):
+        pass  # OpenCV is asked
+    image = read_image(path)
+    return _picture_header(image.shape[1::-1], image.shape[2], image.dtype.name)
+
+
+def _picture_header(size: tuple[int, ...], bands: int, dtype: str) -> Header:
+    colors = _COLORS.get(bands, ('undefined',) * bands)
+    return Header(_PIXELS, size[1], size[0], ('',) * bands, None, dtype, colors, (None,) * bands)
 
 
 @contextmanager

@@ -1,0 +1,78 @@
+"""Make RGB of 8 bits of whatever a picture or raster holds: gray, alpha, few bits or many."""
+
+import numpy as np
+import rasterio
+
+from mmrs_ssl.rasters.arrays import bands_first
+from mmrs_ssl.rasters.errors import OtherBandsError
+from mmrs_ssl.rasters.grid import Header
+
+RGB = ('red', 'green', 'blue')
+# What becomes 0 and 255 of more than 8 bits: quantiles of the valid pixels of all bands together, which keeps colors.
+QUANTILES = (0.02, 0.98)
+_LOOKED_AT = 2**20  # pixels of a band, evenly spread, are enough for quantiles
+
+
+def rgb_numbers(header: Header, path: str) -> list[int]:
+    """Choose red, green and blue, as numbers from 0; a gray file gives its band thrice.
+
+    They are the bands that are named so, or else those the file marks so, or else the only three there are, alpha
+    aside.
+
+    Raises:
+        OtherBandsError: if nothing tells them.
+    """
+    names = [name.strip().lower() for name in header.names]
+    for known in (names, [color.lower() for color in header.colors]):
+        if all(known.count(color) == 1 for color in RGB):
+            return [known.index(color) for color in RGB]
+    bands = [band for band in range(len(names)) if band != header.alpha]
+    if len(bands) == 1:
+        return bands * 3
+    if len(bands) != 3:
+        raise OtherBandsError(
+            f'{path} has {len(bands)} bands, and does not say which are red, green and blue; name them: '
+            f"LoadRaster(bands=[...], convert='rgb')"
+        )
+    return bands
+
+
+def picture_to_rgb(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Turn a picture of 1 to 4 bands (gray, gray and alpha, RGB, RGBA) into RGB of the same type.
+
+    Args:
+        image: (H, W, C).
+
+    Returns:
+        Pixels and which of them are valid, both (3, H, W), or None for all. Alpha is dropped: a color is what the file
+        stores, and what is fully transparent has none.
+    """
+    if image.shape[2] > 4:
+        raise OtherBandsError(f'{image.shape[2]} bands, expected 1 to 4 of a picture that becomes RGB')
+    pixels = bands_first(image)
+    alpha = pixels[-1] if len(pixels) in (2, 4) else None
+    colors = pixels[:3] if len(pixels) > 2 else np.repeat(pixels[:1], 3, axis=0)
+    return colors, None if alpha is None or alpha.all() else np.broadcast_to(alpha > 0, colors.shape)
+
+
+def full_range(source: rasterio.DatasetReader, pixels: np.ndarray) -> np.ndarray:
+    """Bring pixels of 1 to 7 bits to all of 0 to 255, and invert those that count from white to black."""
+    if pixels.dtype.kind != 'u':
+        return pixels
+    bits = int(source.tags(1, ns='IMAGE_STRUCTURE').get('NBITS', 8))
+    if pixels.dtype == np.uint8 and bits < 8:
+        pixels = pixels * np.uint8(255 // (2**bits - 1))
+    if source.tags(ns='IMAGE_STRUCTURE').get('MINISWHITE') == 'YES':
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    return pixels
+
+
+def rgb_limits(pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray | None:
+    """Compute what becomes 0 and 255 in every band, (C, 2); None for 8 bits, which stay as they are."""
+    if pixels.dtype == np.uint8:
+        return None
+    step = int(np.ceil(np.sqrt(pixels[0].size / _LOOKED_AT)))
+    some = pixels[:, ::step, ::step]
+    if valid is not None:
+        some = some[valid[:, ::step, ::step]] if valid[:, ::step, ::step].any() else pixels[valid]
+    return np.tile(np.quantile(some, QUANTILES), (len(pixels), 1))
