@@ -30,7 +30,9 @@ def to_picture(
 
 
 def titled(tile: np.ndarray, title: str) -> np.ndarray:
-    """Add a title above and a margin around a tile (H, W, 3)."""
+    """Add a title above and a margin around a tile (H, W, 3); a long title in smaller letters, as wide as the tile."""
+    (width, _), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+    size = 0.45 * min(1, tile.shape[1] / max(width, 1))
     framed = cv2.copyMakeBorder(tile, TITLE, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-    cv2.putText(framed, title, (MARGIN, TITLE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.putText(framed, title, (MARGIN, TITLE - 7), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 1, cv2.LINE_AA)
     return framed

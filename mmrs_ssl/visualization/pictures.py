@@ -1,26 +1,52 @@
 """Draw what a method says about its last step; the parts are in :mod:`mmrs_ssl.models.tiles`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmrs_ssl.models.tiles import Behind, Block, HeatMap, Matches, Picture, PictureTile, Tokens, View
+from mmrs_ssl.rasters.band_names import Colors
 from mmrs_ssl.visualization.cells import behind, grid_of, heat_map, principal_colors
 from mmrs_ssl.visualization.matches import draw_matches
 from mmrs_ssl.visualization.panels import stretch_limits, titled, to_picture
 
-Bands = Sequence[int] | None
+
+class Choice(NamedTuple):
+    """Which bands of a view are shown.
+
+    Attributes:
+        bands: three as red, green and blue, or one as gray, of the views that have them; of all others:
+        colors: red, green and blue by the number of a view's bands; of all others the first three, or the first alone
+            of fewer.
+    """
+
+    bands: Sequence[int] | None = None
+    colors: Mapping[int, Colors] = {}
+
+    def of(self, count: int) -> Sequence[int]:
+        """Choose among so many bands."""
+        if self.bands and max(self.bands) < count:
+            return self.bands
+        return self.colors.get(count, (0, 1, 2) if count >= 3 else (0,))
+
+    def said(self, count: int) -> str:
+        """Write which bands these are, for a title, if nobody chose them and there are others."""
+        if count in (1, 3) or count in self.colors or (self.bands and max(self.bands) < count):
+            return ''
+        return ', band 0' if count == 2 else ', bands 0 1 2'
 
 
-def draw(picture: Picture, bands: Bands = None) -> np.ndarray:
+def draw(
+    picture: Picture, bands: Sequence[int] | None = None, colors: Mapping[int, Colors] | None = None
+) -> np.ndarray:
     """Draw the panel of a picture: its blocks side by side, white where one of them is lower or a row is shorter.
 
     Args:
         picture: what to show.
-        bands: the three bands shown as red, green and blue, or one shown as gray, of the views that have them; by
-            default, and of all other views, the first three, or the first alone of fewer.
+        bands, colors: which bands of a view are shown, see :class:`Choice`; a title says it where neither does.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -31,7 +57,8 @@ def draw(picture: Picture, bands: Bands = None) -> np.ndarray:
     counts = [len(view.image) for block in picture for row in block for tile in row for view in views_of(tile)]
     if bands and counts and max(bands) >= max(counts):
         raise ValueError(f'bands={tuple(bands)} to be shown, but the views have {max(counts)}, counted from 0')
-    return np.hstack(same_size([draw_block(block, bands) for block in picture], axis=0))
+    choice = Choice(bands, colors or {})
+    return np.hstack(same_size([draw_block(block, choice) for block in picture], axis=0))
 
 
 def views_of(tile: PictureTile) -> Iterator[View]:
@@ -45,40 +72,38 @@ def views_of(tile: PictureTile) -> Iterator[View]:
         yield from (content.left, content.right)
 
 
-def draw_block(block: Block, bands: Bands) -> np.ndarray:
+def draw_block(block: Block, choice: Choice) -> np.ndarray:
     """Draw rows of tiles, one below the other."""
-    rows = [np.hstack(same_size([draw_tile(tile, bands) for tile in row], axis=0)) for row in block]
+    rows = [np.hstack(same_size([draw_tile(tile, choice) for tile in row], axis=0)) for row in block]
     return np.vstack(same_size(rows, axis=1))
 
 
-def draw_tile(tile: PictureTile, bands: Bands) -> np.ndarray:
+def draw_tile(tile: PictureTile, choice: Choice) -> np.ndarray:
     """Draw one tile with its title, and the teacher's choice in it."""
-    title = tile.title
+    title = tile.title + ''.join(dict.fromkeys(choice.said(len(view.image)) for view in views_of(tile)))
     if tile.choices is not None:
         probability, prototype = tile.choices.max(dim=0)
         title += f': prototype {int(prototype)} ({float(probability):.2f})'
-    return titled(draw_content(tile.content, bands), title)
+    return titled(draw_content(tile.content, choice), title)
 
 
-def draw_content(content: View | HeatMap | Behind | Tokens | Matches, bands: Bands) -> np.ndarray:
+def draw_content(content: View | HeatMap | Behind | Tokens | Matches, choice: Choice) -> np.ndarray:
     """Draw what is below a tile's title, (TILE, TILE or more, 3) uint8."""
     if isinstance(content, View):
-        return draw_view(content, bands)
+        return draw_view(content, choice)
     if isinstance(content, HeatMap):
         return heat_map(grid_of(content.values))
     if isinstance(content, Behind):
-        return behind(draw_view(content.view, bands), grid_of(content.mask))
+        return behind(draw_view(content.view, choice), grid_of(content.mask))
     if isinstance(content, Tokens):
         return principal_colors(content.tokens, content.basis)
     pairs = torch.stack(content.pairs, dim=1).cpu().numpy()
-    return draw_matches(draw_view(content.left, bands), draw_view(content.right, bands), pairs, content.grid)[0]
+    return draw_matches(draw_view(content.left, choice), draw_view(content.right, choice), pairs, content.grid)[0]
 
 
-def draw_view(view: View, bands: Bands) -> np.ndarray:
+def draw_view(view: View, choice: Choice) -> np.ndarray:
     """Draw a view, stretched by its own percentiles or by another's."""
-    channels = len(view.image)
-    if not bands or max(bands) >= channels:
-        bands = (0, 1, 2) if channels >= 3 else (0,)
+    bands = choice.of(len(view.image))
     like: Tensor = (view.image if view.like is None else view.like).float()
     limits = stretch_limits((like * view.std.view(-1, 1, 1) + view.mean.view(-1, 1, 1))[list(bands)])
     return to_picture(view.image.float(), view.mean, view.std, limits, bands)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmrs_ssl.visualization.panels import TILE, stretch_limits, to_picture
+from mmrs_ssl.visualization.panels import MARGIN, TILE, TITLE, stretch_limits, titled, to_picture
 
 
 @pytest.mark.parametrize(('bands', 'shown'), [(1, (0,)), (3, (0, 1, 2)), (5, (3, 2, 0)), (5, (4,))])
@@ -28,3 +28,12 @@ def test_stretch_limits():
     assert stretch_limits(view) == (10.0, 990.0)
     low, high = stretch_limits(torch.full((3, 4, 4), 5.0))
     assert high > low == 5.0  # a view of one value can be shown
+
+
+def test_a_long_title_fits_its_tile():
+    blank = np.full((TILE, TILE, 3), 255, np.uint8)
+    short, long = titled(blank, 'view 1'), titled(blank, 'crop 1, 224 px, bands 0 1 2: prototype 12345 (0.92)')
+    for panel, low, high in ((short, 10, 60), (long, TILE - 30, TILE + 2)):
+        columns = np.flatnonzero((panel[:TITLE] < 128).any((0, 2)))
+        assert low < columns.max() - MARGIN < high
+        assert (panel[TITLE:] == 255).all()

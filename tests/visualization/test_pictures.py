@@ -55,7 +55,8 @@ def test_cmid(bands):
         assert np.array_equal(tile(panel, row, 0), to_picture(view[1], mean, std, limits, shown))
         assert np.ptp(tile(panel, row, 1)) == 0  # the masked view, here all mean
         assert np.array_equal(tile(panel, row, 2), to_picture(view[1] + 0.01, mean, std, limits, shown))
-        assert np.array_equal(title(panel, row, 1), says(f'view {row + 1}, masked'))
+        said = ', bands 0 1 2' if bands == 5 else ''  # nobody has chosen them
+        assert np.array_equal(title(panel, row, 1), says(f'view {row + 1}, masked{said}'))
     left, first = tile(panel, 0, 3), tile(panel, 0, 0)
     changed = (left != first).any(2)
     assert 0 < changed.mean() < 0.05  # view 1 again, with two circles and lines on it
@@ -161,6 +162,25 @@ def test_chosen_bands_of_the_views_that_have_them():
         draw(picture, (4,))
 
 
+def test_red_green_and_blue_of_views_by_their_number_of_bands():
+    views = {count: torch.randn(count, 32, 32) for count in (13, 4, 3)}
+    tiles = [
+        PictureTile(f'{count}', View(view, torch.zeros(count), torch.ones(count))) for count, view in views.items()
+    ]
+    colors = {13: (3, 2, 1), 3: (2, 1, 0)}
+    for bands, expected, said in (
+        (None, ((3, 2, 1), (0, 1, 2), (2, 1, 0)), ('', ', bands 0 1 2', '')),
+        ((8, 3, 2), ((8, 3, 2), (0, 1, 2), (2, 1, 0)), ('', ', bands 0 1 2', '')),  # what is asked for comes first
+        ((2, 0, 1), ((2, 0, 1),) * 3, ('',) * 3),
+    ):
+        panel = draw([[tiles]], bands, colors)
+        for column, (count, view) in enumerate(views.items()):
+            limits = stretch_limits(view[list(expected[column])])
+            shown = to_picture(view, torch.zeros(count), torch.ones(count), limits, expected[column])
+            assert np.array_equal(tile(panel, 0, column), shown)
+            assert np.array_equal(title(panel, 0, column), says(f'{count}{said[column]}'))
+
+
 def test_bands_behind_masks_and_of_matched_views():
     four, mean, std = torch.randn(4, 32, 32), torch.zeros(4), torch.ones(4)
     view = View(four, mean, std)
@@ -193,6 +213,7 @@ def test_images_that_a_network_was_given():
     pixels = colors[1] * 50 + 100
     expected = to_picture(pixels, torch.zeros(3), torch.ones(3), stretch_limits(pixels), (0, 1, 2))
     np.testing.assert_allclose(tile(panel, 0, 0).astype(float), expected.astype(float), atol=1)
-    assert np.array_equal(title(panel, 0, 1), says('pass 2, 8 px'))
+    assert np.array_equal(title(panel, 0, 0), says('pass 1, 16 px'))
+    assert np.array_equal(title(panel, 0, 1), says('pass 2, 8 px, band 0'))
     plain = to_picture(two[1], torch.zeros(2), torch.ones(2), stretch_limits(two[1][:1]), (0,))
     assert np.array_equal(tile(panel, 0, 1), plain)

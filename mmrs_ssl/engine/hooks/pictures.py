@@ -1,5 +1,6 @@
 """Write pictures of what training sees."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmpretrain.utils import get_ori_model
 from mmrs_ssl.models.protocol import Visualizes
 from mmrs_ssl.models.tiles import Picture, pictures_of_passes
 from mmrs_ssl.models.watch import BackboneWatch
+from mmrs_ssl.rasters.band_names import colors_of
 from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.visualization.pictures import draw
 
@@ -30,8 +32,9 @@ class PictureHook(Hook):
     Args:
         interval: iterations between two sets of pictures; the first iteration always makes one.
         samples: how many samples of the batch.
-        bands: the three bands shown as red, green and blue, or one shown as gray, of all images that have them; the
-            first three (or the first) by default.
+        bands: the three bands shown as red, green and blue, or one shown as gray, of all images that have them.
+            Default: those that the data set's ``band_names`` call so, else the first three (or the first) and a title
+            that says so.
     """
 
     def __init__(self, interval: int = 500, samples: int = 4, bands: tuple[int, ...] | None = None) -> None:
@@ -59,8 +62,9 @@ class PictureHook(Hook):
             return
         folder = Path(runner.log_dir) / 'pictures'
         folder.mkdir(parents=True, exist_ok=True)
+        colors = colors_of(names_of(runner.train_dataloader.dataset))
         for name, picture in self.pictures(get_ori_model(runner.model)).items():
-            panel = draw(picture, self.bands)
+            panel = draw(picture, self.bands, colors)
             path = folder / f'iter_{runner.iter + 1:07d}_{name}.png'
             if not cv2.imwrite(str(path), cv2.cvtColor(panel, cv2.COLOR_RGB2BGR)):
                 raise OSError(f'could not write {path}; is the disk full?')
@@ -73,3 +77,11 @@ class PictureHook(Hook):
         watch, self._watch = self._watch, None
         watch.stop()
         return pictures_of_passes(watch.collect(), model.data_preprocessor, self.samples)
+
+
+def names_of(dataset: Any) -> list[Sequence[str]]:
+    """List the names of the bands of each modality that a data set offers, or those that it is put together of."""
+    if hasattr(dataset, 'band_names'):
+        return list(dataset.band_names.values())
+    inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    return [names for each in inside if each is not None for names in names_of(each)]
