@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from statistics import mode
 from typing import Any
 
 import numpy as np
@@ -11,18 +10,22 @@ from mmengine.logging import print_log
 
 from mmrs_ssl.datasets.samplers import sample_rng
 from mmrs_ssl.datasets.transforms.loading import loaders_of
-from mmrs_ssl.datasets.unreadable import SkipCounter, refuse_or_warn
+from mmrs_ssl.datasets.unreadable import SkipCounter
 from mmrs_ssl.options import check_choice
 from mmrs_ssl.rasters.access import access_to
 from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
-from mmrs_ssl.rasters.grid import Header, Window
+from mmrs_ssl.rasters.grid import Window
 from mmrs_ssl.rasters.header_cache import read_headers
+from mmrs_ssl.rasters.tolerance import refuse_or_warn
 from mmrs_ssl.registry import DATASETS
 from mmrs_ssl.scenes.band_check import band_check
+from mmrs_ssl.scenes.catalog import make_scenes
+from mmrs_ssl.scenes.dates import Demands
 from mmrs_ssl.scenes.files import find_scene_files
-from mmrs_ssl.scenes.index import Demands, Scene, SceneError, assemble_scene, group_files
-from mmrs_ssl.scenes.usable import search_scene
-from mmrs_ssl.scenes.window_plan import WindowPlan, check_window
+from mmrs_ssl.scenes.index import Scene
+from mmrs_ssl.scenes.placing import SceneError
+from mmrs_ssl.scenes.search import DataSearch
+from mmrs_ssl.scenes.window_plan import WindowPlan
 
 
 @DATASETS.register_module()
@@ -35,24 +38,30 @@ class SceneDataset(BaseDataset):
     Args:
         data_root: folder, glob pattern, one raster, or a list (.csv, .json): see :mod:`mmrs_ssl.scenes.files`.
         pipeline: transforms that begin with ``LoadRaster`` or ``LoadModalities``.
-        files: the rule that tells scene, date and band from a path, or one per modality; the first modality's grid is
-            the scene's. Default: every file is a scene.
+        files: the rule that tells scene, date and band from a path, or one per modality. By default every file is a
+            scene.
         band_files: names of the bands to stack where every band is a file of its own.
         window: side of a window, in pixels of the scene's grid or metres.
         stride: distance of windows; ``window`` by default. With random windows it only sets the length of an epoch.
-        unit: ``'pixels'`` or ``'metres'`` (needs a projected CRS).
+        unit: ``'pixels'`` or ``'metres'`` on the ground, in the center of the scene, whatever units its CRS has: see
+            :func:`mmrs_ssl.rasters.ground.ground_sample_distance`.
         sampling: ``'grid'`` (every window once, the last of a row moved inwards) or ``'random'`` (uniform places,
             scenes in proportion to how many windows fit in them).
         windows_per_epoch: for random windows; default: as many as fit side by side.
         dates: how many dates to draw, with replacement; with more than one, ``img`` becomes a list of images.
-        min_dates: scenes with fewer dates are not used.
+        min_dates: scenes with fewer dates are not used, nor windows that fewer dates cover.
         max_nodata: largest share of empty pixels of a window, in [0, 1].
         max_value: the value of white for photometric transforms, where the pixels are not 8 bits.
         crs: the CRS all rasters must be in, e.g. ``'EPSG:25832'``, or ``'same'`` (the most frequent); by default every
-            scene keeps its own, and rasters of one scene are brought to that of its first.
+            scene keeps its own, and rasters of one scene are brought to one grid.
         max_bad: allowed share of scenes that cannot be used and of windows that cannot be read; they are passed over
             with a counted warning. One is always allowed unless it is 0.
         cache_dir: where headers are kept between runs.
+        grid: the modality or band on whose grid windows lie; by default, of all files of a scene, the one with the
+            smallest pixels on the ground.
+        extent: where windows of a place of several dates lie: in the ``'union'`` of what they cover, each window with
+            the dates that cover it; in their ``'intersection'``; or in what one date, named here, covers. Dates that
+            do not fit the others are left out with a counted warning.
         allow_remote: read addresses (``https://...``, ``s3://...``, ``/vsicurl/...``) that ``data_root``, a list or a
             VRT names; by default nothing is asked for over the network.
         roots: folders outside of ``data_root`` in which the files of a list, and the sources of a VRT that lies in
@@ -81,6 +90,8 @@ class SceneDataset(BaseDataset):
         crs: str | None = None,
         max_bad: float = 0.01,
         cache_dir: str | None = None,
+        grid: str | None = None,
+        extent: str = 'union',
         allow_remote: bool = False,
         roots: Sequence[str] = (),
         **kwargs: Any,
@@ -109,6 +120,7 @@ class SceneDataset(BaseDataset):
         self.crs = crs
         self.max_bad = max_bad
         self.cache_dir = cache_dir
+        self.grid, self.extent = grid, extent
         self.access = access_to([data_root], roots=roots, remote=allow_remote)
         # mmengine would join a prefix to the root with the client that it has for its kind of address, if any.
         super().__init__(data_root=data_root, pipeline=pipeline, **{'data_prefix': {}, **kwargs})
@@ -119,9 +131,10 @@ class SceneDataset(BaseDataset):
             return
         super().full_init()
         scenes = [self.scene(i) for i in range(super().__len__())]
-        self.plan = WindowPlan(scenes, self.window, self.stride, self.unit, random=self.sampling == 'random')
+        random = self.sampling == 'random'
+        self.plan = WindowPlan(scenes, self.window, self.stride, self.unit, random, self.min_dates)
         self.loaders = loaders_of(self.pipeline.transforms)
-        self.usable: dict[int, np.ndarray] = {}  # by scene, one bit for every window of its grid
+        self.search = DataSearch(self.plan, self.scene, self.loaders, self.access, self.max_nodata)
         option = 'train_dataloader.dataset.max_bad'
         self.skipped_windows = SkipCounter(len(self.plan), self.max_bad, 'windows', option, len(scenes))
         self.skipped_scenes = SkipCounter(len(scenes), self.max_bad, 'scenes', option)
@@ -142,34 +155,23 @@ class SceneDataset(BaseDataset):
         paths = [file.path for file in files]
         self.access = self.access.with_files(paths)
         headers = read_headers(paths, self.cache_dir, self.access)
-        modalities = (
-            tuple(self.files) if isinstance(self.files, dict) else tuple(dict.fromkeys(f.modality for f in files))
-        )
+        modalities = tuple(self.files) if isinstance(self.files, dict) else dict.fromkeys(f.modality for f in files)
         if self.dates > 1 and len(modalities) > 1:
             raise ValueError(f'dates={self.dates} of several modalities ({", ".join(modalities)}) are not supported')
-        found = [header for header in headers.values() if isinstance(header, Header)]
-        crs = self.crs
-        if crs == 'same':
-            known = [header.grid.crs for header in found if header.grid.crs]
-            crs = mode(known) if known else ''
         demands = Demands(
-            modalities,
+            tuple(modalities),
             self.band_files,
             self.min_dates,
-            crs,
+            self.crs,
             band_check(loaders_of(self.pipeline.transforms), files, headers),
+            self.grid,
+            self.extent,
+            self.window,
+            self.unit,
         )
-        scenes, problems = [], []
-        groups = group_files(files)
-        for name, group in groups.items():
-            try:
-                scene = assemble_scene(name, group, headers, demands)
-                check_window(scene, self.window, self.unit)
-                scenes.append(dict(scene=scene))
-            except SceneError as error:
-                problems.append(f'scene {name!r} {error}')
-        refuse_or_warn(problems, len(groups), self.max_bad, 'scenes', 'train_dataloader.dataset.max_bad', SceneError)
-        return scenes
+        scenes, problems, total = make_scenes(files, headers, demands)
+        refuse_or_warn(problems, total, self.max_bad, 'scenes', 'train_dataloader.dataset.max_bad', SceneError)
+        return [dict(scene=scene) for scene in scenes]
 
     def scene(self, number: int) -> Scene:
         """Return a scene of the index."""
@@ -209,7 +211,7 @@ class SceneDataset(BaseDataset):
         own = np.random.default_rng(rng.integers(2**63))  # what comes next does not depend on how often this draws
         if self.skipped_scenes.bad[scene]:
             return None
-        places = partial(self.places, scene) if self.loaders else None
+        places = partial(self.search.corners, scene) if self.loaders else None
         for tried, window in enumerate(self.plan.candidates(scene, number, own, places), 1):
             try:
                 return self.pipeline(self.sample_info(idx, scene, window, own))
@@ -217,25 +219,15 @@ class SceneDataset(BaseDataset):
                 last = f'{tried} were tried); the last one: {error}'
                 if not isinstance(error, NoDataError):
                     self.skipped_windows.note(self.plan.number_of(scene, window), error, scene)
-        full = f'{len(self.places(scene))} of its grid hold enough data, ' if scene in self.usable else ''
+        searched = scene in self.search.found
+        full = f'{len(self.search.corners(scene))} of its grid hold enough data, ' if searched else ''
         self.skipped_scenes.note(scene, NoDataError(f'none of its windows can be used ({full}{last}'))
         return None
-
-    def places(self, scene: int) -> np.ndarray:
-        """Find the windows of a scene's grid that hold enough data, by number from 0; each process does so once."""
-        rows, columns = self.plan.grid_shape(scene)
-        if scene not in self.usable:
-            _, _, height, width = self.plan.extents[scene].tolist()
-            name = self.scene(scene).name
-            print_log(f'searching the {height} x {width} pixels of scene {name!r} for data', 'current')
-            arguments = self.plan, scene, self.scene(scene), self.loaders, self.access, self.max_nodata
-            self.usable[scene] = np.packbits(search_scene(*arguments))
-        return np.flatnonzero(np.unpackbits(self.usable[scene], count=rows * columns))
 
     def sample_info(self, idx: int, number: int, window: Window, rng: np.random.Generator) -> dict:
         """Describe a window for the pipeline: files and dates by modality, grid, generator and limits."""
         scene = self.scene(number)
-        dates = list(next(iter(scene.layers.values())))
+        dates = scene.dates_at(window)
         drawn = [dates[i] for i in rng.integers(len(dates), size=self.dates)]
         layers = {modality: [files[date] for date in drawn] for modality, files in scene.layers.items()}
         return dict(

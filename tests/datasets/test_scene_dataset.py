@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from mmrs_ssl.datasets import EpochSampler, SampleIndex
 from mmrs_ssl.datasets.transforms import LoadRaster
 from mmrs_ssl.rasters.errors import UnreadableImageError
-from tests.rasters.rasters import LOAD, coordinates, dataset, noise, write_raster
+from tests.rasters.rasters import LOAD, ORIGIN, coordinates, dataset, noise, write_raster
 
 
 def test_windows_depend_on_seed_epoch_and_index_alone(tmp_path):
@@ -39,12 +39,13 @@ def test_dates_of_one_place_are_drawn_co_registered(tmp_path):
         sample = data[SampleIndex(i % len(data), i, 0)]
         drawn.append(tuple(sample['dates']))
         top, left, height, width = sample['window']
-        truth = coordinates(90, 90)[:, top : top + height, left : left + width].transpose(1, 2, 0)
+        corner = sample['grid'].transform[2] - ORIGIN[0] + left, ORIGIN[1] - sample['grid'].transform[5] + top
+        truth = coordinates(height, width, 1, corner).transpose(1, 2, 0)
         assert len(sample['img']) == 3
         assert max(np.abs(image - truth).max() for image in sample['img']) < 0.5
     assert {date for dates in drawn for date in dates} == {'2009', '2012', '2017', '2020'}
     assert {len(set(dates)) for dates in drawn} >= {2, 3}  # each by itself, with replacement
-    single = dataset(tmp_path, files='{scene}/{date}')
+    single = dataset(tmp_path, files='{scene}/{date}', sampling='random')
     assert {single[SampleIndex(0, epoch, 0)]['dates'][0] for epoch in range(20)} == {'2009', '2012', '2017', '2020'}
 
 

@@ -9,7 +9,7 @@ from rasterio.warp import transform as convert
 
 from mmrs_ssl.datasets import SampleIndex
 from mmrs_ssl.rasters.grid import Window
-from mmrs_ssl.scenes.index import SceneError
+from mmrs_ssl.scenes.placing import SceneError
 from mmrs_ssl.synthetic.layouts import write_layout
 from tests.rasters.rasters import CRS, ORIGIN, coordinates, dataset, noise, write_raster
 
@@ -30,10 +30,9 @@ def bad_crs_other(root):
         write_raster(root / f'bad_{name}.tif', noise(bands, 40, 40), crs='EPSG:32634')
 
 
-def bad_degrees(root):
+def bad_crs_for_metres(root):
     for name, bands in (('x', 2), ('y', 1)):
-        place = rasterio.transform.from_origin(15, 45, 1e-5, 1e-5)
-        write_raster(root / f'bad_{name}.tif', noise(bands, 40, 40), crs='EPSG:4326', transform=place)
+        write_raster(root / f'bad_{name}.tif', noise(bands, 40, 40), crs=None)
 
 
 def bad_bands(root):
@@ -82,7 +81,7 @@ def bad_complex(root):
         (bad_crs_missing, {}, r'cannot be put on the grid of .*bad_x\.tif .*no CRS.*give both a CRS'),
         (bad_crs_other, dict(crs='same'), r'bad_x\.tif is in EPSG:32634, but crs= asks for EPSG:32633'),
         (bad_crs_other, dict(crs=CRS), r'bad_x\.tif is in EPSG:32634, but crs= asks for EPSG:32633'),
-        (bad_degrees, dict(window=16, unit='metres'), r'EPSG:4326: metres mean nothing'),
+        (bad_crs_for_metres, dict(window=16, unit='metres'), r'has no CRS: metres mean nothing'),
         (bad_bands, {}, r'bad_x\.tif has 5 bands, most files have 2'),
         (bad_type, {}, r'bad_x\.tif is uint8, most files are uint16'),
         (bad_partner, {}, r"no file of modality 'y' \(beside .*bad_x\.tif"),
@@ -135,7 +134,12 @@ def test_partners_on_other_grids_are_aligned_within_half_a_pixel(tmp_path):
     names = ('ref', 'fine', 'coarse', 'other')
     load = dict(type='mmrs_ssl.LoadModalities', modalities={name: dict(bands=2) for name in names})
     data = dataset(
-        tmp_path, load=load, files={name: f'{{scene}}_{name}' for name in names}, sampling='random', max_nodata=0
+        tmp_path,
+        load=load,
+        files={name: f'{{scene}}_{name}' for name in names},
+        sampling='random',
+        max_nodata=0,
+        grid='ref',
     )
     extent = Window(*data.plan.extents[0].tolist())
     assert extent.top >= 2.2

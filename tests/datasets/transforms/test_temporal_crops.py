@@ -19,7 +19,7 @@ from mmrs_ssl.datasets.transforms import (
     SpectralJitter,
     TemporalCrops,
 )
-from mmrs_ssl.scenes.index import SceneError
+from mmrs_ssl.scenes.placing import SceneError
 from mmrs_ssl.synthetic.layouts import write_layout
 from tests.datasets.transforms.test_crops import SMALL, is_plain, read_only, run
 from tests.rasters.rasters import coordinates, picture, write_raster
