@@ -212,12 +212,13 @@ def test_views_pass_scales_on():
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'float32'])
 @pytest.mark.parametrize('option', ['max_value', 'band_spread'])
-def test_as_many_scales_as_bands(dtype, option):
+@pytest.mark.parametrize('count', [1, 12, 14])
+def test_as_many_scales_as_bands(dtype, option, count):
     image = np.ones((4, 4, 13), dtype)
     scales = dict(max_value=1.0)
-    scales[option] = [1.0] * 12
+    scales[option] = [1.0] * count
     match = (
-        rf'^place\.tif: RandomNoise: {option} has 12 numbers, one per band, but the image has 13 bands; expected one '
+        rf'^place\.tif: RandomNoise: {option} has {count} numbers, one per band, but the image has 13 bands; expected one '
         r'number, or one for each band that is loaded, in that order: tools/band_stats\.py prints them$'
     )
     with pytest.raises(ValueError, match=match):
