@@ -4,10 +4,10 @@ import numpy as np
 import rasterio
 
 from mmrs_ssl.rasters.arrays import bands_first
+from mmrs_ssl.rasters.band_names import rgb_bands
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
 
-RGB = ('red', 'green', 'blue')
 # What becomes 0 and 255 of more than 8 bits: quantiles of the valid pixels of all bands together, which keeps colors.
 QUANTILES = (0.02, 0.98)
 _LOOKED_AT = 2**20  # pixels of a band, evenly spread, are enough for quantiles
@@ -22,11 +22,10 @@ def rgb_numbers(header: Header, path: str) -> list[int]:
     Raises:
         OtherBandsError: if nothing tells them.
     """
-    names = [name.strip().lower() for name in header.names]
-    for known in (names, [color.lower() for color in header.colors]):
-        if all(known.count(color) == 1 for color in RGB):
-            return [known.index(color) for color in RGB]
-    bands = [band for band in range(len(names)) if band != header.alpha]
+    for known in (header.names, header.colors):
+        if (colors := rgb_bands(known)) is not None:
+            return list(colors)
+    bands = [band for band in range(len(header.names)) if band != header.alpha]
     if len(bands) == 1:
         return bands * 3
     if len(bands) != 3:

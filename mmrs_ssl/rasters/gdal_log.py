@@ -37,6 +37,8 @@ def _tell_once(record: logging.LogRecord) -> bool:
         return True
     text = ' '.join(str(record.args[-1] if isinstance(record.args, tuple) and record.args else record.msg).split())
     text = text.removeprefix(f'{os.path.basename(_place.path)}: ')
+    if 'GDAL_SKIP' in text:  # a driver to leave out that this build of GDAL has not
+        return False
     if (kind := re.sub(r'\d+', '#', text)) not in _told:
         _told.add(kind)
         hint = 'further warnings of this kind are not shown'

@@ -24,11 +24,10 @@ from mmrs_ssl.rasters.arrays import bands_last
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
 from mmrs_ssl.rasters.formats import driver_at
-from mmrs_ssl.rasters.grid import Grid, Header
+from mmrs_ssl.rasters.grid import NOWHERE, Header
 from mmrs_ssl.rasters.reader import OpenRaster
 
 _decoding = threading.Lock()
-_PIXELS = Grid('', (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 # How a complete file of each kind ends; OpenCV fills what is missing of a truncated one with gray and says nothing.
 _JPEG_END, _PNG_END = b'\xff\xd9', b'IEND\xaeB`\x82'
 
@@ -108,7 +107,7 @@ def read_picture_header(path: str) -> Header:
 
 def _picture_header(size: tuple[int, ...], bands: int, dtype: str) -> Header:
     colors = _COLORS.get(bands, ('undefined',) * bands)
-    return Header(_PIXELS, size[1], size[0], ('',) * bands, None, dtype, colors, (None,) * bands)
+    return Header(NOWHERE, size[1], size[0], ('',) * bands, None, dtype, colors, (None,) * bands)
 
 
 @contextmanager

@@ -1,0 +1,157 @@
+"""See before training which images of a folder are like the others and fit what loads them, by their headers alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from mmrs_ssl.rasters.access import Access
+from mmrs_ssl.rasters.convert import rgb_numbers
+from mmrs_ssl.rasters.errors import OtherBandsError, UnreadableImageError
+from mmrs_ssl.rasters.find import RASTER_SUFFIXES
+from mmrs_ssl.rasters.formats import driver_of
+from mmrs_ssl.rasters.grid import Header
+from mmrs_ssl.rasters.header_cache import read_headers
+from mmrs_ssl.rasters.pictures import read_picture_header
+
+_T = TypeVar('_T')
+_THREADS, _AT_ONCE = 8, 64  # files a thread takes
+
+
+class Loader(Protocol):
+    """What has to be known of what loads images, such as ``LoadRaster``."""
+
+    bands: Any
+    size: tuple[int, int] | None
+    convert: str | None
+    height: str | None
+
+    def outcome(self, header: Header, path: str) -> tuple[int, str]:
+        """Tell how many bands, of which type, are loaded; raise OtherBandsError where that cannot be."""
+        ...
+
+
+class Sorting(NamedTuple):
+    """Which images are kept, in order, and which are left out, each with its error or None if others are unlike it."""
+
+    kept: list[str]
+    left_out: dict[str, ValueError | None]
+    headers: dict[str, Header]
+
+    @property
+    def unreadable(self) -> list[UnreadableImageError]:
+        """Return why those that cannot be read cannot."""
+        return [error for error in self.left_out.values() if isinstance(error, UnreadableImageError)]
+
+    def explain(self, loaders: Sequence[Loader]) -> str:
+        """Say what is left out, and what to do about it that is right for all other images."""
+        kinds: dict[str, list[str]] = {}
+        for path in self.left_out:
+            if path in self.headers:
+                kinds.setdefault(_kind(self.headers[path]), []).append(path)
+        texts = [f'{len(paths)} with {kind} (e.g. {paths[0]})' for kind, paths in kinds.items()]
+        mends = []
+        if kinds:
+            usual = Counter(map(_kind, self.headers.values())).most_common(1)[0][0]
+            texts.append(f'most have {usual}')
+            if not any(_kind(self.headers[path]) == usual for path in self.kept):
+                mends.append(f'set bands (and the mean and std of as many) to {usual.split()[0]}')
+            misfits = [path for paths in kinds.values() for path in paths]
+            if all(_could_convert(loader) for loader in loaders) and any(
+                _is_rgb(self.headers[path], path) for path in misfits
+            ):
+                mends.append("make RGB of every file: LoadRaster(convert='rgb')")
+            mends.append(f'leave them out: exclude={_pattern(misfits, self.kept)!r}')
+        if self.unreadable:
+            texts.append(f'{len(self.unreadable)} that cannot be read, e.g. {self.unreadable[0]}')
+            mends.append('mend or remove what cannot be read')
+        return f'{"; ".join(texts)}. {", or ".join(mends)[:1].upper()}{", or ".join(mends)[1:]}'
+
+
+def sort_out(
+    paths: Sequence[str], loaders: Sequence[Loader], access: Access | None = None, cache_dir: str | None = None
+) -> Sorting:
+    """Leave out the images that cannot be read, do not fit what loads them, or are loaded unlike most others.
+
+    Args:
+        paths: of images.
+        loaders: what loads them; without any, nothing but what is no image at all is left out.
+        access: where rasters, and what they name, may lie.
+        cache_dir: where headers of rasters are kept, see :func:`read_headers`.
+    """
+    if not loaders:
+        checked = dict(zip(paths, _of_all(_no_image, paths), strict=True))
+        errors = {path: error for path, error in checked.items() if error}
+        return Sorting([path for path in paths if path not in errors], {**errors}, {})
+    whole = all(loader.size is None for loader in loaders)
+    pictures = [path for path in paths if whole and not path.lower().endswith(RASTER_SUFFIXES)]
+    found = dict(zip(pictures, _of_all(_header_or_error, pictures), strict=True))
+    if rest := [path for path in paths if path not in found]:
+        found |= read_headers(rest, cache_dir, access)
+    loaded: dict[str, tuple[tuple[int, str], ...]] = {}
+    left_out: dict[str, ValueError | None] = {}
+    for path in paths:
+        header = found[path]
+        try:
+            if isinstance(header, UnreadableImageError):
+                raise header
+            loaded[path] = tuple(loader.outcome(header, path) for loader in loaders)
+        except (OtherBandsError, UnreadableImageError) as error:
+            left_out[path] = error
+    if loaded:
+        most = Counter(loaded.values()).most_common(1)[0][0]
+        left_out |= {path: None for path, result in loaded.items() if result != most}
+    headers = {path: header for path, header in found.items() if isinstance(header, Header)}
+    return Sorting([path for path in paths if path not in left_out], left_out, headers)
+
+
+def _of_all(call: Callable[[str], _T], paths: Sequence[str]) -> list[_T]:
+    with ThreadPoolExecutor(_THREADS) as threads:
+        parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
+        return [result for part in threads.map(lambda part: [call(path) for path in part], parts) for result in part]
+
+
+def _header_or_error(path: str) -> Header | UnreadableImageError:
+    try:
+        return read_picture_header(path)
+    except UnreadableImageError as error:
+        return error
+
+
+def _no_image(path: str) -> UnreadableImageError | None:
+    try:
+        if path.lower().endswith(RASTER_SUFFIXES):
+            driver_of(path)
+        else:
+            read_picture_header(path)
+    except UnreadableImageError as error:
+        return error
+    return None
+
+
+def _kind(header: Header) -> str:
+    count = len(header.names)
+    return f'{count} band{"s" if count > 1 else ""} of {header.dtype}'
+
+
+def _could_convert(loader: Loader) -> bool:
+    return not (loader.convert or loader.height) and loader.bands in (3, None)
+
+
+def _is_rgb(header: Header, path: str) -> bool:
+    try:
+        return bool(rgb_numbers(header, path))
+    except OtherBandsError:
+        return False
+
+
+def _pattern(misfits: Sequence[str], kept: Sequence[str]) -> str:
+    """Make a pattern of a folder's name that all misfits have in their paths and no other image has."""
+    common = set.intersection(*(set(PurePath(path).parent.parts) for path in misfits))
+    for path in kept:
+        common -= set(PurePath(path).parent.parts)
+    names = [part for part in PurePath(misfits[0]).parent.parts if part in common]
+    return f'**/{names[-1]}' if names else '**/NAME'
