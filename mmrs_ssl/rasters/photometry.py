@@ -27,18 +27,17 @@ def checked_scale(name: str, value: Scale | None) -> Scale | None:
     return tuple(numbers.tolist()) if several else float(numbers)
 
 
-def levels_of(name: str, value: Scale, bands: int, path: object = None) -> Levels:
+def levels_of(name: str, value: Scale, bands: int) -> Levels:
     """Fit a scale to an image of so many bands: the number, or (C,).
 
     Raises:
-        ValueError: naming ``path`` and the option, if it has numbers for more or fewer bands.
+        ValueError: naming the option, if it has numbers for more or fewer bands.
     """
     if isinstance(value, int | float):
         return float(value)
     if len(value) != bands:
-        where = '' if path is None else f'{path}: '
         raise ValueError(
-            f'{where}{name} has {len(value)} numbers, one per band, but the image has {bands} bands; expected one '
+            f'{name} has {len(value)} numbers, one per band, but the image has {bands} bands; expected one '
             'number, or one for each band that is loaded, in that order: tools/band_stats.py prints them'
         )
     return np.array(value, np.float64)

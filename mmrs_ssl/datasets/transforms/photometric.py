@@ -28,7 +28,7 @@ class Scales(NamedTuple):
 
     max_value: Any = None
     band_spread: Any = None
-    path: object = None  # of the sample, for messages
+    path: object = 'the image'  # for messages
 
 
 class Photometric(BaseTransform):
@@ -55,7 +55,8 @@ class Photometric(BaseTransform):
         """Replace ``img``, or leave the sample as it is."""
         self.check_modality(results['img'])
         if results['rng'].random() < self.prob:
-            scales = Scales(results.get('max_value'), results.get('band_spread'), results.get('img_path'))
+            path = results.get('img_path', 'the image')
+            scales = Scales(results.get('max_value'), results.get('band_spread'), path)
             results['img'] = self.augment(results['img'], results['rng'], scales)
         return results
 
@@ -109,12 +110,18 @@ class Photometric(BaseTransform):
 
     def levels(self, option: str, own: Scale | None, image: np.ndarray, scales: Scales) -> Levels | None:
         """Fit an option to an image: this transform's own, else the data set's if the image is not 8 bits."""
-        name, given = f'{type(self).__name__}: {option}', own
+        name, given = f'{scales.path}: {type(self).__name__}: {option}', own
         if own is None and image.dtype != np.uint8:
             given = getattr(scales, option)
-            given = given.get(self.modality) if isinstance(given, Mapping) else given
+            if isinstance(given, Mapping):
+                if self.modality not in given:
+                    known = ', '.join(map(repr, given))
+                    raise ValueError(
+                        f'{name} is given for {known}, not for modality={self.modality!r}: add it, or None'
+                    )
+                given = given[self.modality]
             given = checked_scale(f'{option} of the data set', given)
-        return None if given is None else levels_of(name, given, image.shape[2], scales.path)
+        return None if given is None else levels_of(name, given, image.shape[2])
 
     def need_rgb(self, image: np.ndarray) -> None:
         """Raise for anything but 8-bit RGB."""

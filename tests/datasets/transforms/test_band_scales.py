@@ -243,8 +243,12 @@ def test_a_scale_is_a_number_above_0_or_a_list_of_them(value):
 
 def test_a_modality_without_a_scale():
     sample = dict(s1=np.ones((4, 4, 2), np.float32), s2=np.ones((4, 4, 13), np.float32))
-    given = dict(max_value=dict(s2=[1.0] * 13))
+    for option in ('max_value', 'band_spread'):
+        given = dict(max_value=1.0, band_spread=0.1) | {option: dict(s2=[1.0] * 13, S1=1.0)}
+        match = rf"^place\.tif: RandomNoise: {option} is given for 's2', 'S1', not for modality='s1': add it, or None$"
+        with pytest.raises(ValueError, match=match):
+            run([RandomNoise(prob=1, modality='s1')], sample, **given)
     with pytest.raises(ValueError, match=r'RandomSolarize on float32 needs max_value, .* for place\.tif'):
-        run([RandomSolarize(prob=1, modality='s1')], sample, **given)
+        run([RandomSolarize(prob=1, modality='s1')], sample, max_value=dict(s1=None))
     with pytest.raises(ValueError, match=r'has 13 numbers, one per band, but the image has 2 bands'):
         run([RandomSolarize(prob=1, modality='s1')], sample, max_value=[1.0] * 13)
