@@ -218,8 +218,8 @@ def test_as_many_scales_as_bands(dtype, option, count):
     scales = dict(max_value=1.0)
     scales[option] = [1.0] * count
     match = (
-        rf'^place\.tif: RandomNoise: {option} has {count} numbers, one per band, but the image has 13 bands; expected one '
-        r'number, or one for each band that is loaded, in that order: tools/band_stats\.py prints them$'
+        rf'^place\.tif: RandomNoise: {option} has {count} numbers, one per band, but the image has 13 bands; expected '
+        r'one number, or one for each band that is loaded, in that order: tools/band_stats\.py prints them$'
     )
     with pytest.raises(ValueError, match=match):
         run([RandomNoise(prob=1, **scales)], image)
