@@ -54,7 +54,7 @@ def make_scenes(
             continue
         scenes.append(scene)
         grids.append(placement)
-        missing += [f'scene {name!r} date {date!r} {problem}' for date, problem in left_out.items()]
+        missing += [f'scene {name!r} date {date!r} {problem}' for date, problem in sorted(left_out.items())]
         if placement.covered < _LARGE_LOSS * placement.largest:
             lost.append(_describe_loss(scene, placement))
     _warn(f'left out {len(missing)} of {dates} dates', missing)

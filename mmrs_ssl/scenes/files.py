@@ -2,23 +2,28 @@
 
 A rule is a path below the data root with ``{scene}``, ``{date}`` and ``{band}`` in place of what varies, e.g.
 ``'{scene}_dsm'`` or ``'{scene}/{date}/{band}.tif'``; without a suffix it fits any. ``{scene}`` may span folders, the
-others may not; a rule without it means that there is one scene. A regular expression with groups of these names is a
-rule as well.
+others may not; a rule without it means that there is one scene. What reads as a date (2020, 202001, 2020-01-31,
+20200131T1030) is taken for ``{date}`` where a name can be cut in several ways: ``'{scene}_{date}'`` makes ``town_3``
+and ``2020_01_31`` of ``town_3_2020_01_31``; otherwise ``{scene}`` takes as much as it can. A regular expression with
+groups of these names is a rule as well.
 """
 
 import csv
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from mmrs_ssl.rasters.access import Access, access_to, check_address, check_path, fixed_folder, is_address
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES, RASTER_SUFFIXES, WHERE_TO_SET, find_rasters
+from mmrs_ssl.scenes.suggest import describe_misfit
 
 LIST_SUFFIXES = ('.csv', '.json', '.geojson')
 
 _GROUPS = {'{scene}': r'(?P<scene>.+)', '{date}': r'(?P<date>[^/]+)', '{band}': r'(?P<band>[^/]+)'}
+_DATE = r'(?P<date>(?<!\d)(?:19|20)\d\d(?:(?P<_gap>[-_.]?)\d\d(?:(?P=_gap)\d\d)?)?(?:T\d{4,6}Z?)?(?!\d))'
 
 
 class SceneFile(NamedTuple):
@@ -55,24 +60,34 @@ def find_scene_files(
     else:
         files = _match_rules(data_root, per_modality, access)
     if not files:
-        raise ValueError(f'no file of data_root={str(data_root)!r} fits files={rules!r}')
+        raise ValueError(f'{data_root}: its columns are none of files={rules!r}; name those to take')
     _refuse_doubles(files)
     return files
 
 
-def compile_rule(rule: str) -> re.Pattern[str]:
-    """Turn a rule into a regular expression, which has to match the whole path relative to the data root.
+@cache
+def compile_rule(rule: str) -> list[re.Pattern[str]]:
+    """Turn a rule into regular expressions to try in turn, on the whole path relative to the data root.
 
     Raises:
         ValueError: if the rule is no valid expression.
     """
     try:
         if '(?P<' in rule:
-            return re.compile(rule)
+            return [re.compile(rule)]
         parts = re.split(r'(\{scene\}|\{date\}|\{band\})', rule)
-        return re.compile(''.join(_GROUPS.get(part, re.escape(part)) for part in parts))
+        groups = [{**_GROUPS, '{date}': _DATE}, _GROUPS] if '{date}' in parts else [_GROUPS]
+        return [re.compile(''.join(kinds.get(part, re.escape(part)) for part in parts)) for kinds in groups]
     except re.error as error:
         raise ValueError(f'files={rule!r} is no valid rule ({error}); expected e.g. {{scene}}/{{date}}') from error
+
+
+def match_rule(rule: str, name: str) -> dict[str, str] | None:
+    """Return the scene, date and band in a path relative to the data root, or None if the rule does not fit it."""
+    has_suffix = '(?P<' in rule or rule.lower().endswith(RASTER_SUFFIXES + IMAGE_SUFFIXES)
+    text = name if has_suffix else str(PurePosixPath(name).with_suffix(''))
+    match = next((match for pattern in compile_rule(rule) if (match := pattern.fullmatch(text))), None)
+    return None if match is None else {group: match.groupdict().get(group) or '' for group in ('scene', 'date', 'band')}
 
 
 def _match_rules(data_root: str | Path, rules: Mapping[str, str], access: Access) -> list[SceneFile]:
@@ -82,16 +97,17 @@ def _match_rules(data_root: str | Path, rules: Mapping[str, str], access: Access
     else:
         base = fixed_folder(Path(data_root))
         names = {str(path): path.relative_to(base).as_posix() for path in find_rasters(data_root)}
-    patterns = [(modality, rule, compile_rule(rule)) for modality, rule in rules.items()]
-    patterns.sort(key=lambda item: -len(re.sub(r'\{\w+\}', '', item[1])))
+    by_length = sorted(rules.items(), key=lambda item: -len(re.sub(r'\{\w+\}', '', item[1])))
     files = []
     for path, relative in names.items():
-        for modality, rule, pattern in patterns:
-            has_suffix = '(?P<' in rule or rule.lower().endswith(RASTER_SUFFIXES + IMAGE_SUFFIXES)
-            match = pattern.fullmatch(relative if has_suffix else str(PurePosixPath(relative).with_suffix('')))
-            if match:
-                files.append(_scene_file(path, modality, match.groupdict()))
+        for modality, rule in by_length:
+            if groups := match_rule(rule, relative):
+                files.append(_scene_file(path, modality, groups))
                 break
+    if not files:
+        shown = next(iter(rules.values())) if list(rules) == [''] else dict(rules)
+        found = describe_misfit(list(names.values()), rules, match_rule)
+        raise ValueError(f'no file of data_root={str(data_root)!r} fits files={shown!r}: {found}')
     return files
 
 

@@ -100,7 +100,7 @@ def test_scenes_that_cannot_be_used(tmp_path, monkeypatch, make, options, messag
     with pytest.raises(SceneError, match=rf"1 of 4 scenes cannot be used, more than the 0 .*scene 'bad' .*{message}"):
         dataset(tmp_path, max_bad=0, **settings)
     warnings = []
-    monkeypatch.setattr('mmrs_ssl.datasets.unreadable.print_log', lambda text, *args: warnings.append(text))
+    monkeypatch.setattr('mmrs_ssl.rasters.tolerance.print_log', lambda text, *args: warnings.append(text))
     data = dataset(tmp_path, **settings)
     assert len(data) == 3 * 9
     assert re.search(rf"skipped 1 of 4 scenes: scene 'bad' .*{message}", warnings[0])
