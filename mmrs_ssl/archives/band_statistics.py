@@ -27,7 +27,8 @@ from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.blocks import BlockWindows
 from mmrs_ssl.rasters.errors import UnreadableImageError, errors_of
 from mmrs_ssl.rasters.guard import reaching
-from mmrs_ssl.rasters.reader import CACHE_BYTES, open_raster
+from mmrs_ssl.rasters.opening import open_raster
+from mmrs_ssl.rasters.reader import CACHE_BYTES
 
 Nodata = float | None | Literal['declared']
 

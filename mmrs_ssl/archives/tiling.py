@@ -21,7 +21,7 @@ from mmrs_ssl.rasters.arrays import Array
 from mmrs_ssl.rasters.errors import errors_of
 from mmrs_ssl.rasters.find import find_all
 from mmrs_ssl.rasters.guard import reaching
-from mmrs_ssl.rasters.reader import open_raster
+from mmrs_ssl.rasters.opening import open_raster
 
 _PNG_TYPES, _PNG_BANDS = ('uint8', 'uint16'), (1, 3, 4)
 

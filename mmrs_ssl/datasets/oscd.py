@@ -7,7 +7,7 @@ from typing import ClassVar
 from mmengine.dataset import BaseDataset
 
 from mmrs_ssl.rasters.names import check_name
-from mmrs_ssl.rasters.reader import open_raster
+from mmrs_ssl.rasters.opening import open_raster
 from mmrs_ssl.registry import DATASETS
 
 BANDS = ('B01', 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B09', 'B10', 'B11', 'B12')

@@ -18,7 +18,7 @@ from mmrs_ssl.rasters.grid import Window
 from mmrs_ssl.rasters.header_cache import read_headers
 from mmrs_ssl.rasters.tolerance import refuse_or_warn
 from mmrs_ssl.registry import DATASETS
-from mmrs_ssl.scenes.band_check import band_check
+from mmrs_ssl.scenes.band_check import BandAgreement
 from mmrs_ssl.scenes.catalog import make_scenes
 from mmrs_ssl.scenes.dates import Demands
 from mmrs_ssl.scenes.files import find_scene_files
@@ -158,12 +158,13 @@ class SceneDataset(BaseDataset):
         modalities = tuple(self.files) if isinstance(self.files, dict) else dict.fromkeys(f.modality for f in files)
         if self.dates > 1 and len(modalities) > 1:
             raise ValueError(f'dates={self.dates} of several modalities ({", ".join(modalities)}) are not supported')
+        self.agreement = BandAgreement(loaders_of(self.pipeline.transforms), files, headers)
         demands = Demands(
             tuple(modalities),
             self.band_files,
             self.min_dates,
             self.crs,
-            band_check(loaders_of(self.pipeline.transforms), files, headers),
+            self.agreement,
             self.grid,
             self.extent,
             self.window,
@@ -243,4 +244,5 @@ class SceneDataset(BaseDataset):
             max_nodata=self.max_nodata,
             max_value=self.max_value,
             access=self.access,
+            alpha=self.agreement.alpha,
         )

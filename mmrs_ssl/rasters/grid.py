@@ -24,11 +24,14 @@ class Grid(NamedTuple):
     transform: tuple[float, float, float, float, float, float]
 
 
+NOWHERE = Grid('', (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))  # of plain pixels
+
+
 class ControlPoints(NamedTuple):
     """Where a raster without a transform lies by its ground control points.
 
-    ``grid`` of ``height`` and ``width`` is north-up, of about the same number of pixels, and covers all of it; ``points``
-    are (row, column, x, y, z) of each.
+    ``grid``, of ``height`` and ``width``, is north-up, covers all of it and has about as many pixels; ``points`` are
+    (row, column, x, y, z) of each.
     """
 
     grid: Grid
@@ -44,12 +47,13 @@ class Header(NamedTuple):
         grid: where its pixels lie; that of plain pixels if it says so by control points, or not at all.
         height, width: in pixels.
         names: of the bands, '' where one has none.
-        alpha: which band is its alpha channel, from 0.
+        alpha: which band it declares to be its alpha channel, from 0.
         dtype: numpy's name of the type that holds the values of every band.
         colors: what the bands mean, by the names of rasterio's ``ColorInterp``.
         nodata: the value that means no data, for every band.
         control: its place by control points, if it has no other.
         rpcs: whether rational polynomials are all that says where it lies.
+        mask: whether the alpha channel's values are those of a mask; None if that cannot be told, or there is none.
     """
 
     grid: Grid
@@ -62,6 +66,7 @@ class Header(NamedTuple):
     nodata: tuple[float | None, ...] = ()
     control: ControlPoints | None = None
     rpcs: bool = False
+    mask: bool | None = None
 
     @property
     def georeferenced(self) -> bool:

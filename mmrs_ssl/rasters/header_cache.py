@@ -14,7 +14,8 @@ from mmengine.logging import print_log
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.grid import ControlPoints, Grid, Header
-from mmrs_ssl.rasters.reader import file_stamp, read_header
+from mmrs_ssl.rasters.header import read_header
+from mmrs_ssl.rasters.reader import file_stamp
 
 _FORMAT = 4  # raise it when Header changes: older caches are then ignored
 _WORLD_FILES = ('.tfw', '.tifw', '.wld', '.pgw', '.jgw')
@@ -67,12 +68,12 @@ def _stamp(path: str) -> list | None:
 
 
 def _from_json(fields: list) -> Header:
-    grid, height, width, names, alpha, dtype, colors, nodata, control, rpcs = fields
+    grid, height, width, names, alpha, dtype, colors, nodata, control, rpcs, mask = fields
     if control:
         place, rows, columns, points = control
         control = ControlPoints(_grid(place), rows, columns, tuple(map(tuple, points)))
     own = _grid(grid), height, width, tuple(names), alpha, dtype
-    return Header(*own, tuple(colors), tuple(nodata), control, rpcs)
+    return Header(*own, tuple(colors), tuple(nodata), control, rpcs, mask)
 
 
 def _grid(fields: list) -> Grid:

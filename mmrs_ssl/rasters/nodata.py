@@ -1,22 +1,190 @@
-"""Tell pixels that hold data from those that do not."""
+"""Tell pixels that hold data from those that do not: one definition, for loading, statistics, tiling and searching.
 
-from collections.abc import Sequence
+A pixel is empty where a mask or an alpha channel says so, where it is not finite, and by the value that means no data:
+the one that the file declares for a band, or one that an option gives in its place. Values are compared in the file's
+own type and precision, as GDAL does.
+
+A value that a measurement can have, 0 and above, is also found on bright roofs and dark water. It therefore means no
+data only where *all* bands of the file hold theirs (of an image with a file per band: all of these). A negative value,
+infinity or NaN is found by accident nowhere: it empties each *band* where it stands. ``rule`` overrides this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from mmrs_ssl.rasters.errors import NoDataError
 
-def has_data(pixels: np.ndarray, nodata: Sequence[float]) -> np.ndarray:
-    """Tell which pixels (C, H, W) hold data, by one nodata value per band.
+Rule = Literal['auto', 'all', 'any', 'band']
+RULES = ('auto', 'all', 'any', 'band')
 
-    Zero is also the value of dark pixels: there a pixel is empty only if all its bands are zero. NaN is unequal to
-    everything and has to be found by itself.
+
+class Marks(NamedTuple):
+    """What marks pixels of a file as empty, beside its masks.
+
+    Attributes:
+        value: that means no data in every band, in place of what the file declares (None); ``'none'`` for no value.
+        rule: empty are pixels of which ``'all'`` bands of the file hold their value, or ``'any'`` of those that are
+            read, or each ``'band'`` by itself; ``'auto'``: see above.
+        alpha: whether a band that is declared alpha is a mask; None: if it looks like one.
     """
-    values = np.array(nodata, np.float64).reshape(-1, 1, 1)
-    possible = np.ones(values.shape, bool)
-    if pixels.dtype.kind in 'iu':  # -9999 of an 8-bit raster must not wrap to a value that pixels have
-        limits = np.iinfo(pixels.dtype)
-        possible = (values >= limits.min) & (values <= limits.max) & (values == np.floor(values))
-    differs = (pixels != np.where(possible, values, 0).astype(pixels.dtype)) | ~possible
-    if set(nodata) == {0}:
-        return np.broadcast_to(differs.any(axis=0), pixels.shape)
-    return differs
+
+    value: float | Literal['none'] | None = None
+    rule: Rule = 'auto'
+    alpha: bool | None = None
+
+
+DECLARED = Marks()
+
+
+class NoData(NamedTuple):
+    """The values that mean no data, one per band of a file (None: no such value), and the rule, not ``'auto'``."""
+
+    values: tuple[float | None, ...]
+    rule: str
+
+    def marked(self, pixels: np.ndarray, bands: Sequence[int]) -> np.ndarray:
+        """Tell which pixels (C, H, W), of these bands of the file, hold their band's value: (C, H, W) bool."""
+        return np.stack([holds(band, self.values[i]) for band, i in zip(pixels, bands, strict=True)])
+
+    def valid(self, pixels: np.ndarray, bands: Sequence[int], rest: Callable[[], np.ndarray]) -> np.ndarray:
+        """Tell which pixels hold data.
+
+        Args:
+            pixels: (C, H, W) of some bands of the file.
+            bands: their numbers from 0.
+            rest: reads which pixels of the file's other bands hold their band's value, (C, H, W) bool. It is asked only
+                if that matters.
+
+        Returns:
+            (C, H, W) bool.
+        """
+        marked = self.marked(pixels, bands)
+        if self.rule == 'band':
+            return ~marked
+        together = marked.all(axis=0) if self.rule == 'all' else marked.any(axis=0)
+        if self.rule == 'all' and together.any() and len(bands) < len(self.values):
+            together &= rest().all(axis=0)
+        return np.broadcast_to(~together, pixels.shape)
+
+
+def nodata_of(declared: Sequence[float | None], dtypes: Sequence[str], marks: Marks, path: str) -> NoData | None:
+    """Say which values of a file mean no data; None if none does.
+
+    Args:
+        declared: by the file, for every band.
+        dtypes: numpy's name of every band's type.
+        marks: what was asked for.
+        path: for the message.
+
+    Raises:
+        ValueError: if a band cannot hold the value that was asked for.
+    """
+    if marks.value == 'none':
+        return None
+    values = list(declared)
+    if marks.value is not None:
+        values = [marks.value] * len(values)
+        for dtype in dtypes:
+            if not can_hold(dtype, marks.value):
+                raise ValueError(
+                    f'{path} holds {dtype}, which has no value nodata={marks.value:g}; give one that its pixels can '
+                    "have, or nodata=None for what the file declares, 'none' for no value"
+                )
+    values = [
+        None if value is None or not can_hold(dtype, value) else float(np.dtype(dtype).type(value))
+        for value, dtype in zip(values, dtypes, strict=True)
+    ]
+    if values.count(None) == len(values):
+        return None
+    return NoData(tuple(values), default_rule(values) if marks.rule == 'auto' else marks.rule)
+
+
+def default_rule(values: Sequence[float | None]) -> Literal['all', 'band']:
+    """Choose the rule for values that mean no data: ``'all'`` for those that a measurement can have, 0 and above."""
+    return 'all' if all(value is None or 0 <= value < np.inf for value in values) else 'band'
+
+
+def can_hold(dtype: str, value: float) -> bool:
+    """Tell whether pixels of a type can have a value; of decimal numbers, the nearest one of the type's precision."""
+    kind = np.dtype(dtype)
+    if kind.kind in 'iu':
+        limits = np.iinfo(kind)
+        return bool(limits.min <= value <= limits.max and value == np.floor(value))
+    with np.errstate(over='ignore'):
+        return bool(not np.isfinite(value) or np.isfinite(kind.type(value)))
+
+
+def holds(band: np.ndarray, value: float | None) -> np.ndarray:
+    """Tell which pixels (H, W) of a band hold a value that its type can have: bool.
+
+    Real numbers need not agree in the last digit, as in GDAL: many programs write -3.4e38 as the value, and the
+    smallest number of 32 bits, -3.4028e38, as the pixel.
+    """
+    if value is None:
+        return np.zeros(band.shape, bool)
+    if band.dtype.kind != 'f':
+        return band == value
+    if np.isnan(value):
+        return np.isnan(band)
+    own = band.dtype.type(value)
+    with np.errstate(over='ignore', invalid='ignore'):  # the sum of two such numbers is infinite: nearer than that
+        return (band == own) | (np.abs(band - own) < 2 * np.finfo(band.dtype).eps * np.abs(band + own))
+
+
+Part = tuple[np.ndarray, np.ndarray | None]  # pixels, and which are valid (None: all)
+
+
+def stack_bands(parts: Sequence[Part], nodata: Sequence[NoData | None]) -> Part:
+    """Join the bands of one image that come from a file each.
+
+    Args:
+        parts: of every file, pixels (1, H, W) and which are valid.
+        nodata: of every file; None where a mask says what is valid, which then holds for its band alone.
+
+    Returns:
+        Pixels (C, H, W), and which are valid by the rule for all bands together.
+    """
+    pixels = np.concatenate([part[0] for part in parts])
+    if all(valid is None for _, valid in parts):
+        return pixels, None
+    valid = np.concatenate([np.ones(pixels[:1].shape, bool) if mask is None else mask for _, mask in parts])
+    rules = [each.rule if each else '' for each in nodata]
+    if 'any' in rules:
+        return pixels, np.broadcast_to(valid.all(axis=0), valid.shape)
+    return pixels, valid | (np.array([rule == 'all' for rule in rules])[:, None, None] & valid.any(axis=0))
+
+
+def require_data(
+    pixels: np.ndarray, valid: np.ndarray | None, max_nodata: float, path: str, where: str
+) -> np.ndarray | None:
+    """Refuse an image with too few valid pixels; those that are not finite are not.
+
+    Args:
+        pixels: (C, H, W).
+        valid: which of them a file marks as valid, (C, H, W); None for all.
+        max_nodata: largest share of pixels that are empty in all bands, in [0, 1].
+        path, where: for the message.
+
+    Returns:
+        Which are valid, (C, H, W); None for all.
+
+    Raises:
+        NoDataError: if a band has no valid pixel, or the image more empty ones.
+    """
+    if pixels.dtype.kind == 'f' and not (finite := np.isfinite(pixels)).all():
+        valid = finite if valid is None else valid & finite
+    if valid is None:
+        if max_nodata < 1 and not pixels.any():  # e.g. a hole of a mosaic that declares no nodata value
+            raise NoDataError(f'{path}: all pixels{where} are 0; declare what means no data')
+        return None
+    share = 1 - float(valid.any(axis=0).mean())
+    if share > max_nodata:
+        raise NoDataError(f'{path}: {share:.0%} of the pixels{where} hold no data, more than max_nodata={max_nodata}')
+    empty = [band for band in range(len(pixels)) if not valid[band].any()]
+    if empty:
+        raise NoDataError(f'{path}: band {empty[0]} (from 0) has no valid pixel{where}')
+    return None if valid.all() else valid

@@ -1,106 +1,51 @@
-"""Read headers and windows of rasters with rasterio, several rasters on one grid, few files open at a time."""
+"""Read windows of rasters with rasterio, several rasters on one grid, few files open at a time."""
 
 import os
-import tempfile
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 from affine import Affine
-from rasterio.control import GroundControlPoint
-from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.env import set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window as RasterWindow
 
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import UnreadableImageError
-from mmrs_ssl.rasters.grid import ControlPoints, Grid, Header, Window, aligned_offset
-from mmrs_ssl.rasters.guard import open_guarded, reaching
-from mmrs_ssl.rasters.nodata import has_data
+from mmrs_ssl.rasters.grid import Grid, Window, aligned_offset
+from mmrs_ssl.rasters.guard import reaching
+from mmrs_ssl.rasters.header import ANY_CRS, header_of, looks_like_mask
+from mmrs_ssl.rasters.nodata import DECLARED, Marks, holds, nodata_of
+from mmrs_ssl.rasters.opening import described_anew, open_image
 
 # A picture without a position is as good as any; said once for all threads that open files.
 warnings.filterwarnings('ignore', category=NotGeoreferencedWarning)
 
 MAX_OPEN = 16
-# Rasters without a CRS that lie in the same unknown one: any will do, as none is converted.
-_ANY_CRS = 'EPSG:3857'
+_FLIP = Affine.scale(1, -1)
 CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the memory, in every worker
 
 
-def read_header(path: str, access: Access | None = None) -> Header:
-    """Read what a raster says of itself, without a pixel.
-
-    Raises:
-        UnreadableImageError: if it cannot be opened.
-    """
-    with open_raster(path, access) as raster:
-        return _header_of(raster)
-
-
-def open_raster(path: str | Path, access: Access | None = None) -> rasterio.DatasetReader:
-    """Open a raster or picture; one without a position is as good as any.
+class OpenRaster:
+    """An open raster from which windows of a grid are read; it is warped if its pixels do not lie on that grid.
 
     Args:
         path: a file, or an address that GDAL reads.
+        grid: where the pixels that are read shall lie; by default those of the file.
+        shape: height and width of the grid; by default the file's.
+        resampling: name of rasterio's ``Resampling``, for putting the raster on the grid.
         access: where the file, and what it names, may lie; the file's folder by default.
+        marks: what marks empty pixels.
+        overview: which of the file's overviews to read in its place, from 0.
 
     Raises:
-        UnreadableImageError: if it is none, names what lies elsewhere, or is a truncated PNG, which GDAL would fill up
-            without a word.
+        UnreadableImageError: if the file cannot be opened.
+        ValueError: if it cannot hold the nodata value that was asked for.
     """
-    path = str(path)
-    try:
-        raster = open_guarded(path, access)
-    except rasterio.errors.RasterioError as error:
-        raise UnreadableImageError(f'{path}: not readable as a raster ({error})') from error
-    fault = 'holds no band' if raster.count == 0 else ''
-    if raster.driver == 'PNG' and os.path.isfile(path):
-        with open(path, 'rb') as file:
-            file.seek(max(0, os.path.getsize(path) - 1024))
-            if b'IEND' not in file.read():
-                fault = 'truncated'
-    if fault:
-        raster.close()
-        raise UnreadableImageError(f'{path}: {fault}')
-    return raster
-
-
-def _header_of(raster: rasterio.DatasetReader) -> Header:
-    colors = list(raster.colorinterp)
-    header = Header(
-        Grid(raster.crs.to_wkt() if raster.crs else '', tuple(raster.transform)[:6]),
-        raster.height,
-        raster.width,
-        tuple(name or '' for name in raster.descriptions),
-        colors.index(ColorInterp.alpha) if ColorInterp.alpha in colors else None,
-        np.result_type(*raster.dtypes).name,
-        tuple(color.name for color in colors),
-        raster.nodatavals,
-    )
-    if header.georeferenced:
-        return header
-    points, crs = raster.gcps
-    return header._replace(control=_place(raster, points, crs) if points else None, rpcs=raster.rpcs is not None)
-
-
-def _place(raster: rasterio.DatasetReader, points: Sequence[GroundControlPoint], crs: CRS | None) -> ControlPoints:
-    """Say where a raster lies by its control points."""
-    size = raster.width, raster.height
-    transform, width, height = calculate_default_transform(crs or _ANY_CRS, crs or _ANY_CRS, *size, gcps=points)
-    grid = Grid(crs.to_wkt() if crs else '', tuple(transform)[:6])
-    return ControlPoints(grid, height, width, tuple((p.row, p.col, p.x, p.y, p.z or 0.0) for p in points))
-
-
-class OpenRaster:
-    """An open raster from which windows of a grid are read; it is warped if its pixels do not lie on that grid."""
 
     def __init__(
         self,
@@ -109,54 +54,36 @@ class OpenRaster:
         shape: tuple[int, int] | None = None,
         resampling: str = 'bilinear',
         access: Access | None = None,
+        marks: Marks = DECLARED,
+        overview: int | None = None,
     ) -> None:
         self.path = path
-        self.source = open_raster(path, access)
-        self.access = access
-        self.header = _header_of(self.source)
-        self.grid, self.shape, self.resampling = grid, shape, resampling
+        self.source = open_image(path, access, overview)
+        self.access, self.marks = access, marks
+        self.header = header_of(self.source)
+        self.grid, self.shape, self.resampling = grid or self.header.grid, shape, resampling
         self.offset: tuple[int, int] | None = (0, 0)
         if grid is not None and not (self.header.control and grid == self.header.grid):
             self.offset = None if self.header.control else aligned_offset(self.header.grid, grid)
-        self.warped: dict[bool, tuple[rasterio.DatasetReader, WarpedVRT]] = {}
-        flags = [flags for i, flags in enumerate(self.source.mask_flag_enums) if i != self.header.alpha]
-        self.by_value = bool(flags) and all(MaskFlags.nodata in flag for flag in flags)
-        self.by_mask = not self.by_value and any(
-            MaskFlags.alpha not in flag and flag != [MaskFlags.all_valid] for flag in flags
+        self.nodata = nodata_of(self.header.nodata, self.source.dtypes, marks, path)
+        self.alpha = self.header.alpha  # the band that is a mask, if one is
+        if self.alpha is not None and (
+            marks.alpha is False or (marks.alpha is None and looks_like_mask(self.source, self.alpha) is False)
+        ):
+            self.alpha = None
+        if self.header.alpha is not None:
+            self.header = self.header._replace(mask=self.alpha is not None)
+        self.by_mask = any(
+            not {MaskFlags.alpha, MaskFlags.nodata, MaskFlags.all_valid} & set(flags)
+            for flags in self.source.mask_flag_enums
         )
-
-    def on_grid(self, alpha_is_data: bool) -> rasterio.DatasetReader:
-        """Return the raster itself if its pixels lie on the grid, or else the raster warped onto it."""
-        if self.offset is not None:
-            return self.source
-        if alpha_is_data not in self.warped:
-            source = without_alpha(self.source) if alpha_is_data else self.source
-            self.warped[alpha_is_data] = source, self._warp(source)
-        return self.warped[alpha_is_data][1]
-
-    def _warp(self, source: rasterio.DatasetReader) -> WarpedVRT:
-        assert self.grid is not None
-        crs, own = (self.grid.crs, None) if self.grid.crs else (_ANY_CRS, _ANY_CRS)
-        if self.header.control:  # GDAL forgets control points where it is told the target's transform
-            source = WarpedVRT(source, crs=source.gcps[1] or crs, resampling=Resampling[self.resampling], add_alpha=True)
-            own = None if source.crs else crs
-        height, width = self.shape or (source.height, source.width)
-        has_alpha = ColorInterp.alpha in source.colorinterp
-        if self.by_value and len(set(source.nodatavals)) > 1:
-            raise ValueError(f'{self.path} has several nodata values, {source.nodatavals}, and cannot be put on a grid')
-        zero = self.by_value and source.nodata == 0
-        return WarpedVRT(
-            source,
-            src_crs=own,
-            crs=crs,
-            transform=Affine(*self.grid.transform),
-            height=height,
-            width=width,
-            resampling=Resampling[self.resampling],
-            # What lies outside of the raster gets its nodata value if it has one, or else alpha 0.
-            add_alpha=not (has_alpha or self.by_value),
-            UNIFIED_SRC_NODATA='YES' if zero else 'NO',
-        )
+        mixed = len(set(self.source.dtypes)) > 1
+        self.dtype = self.header.dtype if mixed else None  # to read all bands in
+        self.undeclared = marks.value == 'none' and any(value is not None for value in self.header.nodata)
+        # By whether its alpha channel is a mask: the raster as it shall be understood, and on the grid.
+        self.described: dict[bool, rasterio.DatasetReader] = {}
+        self.warped: dict[bool, WarpedVRT] = {}
+        self.overviews: dict[int, OpenRaster] = {}
 
     def read(
         self,
@@ -169,51 +96,173 @@ class OpenRaster:
 
         Args:
             bands: numbers from 0 in the file's order, in which an alpha channel counts like any other band. One that is
-                asked for is data; one that is not is a mask.
+                asked for is data; one that is not is a mask, unless ``marks`` or its values say otherwise.
             window: in pixels of the grid, inside the raster; None for all of it.
             size: height and width to resample to (from overviews where there are some), or None.
             resampling: name of rasterio's ``Resampling``.
 
         Raises:
             UnreadableImageError: if the window cannot be read.
-            ValueError: if the raster has to be warped, and its bands have different nodata values.
+            ValueError: if the raster has to be resampled, and its bands have different nodata values.
         """
-        alpha_is_data = self.header.alpha in bands
-        with reaching(self.access):  # sources of a VRT are opened when their place is read
-            return self._read(self.on_grid(alpha_is_data), alpha_is_data, bands, window, size, resampling)
-
-    def _read(
-        self,
-        raster: rasterio.DatasetReader,
-        alpha_is_data: bool,
-        bands: Sequence[int],
-        window: Window | None,
-        size: tuple[int, int] | None,
-        resampling: str,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        down, right = self.offset or (0, 0)
-        part = None
-        if window is not None:
-            part = RasterWindow(window.left + right, window.top + down, window.width, window.height)
-        # A warped raster's masks know nothing of its alpha: it is read with the pixels.
-        added = raster.count > self.source.count
-        alpha = raster.count if added else None if alpha_is_data or self.header.alpha is None else self.header.alpha + 1
-        numbers = [band + 1 for band in bands] + ([] if alpha is None else [alpha])
-        shape = None if size is None else (len(numbers), *size)
-        masks = []
         try:
-            pixels = raster.read(numbers, window=part, out_shape=shape, resampling=Resampling[resampling])
-            if alpha is not None:
-                masks.append(np.broadcast_to(pixels[-1:] > 0, pixels[:-1].shape))
-                pixels = pixels[:-1]
-            if self.by_value:
-                masks.append(has_data(pixels, [self.source.nodatavals[band] for band in bands]))
-            if self.by_mask and not added:
-                masks.append(raster.read_masks(numbers[: len(bands)], window=part, out_shape=pixels.shape) > 0)
+            with reaching(self.access):  # sources of a VRT are opened when their place is read
+                return self._read(list(bands), window, size, resampling)
         except rasterio.errors.RasterioError as error:
             where = '' if window is None else f' in window {tuple(window)}'
             raise UnreadableImageError(f'{self.path}: cannot be read{where} ({error})') from error
+
+    def _read(
+        self, bands: list[int], window: Window | None, size: tuple[int, int] | None, resampling: str
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        masked = self.alpha is not None and self.alpha not in bands
+        shape = self.source.shape if self.offset is not None else self.shape or self.source.shape
+        window = window or Window(0, 0, *shape)
+        if size == window[2:]:
+            size = None
+        if size and self._misread(masked):
+            near = self._overview(min(window.height / size[0], window.width / size[1]))
+            with near._warp(masked, self._part(window, size), size, resampling) as exact:
+                return near._pixels(exact, bands, masked)
+        if self.offset is None:
+            if masked not in self.warped:
+                self.warped[masked] = self._warp(masked, self.grid, shape, self.resampling)
+            raster, (down, right) = self.warped[masked], (0, 0)
+        else:
+            raster, (down, right) = self.source, self.offset
+        part = RasterWindow(window.left + right, window.top + down, window.width, window.height)
+        return self._pixels(raster, bands, masked, part, size, resampling)
+
+    def _pixels(
+        self,
+        raster: rasterio.DatasetReader | WarpedVRT,
+        bands: list[int],
+        masked: bool,
+        part: RasterWindow | None = None,
+        size: tuple[int, int] | None = None,
+        resampling: str = 'nearest',
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read part of the raster, or of what it was warped to, and tell which pixels are valid."""
+
+        def read(numbers: list[int]) -> np.ndarray:
+            shape = None if size is None else (len(numbers), *size)
+            how = dict(window=part, out_shape=shape, resampling=Resampling[resampling], out_dtype=self.dtype)
+            return raster.read([number + 1 for number in numbers], **how)
+
+        def marked_elsewhere() -> np.ndarray:
+            others = [
+                band for band in range(self.source.count) if band not in bands and not (masked and band == self.alpha)
+            ]
+            assert self.nodata is not None
+            return self.nodata.marked(read(others), others)
+
+        warped = isinstance(raster, WarpedVRT)
+        added = raster.count > self.source.count
+        # A warped raster's masks know nothing of its alpha: it is read with the pixels.
+        alpha = raster.count - 1 if added else self.alpha if masked else None
+        pixels = read(bands if alpha is None else [*bands, alpha])
+        masks = []
+        if alpha is not None:
+            masks.append(np.broadcast_to(pixels[-1:] > 0, pixels[:-1].shape))
+            pixels = pixels[:-1]
+        if self.nodata and warped and added:
+            pixels[:, ~masks[0][0]] = self.nodata.values[0]
+        elif self.nodata:
+            masks.append(self.nodata.valid(pixels, bands, marked_elsewhere))
+        if self.by_mask and not warped:
+            numbers = [band + 1 for band in bands]
+            masks.append(raster.read_masks(numbers, window=part, out_shape=pixels.shape) > 0)
         return pixels, np.logical_and.reduce(masks) if masks else None
+
+    def _misread(self, masked: bool) -> bool:
+        """Tell whether GDAL would resample something else than is meant, where it reads at another size.
+
+        It takes the indices of a palette for values, heeds an alpha channel that is no mask, and leaves out values of
+        one band that mean no data in all bands alone.
+        """
+        palette = self.source.name.startswith('<')
+        return bool(self.nodata or self.undeclared or palette or (self.header.alpha is not None and not masked))
+
+    def _overview(self, factor: float) -> 'OpenRaster':
+        """Return the coarsest overview that is at least as fine as what shall be read, or the raster itself."""
+        if self.offset is None or not self.header.georeferenced or self.source.name.startswith('<'):
+            return self
+        fitting = [number for number, coarser in enumerate(self.source.overviews(1)) if coarser <= factor]
+        if not fitting:
+            return self
+        number = fitting[-1]
+        if number not in self.overviews:
+            marks = self.marks._replace(alpha=self.alpha is not None)
+            self.overviews[number] = OpenRaster(self.path, access=self.access, marks=marks, overview=number)
+        return self.overviews[number]
+
+    def _described(self, masked: bool) -> rasterio.DatasetReader:
+        """Return the raster, without a nodata value that shall not count, and without an alpha that is no mask."""
+        if not self.undeclared and (masked or self.header.alpha is None):
+            return self.source
+        if masked not in self.described:
+            self.described[masked] = described_anew(self.source, alpha=masked, nodata=not self.undeclared)
+        return self.described[masked]
+
+    def _part(self, window: Window, size: tuple[int, int]) -> Grid:
+        """Return the grid of so many pixels on a window."""
+        step = Affine.translation(window.left, window.top) @ Affine.scale(
+            window.width / size[1], window.height / size[0]
+        )
+        return self.grid._replace(transform=tuple(Affine(*self.grid.transform) @ step)[:6])
+
+    def _warp(self, masked: bool, grid: Grid, shape: tuple[int, int], resampling: str) -> WarpedVRT:
+        """Put the raster on a grid; what it does not cover gets its nodata value or else alpha 0.
+
+        Where several bands together mean no data, what is valid becomes an alpha channel: GDAL would else change a
+        valid value that is the nodata value.
+        """
+        source = self._described(masked)
+        has_alpha = ColorInterp.alpha in source.colorinterp
+        by_value: dict[str, object] = {}
+        if self.nodata:
+            if len(found := set(map(str, self.nodata.values))) > 1:
+                raise ValueError(
+                    f'{self.path} has several nodata values ({", ".join(sorted(found))}) and cannot be resampled; give '
+                    'one for all bands: nodata=...'
+                )
+            together = self.nodata.rule == 'all'
+            by_value = dict(src_nodata=self.nodata.values[0], UNIFIED_SRC_NODATA='YES' if together else 'NO')
+            if has_alpha or not together:
+                by_value['nodata'] = self.nodata.values[0]
+        options = dict(
+            resampling=Resampling[resampling], add_alpha=not has_alpha and 'nodata' not in by_value, **by_value
+        )
+        own: dict[str, object] = {} if grid.crs else dict(src_crs=ANY_CRS)
+        if self.header.control:  # GDAL forgets control points where it is told the target's transform
+            source = WarpedVRT(source, crs=source.gcps[1] or ANY_CRS, **options)
+            options = dict(resampling=Resampling[resampling], **({} if 'nodata' not in by_value else by_value))
+            own = {}
+        transform = Affine(*grid.transform)
+        if not self.header.georeferenced and not self.header.control:  # GDAL takes the unit transform for none
+            transform, own = _FLIP @ transform, dict(src_crs=ANY_CRS, src_transform=_FLIP)
+        return WarpedVRT(
+            source,
+            crs=grid.crs or ANY_CRS,
+            transform=transform,
+            height=shape[0],
+            width=shape[1],
+            **own,
+            **options,
+        )
+
+    @property
+    def has_mask(self) -> bool:
+        """Tell whether a mask or an alpha channel says what is valid."""
+        return self.by_mask or self.alpha is not None
+
+    @property
+    def missing_is_empty(self) -> bool:
+        """Tell whether a block that a sparse file does not have is empty: it holds what is declared, or else 0."""
+        return self.nodata is not None and all(
+            value is not None and bool(holds(np.array(declared or 0, dtype), value))
+            for value, declared, dtype in zip(self.nodata.values, self.header.nodata, self.source.dtypes, strict=True)
+        )
 
     def has_blocks(self, window: Window) -> bool:
         """Tell whether the file holds any block of a window; a sparse GeoTIFF leaves out those without data."""
@@ -230,20 +279,10 @@ class OpenRaster:
         return False
 
     def close(self) -> None:
-        """Close the file, and the copies that were warped."""
-        for source, warped in self.warped.values():
-            warped.close()
-            source.close()
+        """Close the file, and the copies that were made of it."""
+        for copy in (*self.warped.values(), *self.described.values(), *self.overviews.values()):
+            copy.close()
         self.source.close()
-
-
-def without_alpha(raster: rasterio.DatasetReader) -> rasterio.DatasetReader:
-    """Open a raster again with its alpha channel declared an ordinary band: warping would else blend others by it."""
-    with tempfile.TemporaryDirectory() as folder:
-        description = f'{folder}/raster.vrt'
-        rasterio.shutil.copy(raster, description, driver='VRT')
-        text = Path(description).read_text()
-    return rasterio.open(text.replace('<ColorInterp>Alpha<', '<ColorInterp>Undefined<'), driver='VRT')
 
 
 def file_stamp(path: str) -> tuple[int, int] | None:
@@ -273,15 +312,16 @@ class RasterPool:
         shape: tuple[int, int] | None = None,
         resampling: str = 'bilinear',
         access: Access | None = None,
+        marks: Marks = DECLARED,
     ) -> OpenRaster:
-        """Return a raster, opened if need be; on a ``grid`` of ``shape`` (height, width) if one is given."""
-        key = (path, file_stamp(path), grid, shape, resampling if grid else None, access)
+        """Return a raster, opened if need be; see :class:`OpenRaster`."""
+        key = (path, file_stamp(path), grid, shape, resampling if grid else None, access, marks)
         if key in self.open:
             self.open.move_to_end(key)
             return self.open[key]
         while len(self.open) >= self.max_open:
             self.open.popitem(last=False)[1].close()
-        self.open[key] = OpenRaster(path, grid, shape, resampling, access)
+        self.open[key] = OpenRaster(path, grid, shape, resampling, access, marks)
         return self.open[key]
 
 

@@ -1,54 +1,178 @@
-"""Check that files have the bands that a pipeline reads."""
+"""Check that files have the bands that a pipeline reads, and that they agree on what these are."""
+
+from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from statistics import mode
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
 
+from mmrs_ssl.rasters.bands import contradiction
+from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
-from mmrs_ssl.scenes.dates import BandCheck
+from mmrs_ssl.rasters.nodata import holds, nodata_of
 from mmrs_ssl.scenes.files import SceneFile
 
+_SHOWN = 3  # files of each kind, in messages
 
-def band_check(loaders: Mapping[str, Any], files: Sequence[SceneFile], headers: Mapping[str, object]) -> BandCheck:
-    """Make a check that a file has the bands its loader takes, and the type (and number of bands) of most files.
+Found = tuple[str, Header]  # a file's path and header
+
+
+class BandAgreement:
+    """Refuses a file that does not have the bands its loader takes, or others than most files have.
 
     Args:
         loaders: what reads a modality's files (:class:`mmrs_ssl.LoadRaster`), '' for one that takes whatever there is.
         files: all files, of which the majority rules.
         headers: by path; other objects than headers are passed over.
 
-    Returns:
-        A function that raises ValueError for a file that does not fit.
+    Attributes:
+        alpha: by modality, whether a band that is declared alpha is a mask in its files.
+
+    Raises:
+        OtherBandsError: if files contradict each other in the names or colors of their bands.
     """
-    found = [(file, header) for file in files if isinstance(header := headers[file.path], Header)]
-    modalities = {file.modality for file, _ in found}
-    usual: dict[str, Any] = {
-        modality: mode((len(header.names), header.dtype) for file, header in found if file.modality == modality)
-        for modality in modalities
-    }
-    masked = [file.path for file, header in found if header.alpha is not None]
-    if masked and any(loader.bands is None for loader in loaders.values()):
+
+    def __init__(self, loaders: Mapping[str, Any], files: Sequence[SceneFile], headers: Mapping[str, object]) -> None:
+        found = [(file, header) for file in files if isinstance(header := headers[file.path], Header)]
+        modalities = dict.fromkeys(file.modality for file, _ in found)
+        self.loaders = {
+            name: loaders.get(name, loaders.get('') if len(modalities) == 1 else None) for name in modalities
+        }
+        self.alpha: dict[str, bool] = {}
+        self.usual: dict[str, tuple[int, str]] = {}
+        for modality, loader in self.loaders.items():
+            own = [(file, header) for file, header in found if file.modality == modality]
+            pairs = [(file.path, header) for file, header in own]
+            self.alpha[modality] = alpha_is_mask(pairs, loader)
+            if loader is None:
+                continue
+            number = max(1, len({file.band for file, _ in own if file.band}))
+            outcomes = []
+            for path, header in pairs:
+                with suppress(OtherBandsError):
+                    outcomes.append(loader.outcome(self.understood(modality, header), path, number))
+            if outcomes:
+                self.usual[modality] = mode(outcomes)
+            _note_declared(pairs, loader)
+            if not loader.ignore_names:
+                for band in dict.fromkeys(file.band for file, _ in own):
+                    same = [(file.path, self.understood(modality, header)) for file, header in own if file.band == band]
+                    _refuse_contradictions(same, loader, number)
+
+    def understood(self, modality: str, header: Header) -> Header:
+        """Return a header in which it is settled whether alpha is a mask."""
+        return header if header.alpha is None else header._replace(mask=self.alpha[modality])
+
+    def __call__(self, modality: str, header: Header, path: str, number: int) -> None:
+        """Check a modality's file, one of so many that make an image.
+
+        Raises:
+            ValueError: if it does not fit.
+        """
+        loader = self.loaders.get(modality)
+        if loader is None:
+            return
+        if header.dtype.startswith('complex'):
+            raise ValueError(f'{path} is {header.dtype}: complex numbers are not supported; take amplitude or phase')
+        bands, dtype = loader.outcome(self.understood(modality, header), path, number)
+        nodata_of(header.nodata, [header.dtype] * len(header.nodata), loader.marks, path)
+        usual = self.usual[modality]
+        if bands != usual[0]:
+            raise ValueError(f'{path} has {bands} bands, most files have {usual[0]}; choose with bands=')
+        if dtype != usual[1]:
+            raise ValueError(f'{path} is {header.dtype}, most files are {usual[1]}; stretch= brings all to 8 bits')
+
+
+def alpha_is_mask(files: Sequence[Found], loader: Any) -> bool:
+    """Settle for all files of a modality whether a band that is declared alpha is a mask.
+
+    Raises:
+        OtherBandsError: if it is in some files and not in others.
+    """
+    declared = [(path, header) for path, header in files if header.alpha is not None]
+    if loader is not None and loader.marks.alpha is not None:
+        return bool(loader.marks.alpha)
+    masks = [path for path, header in declared if header.mask]
+    data = [path for path, header in declared if header.mask is False]
+    if masks and data and loader is not None and not _every_band_asked_for(declared, loader):
+        raise OtherBandsError(
+            f'{len(masks)} files have an alpha channel whose values are those of a mask ({_listed(masks)}), in '
+            f'{len(data)} others they are data ({_listed(data)}); say which: alpha=True or alpha=False of the loader'
+        )
+    if data:
         print_log(
-            f'{len(masked)} files declare a band alpha, {masked[0]} among them: it masks the others, uncounted. '
+            f'{len(data)} of {len(files)} files declare a band alpha whose values are no mask ({_listed(data)}): it is '
+            'taken for data, e.g. near infrared, and masks nothing; alpha=True of the loader makes a mask of it',
+            'current',
+            logging.WARNING,
+        )
+    elif declared and loader is not None and loader.bands is None:
+        print_log(
+            f'{len(declared)} files declare a band alpha, {declared[0][0]} among them: it masks the others, uncounted. '
             'If it is data, give the number of all bands: train_dataloader.dataset.pipeline.0.bands=...',
             'current',
             logging.WARNING,
         )
+    return not data
 
-    def check(modality: str, header: Header, path: str, number: int) -> None:
-        loader = loaders.get(modality, loaders.get('') if len(modalities) == 1 else None)
-        if loader is None:
-            return
-        loader.choose_of(header, path, number)
-        if header.dtype.startswith('complex'):
-            raise ValueError(f'{path} is {header.dtype}: complex numbers are not supported; take amplitude or phase')
-        bands, dtype = usual[modality]
-        if loader.bands is None and len(header.names) != bands:
-            raise ValueError(f'{path} has {len(header.names)} bands, most files have {bands}; choose with bands=')
-        if header.dtype != dtype and loader.stretch is None and not loader.unscale:
-            raise ValueError(f'{path} is {header.dtype}, most files are {dtype}; stretch= brings all to 8 bits')
 
-    return check
+def _every_band_asked_for(files: Sequence[Found], loader: Any) -> bool:
+    return all(loader.bands == len(header.names) for _, header in files)
+
+
+def _note_declared(files: Sequence[Found], loader: Any) -> None:
+    """Warn where files declare another value than the one that an option gives in its place."""
+    value = loader.marks.value
+    if value is None or value == 'none':
+        return
+    others = [
+        (path, kept)
+        for path, header in files
+        if (kept := [v for v in header.nodata if v is not None and not holds(np.array(v), float(value))])
+    ]
+    if others:
+        print_log(
+            f'{len(others)} of {len(files)} files declare another value than nodata={value:g}, e.g. {others[0][0]}: '
+            f'{others[0][1][0]:g}, which is data now; leave nodata out where files declare it',
+            'current',
+            logging.WARNING,
+        )
+
+
+def _refuse_contradictions(files: Sequence[Found], loader: Any, number: int) -> None:
+    """Raise OtherBandsError if files that are taken by position name or color their bands differently."""
+    if isinstance(loader.bands, list) and all(isinstance(band, str) for band in loader.bands):
+        return
+    chosen = []
+    for path, header in files:
+        with suppress(OtherBandsError):
+            chosen.append((path, header, loader.choose_of(header, path, number)))
+    chosen.sort(key=lambda file: -sum(map(bool, (*file[1].names, *file[1].colors))))  # those that say most come first
+    groups: list[list[tuple[str, Header, list[int]]]] = []
+    for file in chosen:
+        for group in groups:
+            if not contradiction(*group[0][1:], *file[1:]):
+                group.append(file)
+                break
+        else:
+            groups.append([file])
+    if len(groups) < 2:
+        return
+    groups.sort(key=len, reverse=True)
+    first, second = groups[0], groups[1]
+    fault = contradiction(*first[0][1:], *second[0][1:])
+    raise OtherBandsError(
+        f'{len(first)} files ({_listed([path for path, *_ in first])}) and '
+        f'{sum(map(len, groups[1:]))} others ({_listed([path for path, *_ in second])}) do not have the same bands: '
+        f"{fault}. Choose by name, which orders each file's bands: bands=['red', ...]; or mend the files; or, where "
+        'the names are wrong, take bands by position: ignore_names=True'
+    )
+
+
+def _listed(paths: Sequence[str]) -> str:
+    return ', '.join(paths[:_SHOWN]) + (f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else '')

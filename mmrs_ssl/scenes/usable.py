@@ -16,7 +16,7 @@ import numpy as np
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.grid import Window
-from mmrs_ssl.rasters.reader import pool
+from mmrs_ssl.rasters.reader import OpenRaster
 from mmrs_ssl.scenes.index import Scene
 from mmrs_ssl.scenes.window_plan import WindowPlan
 
@@ -25,9 +25,8 @@ class Loader(Protocol):
     """What reads a scene's files for training, as :class:`mmrs_ssl.LoadRaster` does."""
 
     size: Any
-    nodata: Any
     unscale: bool
-    resampling: str
+    open: Callable[[str, dict[str, Any]], OpenRaster]
     read_files: Callable[[tuple[str, ...], dict[str, Any]], tuple[np.ndarray, np.ndarray | None]]
 
 
@@ -62,13 +61,12 @@ def search_scene(
 
 def _reader(loader: Loader, files: tuple[str, ...], scene: Scene, access: Access, max_nodata: float) -> Read:
     def read(window: Window) -> tuple[np.ndarray, np.ndarray | None] | None:
-        if len(files) == 1:
-            raster = pool().get(files[0], scene.grid, scene.shape, loader.resampling, access)
-            # A block that is not there holds nodata if the file declares it, or else 0.
-            zero_is_empty = not raster.by_mask and loader.nodata is None and not loader.unscale and max_nodata < 1
-            if (raster.by_value or zero_is_empty) and not raster.has_blocks(window):
-                return None
         place = dict(window=window, grid=scene.grid, shape=scene.shape, access=access)
+        if len(files) == 1:
+            raster = loader.open(files[0], place)
+            unmarked = not (raster.has_mask or raster.nodata or loader.unscale) and max_nodata < 1
+            if (unmarked or raster.missing_is_empty) and not raster.has_blocks(window):
+                return None
         return loader.read_files(files, place)
 
     return read

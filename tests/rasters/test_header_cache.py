@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmrs_ssl.rasters import header_cache, reader
-from mmrs_ssl.scenes.index import SceneError
+from mmrs_ssl.rasters import header, header_cache, reader
+from mmrs_ssl.scenes.placing import SceneError
 from tests.rasters.rasters import dataset, noise, write_raster
 from tests.scenes.test_window_plan import boxes
 
@@ -13,7 +13,7 @@ def test_the_index_reads_headers_once_and_no_pixel(tmp_path, monkeypatch):
         write_raster(tmp_path / f'{i:02d}.tif', noise(2, 32, 32, seed=i))
     monkeypatch.setattr(reader.OpenRaster, 'read', None)
     opened = []
-    monkeypatch.setattr(header_cache, 'read_header', lambda path, _: opened.append(path) or reader.read_header(path))
+    monkeypatch.setattr(header_cache, 'read_header', lambda path, _: opened.append(path) or header.read_header(path))
     assert len(dataset(tmp_path)) == 120
     assert len(opened) == 30
     assert len(dataset(tmp_path)) == 120

@@ -10,7 +10,7 @@ import rasterio.shutil
 from mmrs_ssl.datasets import ImageFolder
 from mmrs_ssl.rasters.access import access_to
 from mmrs_ssl.rasters.errors import UnreadableImageError
-from mmrs_ssl.rasters.reader import open_raster
+from mmrs_ssl.rasters.opening import open_raster
 from tests.loopback import serve
 from tests.rasters.rasters import write_raster
 from tests.rasters.vrts import read, vrt

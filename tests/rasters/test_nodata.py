@@ -1,6 +1,10 @@
 """Which pixels hold no data, as loaders see it."""
 
+import re
+
 import numpy as np
+import pytest
+import rasterio
 
 from mmrs_ssl.datasets import SampleIndex
 from tests.datasets.transforms.test_loading import load
@@ -46,9 +50,15 @@ def test_zero_as_nodata_leaves_dark_pixels_alone(tmp_path):
     assert image[0].min() > 0
 
 
-def test_a_nodata_value_beyond_the_type_is_no_pixel_value(tmp_path):
+def test_a_nodata_value_beyond_the_type_is_no_pixel_value_and_refused_if_asked_for(tmp_path):
     pixels = noise(2, 8, 8, 'uint8')
     pixels[:, 0] = 241  # what -9999 would wrap to
     path = write_raster(tmp_path / 'a.tif', pixels)
-    for nodata in (-9999, 1e9, 240.5, float('nan')):
-        assert np.array_equal(load(path, nodata=nodata), pixels.transpose(1, 2, 0)), nodata
+    declared = tmp_path / 'declared.vrt'
+    rasterio.shutil.copy(path, declared, driver='VRT')
+    text = declared.read_text().replace('<ColorInterp>', '<NoDataValue>-9999</NoDataValue><ColorInterp>')
+    declared.write_text(text)
+    assert np.array_equal(load(declared), pixels.transpose(1, 2, 0))
+    for nodata in (-9999, 1e9, 240.5, float('nan'), float('inf')):
+        with pytest.raises(ValueError, match=re.escape(f'a.tif holds uint8, which has no value nodata={nodata:g};')):
+            load(path, nodata=nodata)

@@ -22,7 +22,7 @@ import numpy as np
 from mmrs_ssl.archives.tiling import Array
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.rasters.names import check_name
-from mmrs_ssl.rasters.reader import open_raster
+from mmrs_ssl.rasters.opening import open_raster
 
 # The 19 classes and the CORINE classes each of them joins (Sumbul et al., https://arxiv.org/abs/2105.07921), in the
 # order of the authors' label_indices.json; and the CORINE classes that have no place among them.

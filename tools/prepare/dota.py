@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from mmrs_ssl.archives.checks import require_partners
 from mmrs_ssl.archives.tiling import Array, starts
 from mmrs_ssl.cli.errors import clear_errors
-from mmrs_ssl.rasters.reader import open_raster
+from mmrs_ssl.rasters.opening import open_raster
 
 CLASSES = (
     'plane', 'baseball-diamond', 'bridge', 'ground-track-field', 'small-vehicle', 'large-vehicle', 'ship',

@@ -25,7 +25,7 @@ from mmrs_ssl.archives.checks import require_new, require_partners
 from mmrs_ssl.archives.tiling import Array, starts
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.rasters.find import find_all
-from mmrs_ssl.rasters.reader import open_raster
+from mmrs_ssl.rasters.opening import open_raster
 
 
 def parse_args() -> argparse.Namespace:

@@ -29,7 +29,7 @@ from mmrs_ssl.archives.tiling import Array, cut_tiles, find_scenes, plan_tiles
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.rasters.find import find_all
 from mmrs_ssl.rasters.names import check_name
-from mmrs_ssl.rasters.reader import open_raster
+from mmrs_ssl.rasters.opening import open_raster
 
 # RGB of class numbers 1 to 6; black (the eroded boundaries) is 0, and so is a small share of pixels of other colors.
 COLORS = ((255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0))

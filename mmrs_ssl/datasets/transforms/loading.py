@@ -9,13 +9,16 @@ from mmcv.transforms import BaseTransform
 from rasterio.enums import Resampling
 
 from mmrs_ssl.aliases import accept_old_options
+from mmrs_ssl.options import check_choice
 from mmrs_ssl.rasters.arrays import bands_last
-from mmrs_ssl.rasters.errors import NoDataError
+from mmrs_ssl.rasters.bands import choose_bands
+from mmrs_ssl.rasters.convert import full_range, picture_to_rgb, rgb_limits, rgb_numbers
+from mmrs_ssl.rasters.errors import NoDataError, OtherBandsError
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES
-from mmrs_ssl.rasters.grid import Header
-from mmrs_ssl.rasters.nodata import has_data
+from mmrs_ssl.rasters.grid import NOWHERE, Header
+from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, stack_bands
 from mmrs_ssl.rasters.pictures import read_image
-from mmrs_ssl.rasters.reader import pool
+from mmrs_ssl.rasters.reader import OpenRaster, pool
 from mmrs_ssl.registry import TRANSFORMS
 
 # OpenCV resizes and blurs none of these types; the values keep their meaning in a wider one.
@@ -36,12 +39,19 @@ class LoadRaster(BaseTransform):
 
     Args:
         bands: how many bands there must be (int), which to take, by number from 0 or by name, or None for all. The
-            alpha channel of a raster masks the others, unless it is counted or named here (GDAL calls the fourth band
-            of an 8-bit GeoTIFF alpha unless told otherwise).
+            alpha channel of a raster masks the others, unless it is counted or named here or its values are not those
+            of a mask (GDAL calls the fourth band of an 8-bit GeoTIFF alpha unless told otherwise).
         modality: which modality of the scene, where there are several.
         resampling: for pixels that lie on another grid, and for ``size``: a name of rasterio's ``Resampling``.
         size: pixels a side of the result; the window's own by default.
-        nodata: value that means no data in files that do not say so (a pixel is empty if all its bands are).
+        nodata: value that means no data, in place of what files declare; ``'none'`` for no such value.
+        nodata_rule: whether ``'all'`` bands or ``'any'`` band of a pixel must hold it, or each ``'band'`` is by itself;
+            ``'auto'`` depends on the value, see :mod:`mmrs_ssl.rasters.nodata`.
+        alpha: whether a band that is declared alpha is a mask; None: if all files' look like one.
+        ignore_names: take bands by position even where files of an archive name or color them differently.
+        convert: ``'rgb'`` makes 8-bit RGB of every file: gray is repeated, 1 to 7 bits become 0 to 255, palettes
+            colors; of more bits, the quantiles 0.02 and 0.98 of the image's valid pixels, of all three bands together,
+            become 0 and 255 (or what ``stretch`` says). What is fully transparent holds no data.
         fill: what pixels without data become: a value, or ``'mean'`` of the band's other pixels.
         unscale: apply the file's scale and offset per band; the result is float32.
         stretch: bring bands to 8 bits. (low, high) per band become 0 and 255; two numbers in [0, 1] are quantiles of
@@ -63,7 +73,11 @@ class LoadRaster(BaseTransform):
         modality: str | None = None,
         resampling: str = 'bilinear',
         size: int | None = None,
-        nodata: float | None = None,
+        nodata: float | Literal['none'] | None = None,
+        nodata_rule: Rule = 'auto',
+        alpha: bool | None = None,
+        ignore_names: bool = False,
+        convert: Literal['rgb'] | None = None,
         fill: float | Literal['mean'] = 'mean',
         unscale: bool = False,
         stretch: Sequence[float] | Sequence[Sequence[float]] | None = None,
@@ -74,7 +88,9 @@ class LoadRaster(BaseTransform):
         self.modality = modality
         self.resampling = resampling
         self.size = None if size is None else (size, size)
-        self.nodata = nodata
+        self.marks = Marks(nodata, nodata_rule, alpha)
+        self.ignore_names = ignore_names
+        self.convert = convert
         self.fill = fill
         self.unscale = unscale
         self.stretch = None if stretch is None else np.asarray(stretch, np.float32)
@@ -90,8 +106,12 @@ class LoadRaster(BaseTransform):
             and not (0 <= self.stretch.min() < self.stretch.max() <= 1)
         ):
             raise ValueError(f'stretch={stretch!r}, expected two quantiles in [0, 1], or (low, high) for every band')
-        if height not in (None, 'above_minimum', 'colors'):
-            raise ValueError(f"height={height!r}, expected 'above_minimum', 'colors' or None")
+        check_choice('height', height, (None, 'above_minimum', 'colors'))
+        check_choice('nodata_rule', nodata_rule, RULES)
+        check_choice('convert', convert, (None, 'rgb'))
+        count = len(self.bands) if isinstance(self.bands, list) else self.bands
+        if convert and (height or count not in (None, 1, 3) or self.bands == 1):
+            raise ValueError(f"convert='rgb' with bands={bands!r}, height={height!r}; expected 3 bands and no heights")
 
     def transform(self, results: dict) -> dict:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
@@ -132,109 +152,100 @@ class LoadRaster(BaseTransform):
         """Load one image: of one file, or of several that hold a band each."""
         name, window = files[0], results.get('window')
         if len(files) == 1 and window is None and self.size is None and name.lower().endswith(IMAGE_SUFFIXES):
-            image = read_image(name, results.get('access'))
-            bands = self.choose(('',) * image.shape[2], None, name)
-            if bands != list(range(image.shape[2])):
-                image = image[..., bands]
-            pixels, valid = image.transpose(2, 0, 1), None
+            pixels, valid = self.read_picture(name, results)
         else:
             pixels, valid = self.read_files(files, results)
-        pixels = self.values(pixels, self.valid_pixels(pixels, valid, name, results))
+        where = f' in window {tuple(window)}' if window else ''
+        valid = require_data(pixels, valid, results.get('max_nodata', 1.0), name, where)
+        pixels = self.values(pixels, valid)
         return bands_last(pixels.astype(_WIDER.get(pixels.dtype.name, pixels.dtype), copy=False))
+
+    def read_picture(self, name: str, results: dict) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read pixels (C, H, W) of a whole picture, and which are valid (None: all)."""
+        image = read_image(name, results.get('access'))
+        count = image.shape[2]
+        if self.convert and not isinstance(self.bands, list):
+            pixels, valid = picture_to_rgb(image)
+        else:
+            height, width = image.shape[:2]
+            header = Header(NOWHERE, height, width, ('',) * count, None, image.dtype.name)
+            bands, valid = self.choose_of(header, name), None
+            pixels = (image if bands == list(range(count)) else image[..., bands]).transpose(2, 0, 1)
+        given = nodata_of((None,) * count, (image.dtype.name,) * count, self.marks, name)
+        if given:
+            every = image.transpose(2, 0, 1)
+            held = given.valid(pixels, list(range(len(pixels))), lambda: given.marked(every, range(count)))
+            valid = held if valid is None else held & valid
+        return pixels, valid
 
     def read_files(self, files: tuple[str, ...], results: dict) -> tuple[np.ndarray, np.ndarray | None]:
         """Read pixels (C, H, W) of one file, or of several that hold a band each, and which are valid (None: all)."""
+        if len(files) == 1:
+            return self.read(files[0], 1, results)
         parts = [self.read(file, len(files), results) for file in files]
-        pixels = np.concatenate([part[0] for part in parts]) if len(parts) > 1 else parts[0][0]
-        return pixels, _join_masks(parts)
+        opened = [self.open(file, results) for file in files]
+        return stack_bands(parts, [None if raster.has_mask else raster.nodata for raster in opened])
 
     def read(self, file: str, files: int, results: dict) -> tuple[np.ndarray, np.ndarray | None]:
         """Read pixels (C, H, W) of one file, and which are valid (None: all)."""
-        raster = pool().get(file, results.get('grid'), results.get('shape'), self.resampling, results.get('access'))
+        raster = self.open(file, results)
         bands = self.choose_of(raster.header, file, files)
         pixels, valid = raster.read(bands, results.get('window'), self.size, self.resampling)
-        if self.nodata is not None:  # in the file's own units
-            given = has_data(pixels, [self.nodata] * len(pixels)).any(axis=0)
-            valid = np.broadcast_to(given, pixels.shape) if valid is None else valid & given
+        if self.convert:
+            pixels = full_range(raster.source, pixels)
         if self.unscale:
             scales = [raster.source.scales[band] for band in bands]
             offsets = [raster.source.offsets[band] for band in bands]
             pixels = pixels * _column(scales) + _column(offsets)
         return pixels, valid
 
+    def open(self, file: str, results: dict) -> OpenRaster:
+        """Open a file, or take it from those that are open."""
+        marks = self.marks
+        if marks.alpha is None and 'alpha' in results:
+            marks = marks._replace(alpha=results['alpha'].get(self.layer_name(results['layers'])))
+        place = results.get('grid'), results.get('shape'), self.resampling, results.get('access')
+        return pool().get(file, *place, marks)
+
     def choose_of(self, header: Header, path: str, files: int = 1) -> list[int]:
         """Choose bands of a raster, as numbers from 0; it may be one of several that hold a band each.
 
         Raises:
-            ValueError: if it does not have them.
+            OtherBandsError: if it does not have them.
         """
         if files == 1:
-            return self.choose(header.names, header.alpha, path)
+            if self.convert and not isinstance(self.bands, list):
+                return rgb_numbers(header, path)
+            masks = header.mask is not False if self.marks.alpha is None else self.marks.alpha
+            numbers = choose_bands(header, self.bands, path, masks)
+            return numbers * 3 if self.convert and len(numbers) == 1 else numbers
         if len(header.names) != 1 or self.bands not in (None, files):
-            raise ValueError(
+            raise OtherBandsError(
                 f'{path} has {len(header.names)} bands and is one of {files} files with a band each (bands='
                 f'{self.bands}); expected one band a file and bands=None or {files}: choose bands with band_files'
             )
         return [0]
 
-    def choose(self, names: Sequence[str], alpha: int | None, path: str) -> list[int]:
-        """Choose bands, as numbers from 0, of a file with bands of these names, one of them perhaps alpha.
+    def outcome(self, header: Header, path: str, files: int = 1) -> tuple[int, str]:
+        """Tell how many bands, of which type, are loaded of a file, from its header alone.
 
         Raises:
-            ValueError: if the file does not have them.
+            OtherBandsError: if it does not have the bands.
         """
-        total = len(names)
-        if self.bands == total:
-            return list(range(total))
-        if self.bands is None or isinstance(self.bands, int):
-            found = [band for band in range(total) if band != alpha]
-            if self.bands not in (None, len(found)):
-                raise ValueError(
-                    f'{path} has {len(found)} bands{"" if alpha is None else " and an alpha channel"}, but bands='
-                    f'{self.bands} is configured; set bands (and the mean and std of as many) to {len(found)}, or name '
-                    f'those to take, e.g. bands={list(range(min(len(found), self.bands or 1)))}'
-                )
-            return found
-        known = {name.lower(): number for number, name in enumerate(names) if name}
-        numbers = [known.get(band.lower(), total) if isinstance(band, str) else band for band in self.bands]
-        if max(numbers) >= total:
-            named = f', named {", ".join(known)}' if known else ''
-            raise ValueError(
-                f'{path} has {total} bands (0 to {total - 1}{named}), but bands={self.bands} is configured; name bands '
-                'it has'
-            )
-        return numbers
-
-    def valid_pixels(self, pixels: np.ndarray, valid: np.ndarray | None, name: str, results: dict) -> np.ndarray | None:
-        """Tell which pixels hold data, (C, H, W), None for all; refuse images with too few.
-
-        Raises:
-            NoDataError: if a band has no valid pixel or the image more empty ones than ``results['max_nodata']``.
-        """
-        masks = [] if valid is None else [valid]
-        if pixels.dtype.kind == 'f' and not np.isfinite(pixels).all():
-            masks.append(np.isfinite(pixels))
-        limit = results.get('max_nodata', 1.0)
-        where = f' in window {tuple(results["window"])}' if results.get('window') else ''
-        if not masks:
-            if limit < 1 and not pixels.any():  # e.g. a hole of a mosaic that declares no nodata value
-                raise NoDataError(f'{name}: all pixels{where} are 0; declare what means no data')
-            return None
-        valid = np.logical_and.reduce(masks)
-        share = 1 - float(valid.any(axis=0).mean())
-        if share > limit:
-            raise NoDataError(f'{name}: {share:.0%} of the pixels{where} hold no data, more than max_nodata={limit}')
-        empty = [band for band in range(len(pixels)) if not valid[band].any()]
-        if empty:
-            raise NoDataError(f'{name}: band {empty[0]} (from 0) has no valid pixel{where}')
-        return None if valid.all() else valid
+        bands = len(self.choose_of(header, path, files))
+        if self.convert or self.stretch is not None or self.height == 'colors':
+            return (3 if self.height == 'colors' else bands), 'uint8'
+        dtype = np.dtype('float32') if self.unscale or self.height else np.dtype(header.dtype)
+        return bands, np.dtype(_WIDER.get(dtype.name, dtype)).name
 
     def values(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         """Take heights above the lowest, fill empty pixels and stretch, in this order and as asked; (C, H, W)."""
         if self.height:
             lowest = pixels.min() if valid is None else pixels[valid].min()
             pixels = pixels.astype(np.float32) - np.float32(lowest)
-        limits = None if self.stretch is None else self.stretch_limits(pixels, valid)
+        limits = rgb_limits(pixels, valid) if self.convert else None
+        if self.stretch is not None:
+            limits = self.stretch_limits(pixels, valid)
         if valid is not None:
             pixels = pixels.copy()
             for band, mask in zip(pixels, valid, strict=True):
@@ -251,7 +262,7 @@ class LoadRaster(BaseTransform):
             kept = pixels if valid is None else [band[mask] for band, mask in zip(pixels, valid, strict=True)]
             return np.stack([np.quantile(band, self.stretch) for band in kept])
         if len(self.stretch) != len(pixels):
-            raise ValueError(f'stretch has {len(self.stretch)} pairs of limits for {len(pixels)} bands')
+            raise OtherBandsError(f'stretch has {len(self.stretch)} pairs of limits for {len(pixels)} bands')
         return self.stretch
 
 
@@ -282,12 +293,6 @@ class LoadModalities(BaseTransform):
         shape = np.shape(next(iter(images.values())))[:2]
         results.update(img=images, img_shape=shape, ori_shape=shape)
         return results
-
-
-def _join_masks(parts: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray | None:
-    if all(valid is None for _, valid in parts):
-        return None
-    return np.concatenate([np.ones(pixels.shape, bool) if valid is None else valid for pixels, valid in parts])
 
 
 def _to_8_bits(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def test_bands_by_number_and_name(tmp_path):
 
 def test_a_fourth_band_called_alpha_is_a_mask_unless_it_is_asked_for(tmp_path):
     pixels = noise(4, 16, 16, 'uint8')
-    pixels[3, :, :8] = 0
+    pixels[3], pixels[3, :, :8] = 255, 0
     path = write_raster(tmp_path / 'a.tif', pixels, photometric='rgb', alpha='yes')
     image = load(path)
     assert image.shape == (16, 16, 3)

@@ -1,0 +1,89 @@
+"""Choose bands of a raster by number or name, and see whether files agree on what their bands are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmrs_ssl.rasters.errors import OtherBandsError
+from mmrs_ssl.rasters.grid import Header
+
+Wanted = int | Sequence[int | str] | None
+
+_NO_COLORS = ('undefined', 'gray', 'palette', '')
+
+
+def choose_bands(header: Header, wanted: Wanted, path: str, masks: bool = True) -> list[int]:
+    """Choose bands, as numbers from 0.
+
+    Args:
+        header: of the file.
+        wanted: how many bands there must be, which to take (numbers from 0, names, colors such as ``'red'``), or None
+            for all. A band that is declared alpha need not be counted.
+        path: for messages.
+        masks: whether a band that is declared alpha is a mask, which is not among all.
+
+    Raises:
+        OtherBandsError: if the file does not have them.
+    """
+    names, alpha = header.names, header.alpha
+    total = len(names)
+    if wanted == total:
+        return list(range(total))
+    if wanted is None or isinstance(wanted, int):
+        found = [band for band in range(total) if band != alpha or (wanted is None and not masks)]
+        if wanted not in (None, len(found)):
+            raise OtherBandsError(
+                f'{path} has {len(found)} bands{"" if alpha is None else " and an alpha channel"}, but bands='
+                f'{wanted} is configured; if all files are like it set bands (and the mean and std of as many) to '
+                f'{len(found)}, or name those to take, e.g. bands={list(range(min(len(found), wanted or 1)))}; if not, '
+                "leave it out, or make RGB of every file: convert='rgb'"
+            )
+        return found
+    known = numbers_by_name(header)
+    numbers = []
+    for band in wanted:
+        fitting = known.get(band.lower(), []) if isinstance(band, str) else [band]
+        if len(fitting) > 1:
+            raise OtherBandsError(
+                f'{path} has {len(fitting)} bands named {band!r} (numbers {", ".join(map(str, fitting))} from 0); '
+                'choose by number: bands=[...]'
+            )
+        if not fitting or fitting[0] >= total:
+            named = f', named {", ".join(known)}' if known else ''
+            raise OtherBandsError(
+                f'{path} has {total} bands (0 to {total - 1}{named}), but bands={list(wanted)} is configured; name '
+                'bands it has'
+            )
+        numbers.append(fitting[0])
+    return numbers
+
+
+def numbers_by_name(header: Header) -> dict[str, list[int]]:
+    """List the bands of each name, in lower case; of what no band is named, the bands of each color."""
+    known: dict[str, list[int]] = {}
+    for number, name in enumerate(header.names):
+        if name:
+            known.setdefault(name.strip().lower(), []).append(number)
+    colors: dict[str, list[int]] = {}
+    for number, color in enumerate(header.colors):
+        if color not in _NO_COLORS:
+            colors.setdefault(color, []).append(number)
+    return {**colors, **known}
+
+
+def contradiction(header: Header, bands: Sequence[int], other: Header, others: Sequence[int]) -> str:
+    """Say which bands, taken from two files for the same place, are not the same by name or color; '' if they agree.
+
+    Where a file says nothing of a band, there is nothing to compare.
+    """
+    names = [(header.names[a], other.names[b]) for a, b in zip(bands, others, strict=False)]
+    both = header.colors and other.colors
+    colors = [(header.colors[a], other.colors[b]) for a, b in zip(bands, others, strict=False)] if both else []
+    for kind, pairs in (('named', names), ('colored', colors)):
+        for position, pair in enumerate(pairs):
+            first, second = (word.strip().lower() for word in pair)
+            if kind == 'colored' and {first, second} & {*_NO_COLORS, 'alpha'}:
+                continue
+            if first and second and first != second:
+                return f'band {position} (from 0) is {kind} {first!r} in one and {second!r} in the other'
+    return ''

@@ -1,0 +1,77 @@
+"""Read what a raster says of itself."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import rasterio
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.warp import calculate_default_transform
+
+from mmrs_ssl.rasters.access import Access
+from mmrs_ssl.rasters.blocks import BlockWindows
+from mmrs_ssl.rasters.errors import errors_of
+from mmrs_ssl.rasters.grid import ControlPoints, Grid, Header
+from mmrs_ssl.rasters.opening import open_image
+
+# Rasters without a CRS that lie in the same unknown one: any will do, as none is converted.
+ANY_CRS = 'EPSG:3857'
+_LOOKS, _LOOK_PIXELS = 9, 2**16  # how many pieces of a band that is declared alpha are looked at, and how large
+_OPAQUE = 0.95  # of the pixels of a mask; some are half transparent along edges
+
+
+def read_header(path: str, access: Access | None = None) -> Header:
+    """Read what a raster says of itself. Of one that declares an alpha channel a few blocks are looked at.
+
+    Raises:
+        UnreadableImageError: if it cannot be opened.
+    """
+    with open_image(path, access) as raster, errors_of(path):
+        header = header_of(raster)
+        return header if header.alpha is None else header._replace(mask=looks_like_mask(raster, header.alpha))
+
+
+def header_of(raster: rasterio.DatasetReader) -> Header:
+    """Collect what an open raster says of itself, without a pixel."""
+    colors = list(raster.colorinterp)
+    header = Header(
+        Grid(raster.crs.to_wkt() if raster.crs else '', tuple(raster.transform)[:6]),
+        raster.height,
+        raster.width,
+        tuple(name or '' for name in raster.descriptions),
+        colors.index(ColorInterp.alpha) if ColorInterp.alpha in colors else None,
+        np.result_type(*raster.dtypes).name,
+        tuple(color.name for color in colors),
+        raster.nodatavals,
+    )
+    if header.georeferenced:
+        return header
+    points, crs = raster.gcps
+    return header._replace(control=_place(raster, points, crs) if points else None, rpcs=raster.rpcs is not None)
+
+
+def _place(raster: rasterio.DatasetReader, points: Sequence[GroundControlPoint], crs: CRS | None) -> ControlPoints:
+    """Say where a raster lies by its control points."""
+    size = raster.width, raster.height
+    transform, width, height = calculate_default_transform(crs or ANY_CRS, crs or ANY_CRS, *size, gcps=points)
+    grid = Grid(crs.to_wkt() if crs else '', tuple(transform)[:6])
+    return ControlPoints(grid, height, width, tuple((p.row, p.col, p.x, p.y, p.z or 0.0) for p in points))
+
+
+def looks_like_mask(raster: rasterio.DatasetReader, band: int) -> bool | None:
+    """Tell whether the values of a band that is declared alpha are those of a mask: 0 and one other, nearly everywhere.
+
+    GDAL declares the fourth band of 8 bits alpha unless told otherwise, near infrared as well. Some blocks all over the
+    band are looked at.
+
+    Returns:
+        None if they hold one value, which both might have.
+    """
+    windows = BlockWindows.of_blocks(raster.shape, raster.block_shapes[band], _LOOK_PIXELS)
+    chosen = np.unique(np.linspace(0, len(windows) - 1, _LOOKS).round().astype(int))
+    values = np.concatenate([raster.read(band + 1, window=windows[int(i)]).ravel() for i in chosen])
+    found, counts = np.unique(values, return_counts=True)
+    if len(found) == 1:
+        return None
+    return bool((counts[found == 0].sum() + counts[found != 0].max()) >= _OPAQUE * counts.sum())
