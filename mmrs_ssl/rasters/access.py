@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.rasters.foreign import subdataset_hint
 
 _NETWORK = re.compile(
     r'((zip|tar|gzip)\+)?(https?|ftp|s3|gs|az|oss)://.'
@@ -104,6 +105,8 @@ def check_address(address: str, access: Access, where: str) -> None:
     if is_remote(address):
         if not access.remote:
             raise UnreadableImageError(f'{where} lies on the network, which is read with allow_remote=True alone')
+    elif hint := subdataset_hint(address):
+        raise UnreadableImageError(f'{where} {hint}')
     elif not (archive := _ARCHIVE.fullmatch(address)) or re.search('vsi|://', archive['path'][:4], re.I):
         raise UnreadableImageError(
             f'{where} is no address that is read; expected a file, /vsizip/FILE, https://..., s3://... or /vsicurl/...'

@@ -148,13 +148,13 @@ def _walk(folder: str | Path) -> Iterator[Path]:
 def _read_here(files: list[Path] | None, what: str) -> list[Path]:
     """Return those files that are read here; tell of which other formats there are some beside them."""
     read = [path for path in files or () if path.suffix.lower() in _KINDS and path.is_file()]
-    if read and (others := _others(files)):
+    if read and (others := _others(files, beside_rasters=True)):
         _tell(f'{what}: passed over {counted(others)}: not read here; name one alone to see how to convert it')
     return read
 
 
-def _others(files: list[Path] | None) -> dict[Foreign, list[str]]:
-    return survey(path for path in files or () if path.suffix.lower() not in _KINDS)
+def _others(files: list[Path] | None, beside_rasters: bool = False) -> dict[Foreign, list[str]]:
+    return survey((path for path in files or () if path.suffix.lower() not in _KINDS), beside_rasters)
 
 
 def _problem(files: list[Path] | None, root: str, noun: str) -> str:

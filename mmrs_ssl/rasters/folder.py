@@ -21,7 +21,7 @@ _T = TypeVar('_T')
 _THREADS, _AT_ONCE = 8, 64  # files a thread takes
 
 
-class Loader(Protocol):
+class ImageLoader(Protocol):
     """What has to be known of what loads images, such as ``LoadRaster``."""
 
     bands: Any
@@ -46,7 +46,7 @@ class Sorting(NamedTuple):
         """Return why those that cannot be read cannot."""
         return [error for error in self.left_out.values() if isinstance(error, UnreadableImageError)]
 
-    def explain(self, loaders: Sequence[Loader]) -> str:
+    def explain(self, loaders: Sequence[ImageLoader]) -> str:
         """Say what is left out, and what to do about it that is right for all other images."""
         kinds: dict[str, list[str]] = {}
         for path in self.left_out:
@@ -72,7 +72,7 @@ class Sorting(NamedTuple):
 
 
 def sort_out(
-    paths: Sequence[str], loaders: Sequence[Loader], access: Access | None = None, cache_dir: str | None = None
+    paths: Sequence[str], loaders: Sequence[ImageLoader], access: Access | None = None, cache_dir: str | None = None
 ) -> Sorting:
     """Leave out the images that cannot be read, do not fit what loads them, or are loaded unlike most others.
 
@@ -137,7 +137,7 @@ def _kind(header: Header) -> str:
     return f'{count} band{"s" if count > 1 else ""} of {header.dtype}'
 
 
-def _could_convert(loader: Loader) -> bool:
+def _could_convert(loader: ImageLoader) -> bool:
     return not (loader.convert or loader.height) and loader.bands in (3, None)
 
 

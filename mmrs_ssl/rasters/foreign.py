@@ -56,6 +56,12 @@ _PYTHON = (
 _HDF4 = Foreign('HDF4', ('.hdf', '.hdf4'), (b'\x0e\x03\x13\1',), 'HDF4_EOS:EOS_GRID:"PATH":GRID:FIELD', note=_LISTED)
 _ZARR = Foreign('Zarr', ('.zarr',), source='ZARR:"PATH":/ARRAY', note=_LISTED)
 _ENVI = Foreign('ENVI', ('.hdr', '.bsq', '.bil', '.bip'), (b'ENVI',))
+_SAFE = Foreign(
+    'SAFE description',
+    ('.safe',),
+    advice='name the folder of the product: its rasters are the .jp2 below GRANULE/*/IMG_DATA (Sentinel-2) or the '
+    '.tiff of measurement (Sentinel-1)',
+)
 _KINDS = (
     Foreign('NetCDF', ('.nc', '.nc4', '.cdf'), (b'CDF\1', b'CDF\2', b'CDF\5'), 'NETCDF:"PATH":VARIABLE', note=_LISTED),
     Foreign('HDF5', ('.h5', '.hdf5', '.he5'), (b'\x89HDF\r\n\x1a\n',), 'HDF5:"PATH"://DATASET', note=_LISTED),
@@ -86,12 +92,7 @@ _KINDS = (
         (b'PK\3\4', b'\x1f\x8b', b'7z\xbc\xaf'),
         advice='unpack it and name the folder',
     ),
-    Foreign(
-        'SAFE description',
-        ('.safe',),
-        advice='name the folder of the product: its rasters are the .jp2 below GRANULE/*/IMG_DATA (Sentinel-2) or the '
-        '.tiff of measurement (Sentinel-1)',
-    ),
+    _SAFE,
 )
 
 
@@ -111,6 +112,8 @@ def foreign_kind(path: str | Path, head: bytes | None = None) -> Foreign | None:
     suffix = os.path.splitext(name.lower())[1]
     if os.path.isdir(name):
         return _ZARR if is_zarr(name, os.listdir(name)) else None
+    if head is not None and suffix == '.xml' and '.safe' in name.lower():
+        return _SAFE
     by_suffix = next((kind for kind in _KINDS if suffix in kind.suffixes), None)
     if by_suffix and suffix not in _SHARED:
         return by_suffix
@@ -134,11 +137,11 @@ def _has_envi_header(path: str) -> bool:
     return any(_head(header).startswith(b'ENVI') for header in (os.path.splitext(path)[0] + '.hdr', path + '.hdr'))
 
 
-def survey(paths: Iterable[str | Path]) -> dict[Foreign, list[str]]:
-    """Sort out, of all files, those of formats that are not read here."""
+def survey(paths: Iterable[str | Path], beside_rasters: bool = False) -> dict[Foreign, list[str]]:
+    """Sort out, of all files, those of formats that are not read here; descriptions of rasters are none beside them."""
     found: dict[Foreign, list[str]] = {}
     for path in sorted(map(str, paths)):
-        if kind := foreign_kind(path):
+        if (kind := foreign_kind(path)) and not (beside_rasters and kind is _SAFE):
             found.setdefault(kind, []).append(path)
     if _ENVI in found:  # what converts are the data and not their header
         data = [path for path in found[_ENVI] if not path.lower().endswith('.hdr')]

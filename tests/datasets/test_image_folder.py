@@ -2,6 +2,7 @@
 
 import random
 import re
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from mmengine.dataset import default_collate
 from mmengine.logging import print_log
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmrs_ssl.datasets import EpochSampler, ImageFolder, SampleIndex
@@ -26,6 +28,11 @@ PIPELINE = [
     dict(type='mmrs_ssl.PackViews'),
 ]
 LOAD = [dict(type='mmrs_ssl.LoadRaster')]
+
+
+def fast_folder(*args, **options):
+    """A folder whose list is not serialized, for which mmengine collects all garbage first."""
+    return ImageFolder(*args, serialize_data=False, **options)
 
 
 def name_of(sample):
@@ -55,7 +62,8 @@ def warnings(monkeypatch):
         texts.append(text)
         print_log(text, *args, **kwargs)
 
-    monkeypatch.setattr('mmrs_ssl.datasets.unreadable.print_log', record)
+    for module in ('datasets.unreadable', 'rasters.tolerance'):
+        monkeypatch.setattr(f'mmrs_ssl.{module}.print_log', record)
     return texts
 
 
@@ -74,7 +82,7 @@ def test_finds_images_in_subfolders(tmp_path):
 
 
 def test_missing_and_empty_folder_say_how_to_set_it(tmp_path):
-    for folder, problem in ((tmp_path / 'nowhere', 'is not a folder'), (tmp_path, 'holds no image')):
+    for folder, problem in ((tmp_path / 'nowhere', 'is no folder'), (tmp_path, 'holds no image')):
         message = rf'data_root={re.escape(repr(str(folder)))} {problem}.*--cfg-options data_root='
         with pytest.raises(FileNotFoundError, match=message):
             ImageFolder(str(folder), PIPELINE)
@@ -117,11 +125,149 @@ def test_one_unreadable_file_alone_ends_in_an_error(tmp_path):
         ImageFolder(str(tmp_path), LOAD, max_unreadable=1.0)[0]
 
 
-def test_other_errors_are_not_swallowed(tmp_path):
-    write_tiff(tmp_path / 'five.tif', picture(bands=5))
+def test_when_most_do_not_fit_the_configuration_is_at_fault(tmp_path):
+    for i in range(3):
+        write_tiff(tmp_path / f'five{i}.tif', picture(bands=5))
     write_tiff(tmp_path / 'three.tif', picture(bands=3))
-    with pytest.raises(ValueError, match=r'five\.tif has 5 bands'):
-        ImageFolder(str(tmp_path), LOAD)[0]
+    with pytest.raises(
+        ValueError, match=r'3 of 4 images .*more than the 1 .*3 with 5 bands.*Set bands .* to 5'
+    ) as caught:
+        fast_folder(str(tmp_path), LOAD)
+    assert not isinstance(caught.value, UnreadableImageError)
+    assert "convert='rgb'" not in str(caught.value)  # nothing says which of five are red, green and blue
+    with pytest.raises(ValueError, match='4 of 4 images'):
+        fast_folder(str(tmp_path), [dict(type='mmrs_ssl.LoadRaster', bands=[0, 7])], max_unreadable=1.0)
+
+
+def test_other_errors_are_not_swallowed(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), picture())
+    with pytest.raises(KeyError):
+        fast_folder(str(tmp_path), [*LOAD, PIPELINE[-1]])[0]  # without views, there is nothing to pack
+
+
+MISFITS = {  # of a folder of RGB, by what PIL or OpenCV writes
+    'gray.png': '1 band of uint8',
+    'bits.png': '1 band of uint8',
+    'gray.jpg': '1 band of uint8',
+    'gray_alpha.png': '4 bands of uint8',
+    'rgba.png': '4 bands of uint8',
+    'deep.png': '3 bands of uint16',
+    'deep_gray.png': '1 band of uint16',
+    'four.tif': '4 bands of uint8',
+    'palette.tif': '',
+    'palette.png': '',
+}
+
+
+def write_misfit(path):
+    levels = picture(bands=4)
+    made = {
+        'bits': lambda: Image.fromarray(levels[..., 0] > 127),
+        'gray': lambda: Image.fromarray(levels[..., 0]),
+        'gray_alpha': lambda: Image.fromarray(levels[..., :2].copy(), 'LA'),
+        'rgba': lambda: Image.fromarray(levels),
+        'palette': lambda: Image.fromarray(levels[..., :3]).quantize(16),
+    }
+    if path.stem == 'four':
+        write_tiff(path, levels, photometric='minisblack')
+    elif path.stem.startswith('deep'):
+        cv2.imwrite(str(path), levels[..., : 1 if 'gray' in path.stem else 3].astype(np.uint16) * 256)
+    else:
+        made[path.stem]().save(path)
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+@pytest.mark.parametrize('name', MISFITS)
+def test_one_file_of_another_kind_is_left_out_and_its_folder_trains(tmp_path, name, warnings):
+    for i in range(6):
+        cv2.imwrite(str(tmp_path / f'{i}.png'), picture(seed=i))
+    write_misfit(tmp_path / name)
+    dataset = fast_folder(str(tmp_path), PIPELINE)
+    if not MISFITS[name]:  # its colors are read: it fits
+        assert len(dataset) == 7
+        assert not warnings
+    else:
+        assert [name_of(dataset.get_data_info(i)) for i in range(len(dataset))] == [f'{i}.png' for i in range(6)]
+        assert len(warnings) == 1
+        assert (
+            f'skipped 1 of 7 images: 1 with {MISFITS[name]} (e.g. {tmp_path / name}); most have 3 bands' in warnings[0]
+        )
+        assert 'set bands' not in warnings[0].lower()  # which would break all others
+        assert ("convert='rgb'" in warnings[0]) == (name != 'four.tif')
+    assert sum(len(batch['inputs'][0]) for batch in batches(dataset, 0, epoch=0)) == len(dataset)
+    with pytest.raises(ValueError, match='1 of 7 images') if MISFITS[name] else nullcontext():
+        fast_folder(str(tmp_path), PIPELINE, max_unreadable=0)
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+def test_converted_to_rgb_all_train(tmp_path):
+    names = [name for name in MISFITS if name != 'four.tif']
+    for name in names:
+        write_misfit(tmp_path / name)
+    convert = [dict(type='mmrs_ssl.LoadRaster', convert='rgb'), *PIPELINE[1:]]
+    dataset = fast_folder(str(tmp_path), convert, max_unreadable=0)
+    assert len(dataset) == len(names)
+    assert sum(len(batch['inputs'][0]) for batch in batches(dataset, 0, epoch=0)) == len(names)
+    levels = picture(bands=4)
+    loaded = {
+        name_of(sample): sample['img'] for sample in map(fast_folder(str(tmp_path), convert[:1]).__getitem__, range(9))
+    }
+    assert np.array_equal(loaded['gray.png'], np.repeat(levels[..., :1], 3, axis=2))
+    assert np.array_equal(loaded['bits.png'], np.repeat((levels[..., :1] > 127) * np.uint8(255), 3, axis=2))
+
+
+def test_labels_beside_images_are_excluded_or_named(tmp_path, warnings):
+    for folder in ('A', 'B', 'label'):
+        (tmp_path / folder).mkdir()
+        for i in range(4):
+            image = picture(seed=i)
+            cv2.imwrite(str(tmp_path / folder / f'{i}.png'), image[..., 0] if folder == 'label' else image)
+    mend = r"4 of 12 images .*4 with 1 band of uint8 .*exclude='\*\*/label', or raise"
+    with pytest.raises(ValueError, match=mend):
+        fast_folder(str(tmp_path), PIPELINE)
+    dataset = fast_folder(str(tmp_path), PIPELINE, exclude='**/label')
+    assert len(dataset) == 8
+    assert not warnings
+    assert sum(len(batch['inputs'][0]) for batch in batches(dataset, 2, epoch=0)) == 8
+    assert len(fast_folder(str(tmp_path), PIPELINE, exclude='label/*', max_unreadable=0)) == 8
+    assert len(fast_folder([f'{tmp_path}/A', f'{tmp_path}/B/*.png'], PIPELINE, max_unreadable=0)) == 8
+    with pytest.raises(ValueError, match='expected one folder, or several without ann_file'):
+        fast_folder([f'{tmp_path}/A', f'{tmp_path}/B'], PIPELINE, ann_file='a.txt')
+    with pytest.raises(ValueError, match='expected one folder'):
+        fast_folder([], PIPELINE)
+
+
+def test_what_is_left_out_and_what_turns_out_bad_count_together(many, warnings):
+    cv2.imwrite(str(many / 'gray.png'), picture()[..., 0])
+    dataset = fast_folder(str(many), LOAD, max_unreadable=0.05)
+    assert len(dataset) == 20
+    assert name_of(dataset[7]) != '07.png'
+    assert 'unreadable image 2 (at most 2 of 21)' in warnings[1]
+    cv2.imwrite(str(many / '05.png'), picture(bands=4))  # changed since
+    with pytest.raises(UnreadableImageError, match=r'3 of 21 images .*05\.png has 4 bands'):
+        dataset[5]
+    tolerant = fast_folder(str(many), LOAD, max_unreadable=0.2)
+    cv2.imwrite(str(many / '06.png'), picture(bands=1))
+    assert name_of(tolerant[5]) != name_of(tolerant[6]) != '06.png'
+
+
+def test_a_link_in_a_circle_does_no_harm(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), picture())
+    (tmp_path / 'sub').mkdir()
+    (tmp_path / 'sub' / 'up').symlink_to(tmp_path)
+    dataset = fast_folder(str(tmp_path), LOAD)
+    assert len(dataset) == 1
+    assert dataset[0]['img_path'] == str(tmp_path / 'a.png')
+
+
+def test_a_pipeline_of_other_loaders_has_its_files_looked_at(many, warnings):
+    (many / 'text.png').write_text('no image')
+    (many / 'text.tif').write_text('no image')
+    cv2.imwrite(str(many / 'gray.png'), picture()[..., 0])
+    dataset = fast_folder(str(many), [dict(type='LoadImageFromFile')], max_unreadable=0.1)
+    assert len(dataset) == 21
+    assert dataset[20]['img'].shape == (48, 40, 3)
+    assert '2 that cannot be read, e.g. ' in warnings[0]
 
 
 def batches(dataset, workers, epoch, seed=5):
