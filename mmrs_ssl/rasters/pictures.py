@@ -92,17 +92,29 @@ def read_picture_header(path: str) -> Header:
     """
     try:
         with open(path, 'rb') as file:
-            if plugin := _HEADERS.get(driver_at(file) or ''):
+            driver = driver_at(file) or ''
+            if driver in _HEADERS:
                 file.seek(0)
-                picture = plugin(file)
-                bands, bits = _BANDS.get(picture.mode, 1), str(picture.tile[0][3] if picture.tile else '')
-                if bands == 3 and 'transparency' in picture.info:
-                    bands = 4
-                return _picture_header(picture.size, bands, 'uint16' if ';16' in bits else 'uint8')
+                if header := _told_by(_HEADERS[driver](file), driver):
+                    return header
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, struct.error):
         pass  # OpenCV is asked
     image = read_image(path)
     return _picture_header(image.shape[1::-1], image.shape[2], image.dtype.name)
+
+
+def _told_by(picture: ImageFile.ImageFile, driver: str) -> Header | None:
+    """Tell from what Pillow knows of a picture what OpenCV will make of it; None where the two differ."""
+    how = picture.tile[0][3] if picture.tile else ()  # how the pixels are stored; the first is their order
+    parts = list(how) if isinstance(how, tuple) else [how]
+    stored = str(parts[0]) if parts else ''
+    if driver == 'BMP' and stored not in ('BGR', 'L'):  # palettes and masks
+        return None
+    bands = _BANDS.get(picture.mode, 1)
+    if bands == 3 and 'transparency' in picture.info:
+        bands = 4
+    deep = ';16' in stored or (driver == 'PNM' and any(isinstance(top, int) and top > 255 for top in parts))
+    return _picture_header(picture.size, bands, 'uint16' if deep else 'uint8')
 
 
 def _picture_header(size: tuple[int, ...], bands: int, dtype: str) -> Header:
