@@ -165,6 +165,56 @@ def test_lists_that_are_not_understood(tmp_path, name, text, message):
         read_list(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ('rule', 'name', 'scene', 'date'),
+    [
+        ('{scene}_{date}', 'm_4709963_se_14_1_20090818', 'm_4709963_se_14_1', '20090818'),
+        ('{scene}_{date}', 'town_3_2020_01_31', 'town_3', '2020_01_31'),
+        ('{scene}_{date}', 'town_3_2020-01', 'town_3', '2020-01'),
+        ('{scene}_{date}', 'town_1999_2001', 'town_1999', '2001'),
+        ('{scene}_{date}', 'town_a_before', 'town_a', 'before'),
+        ('{date}_{scene}', '20200131T101031_town_3', 'town_3', '20200131T101031'),
+        ('{scene}/{date}', 'a/2020-01-01_late', 'a', '2020-01-01_late'),
+    ],
+)
+def test_dates_in_flat_names(tmp_path, rule, name, scene, date):
+    touch(tmp_path, f'{name}.tif')
+    assert [(file.scene, file.date) for file in find_scene_files(tmp_path, rule)] == [(scene, date)]
+
+
+@pytest.mark.parametrize(
+    ('names', 'rule', 'said'),
+    [
+        (
+            ('a_b_2019.tif', 'a_b_2020.tif', 'c_2019.tif', 'c_2020.tif'),
+            '{scene}/{date}',
+            r"found a_b_2019\.tif, a_b_2020\.tif, c_2019\.tif and 1 more; files='\{scene\}_\{date\}' would fit them",
+        ),
+        (('2019/a.tif', '2020/a.tif'), '{scene}_{date}', r"found .*; files='\{date\}/\{scene\}' would fit them"),
+        (
+            ('a_2019_B2.tif', 'a_2019_B3.tif', 'b_2020_B2.tif', 'b_2020_B3.tif'),
+            '{scene}/{date}/{band}',
+            r"files='\{scene\}_\{date\}_\{band\}' would fit them",
+        ),
+        (('a/B2.tif', 'a/B3.tif'), '{scene}_{band}', r"files='\{scene\}/\{band\}' would fit them"),
+        (('a.tif', 'b.tif'), '{scene}/{date}', r'found a\.tif, b\.tif; a rule is a path like these with \{scene\}'),
+    ],
+)
+def test_a_rule_that_fits_no_file_is_answered_with_paths_and_a_rule_that_does(tmp_path, names, rule, said):
+    touch(tmp_path, *names)
+    with pytest.raises(ValueError, match=rf'no file of data_root=.* fits files={re.escape(repr(rule))}: .*{said}'):
+        find_scene_files(tmp_path, rule)
+
+
+def test_rules_of_several_modalities_that_fit_no_file(tmp_path):
+    touch(tmp_path, 'p/a_rgb.tif', 'p/a_dsm.tif')
+    with pytest.raises(ValueError, match=r"files=\{'x': '\{scene\}_dom'.*: found p/a_dsm\.tif, p/a_rgb\.tif; a rule"):
+        find_scene_files(tmp_path, dict(x='{scene}_dom', y='{scene}_ndsm'))
+    (tmp_path / 'list.csv').write_text('scene,rgb\nA,a.tif\n')
+    with pytest.raises(ValueError, match=r"list\.csv: its columns are none of files=\{'x': ''\}; name those to take"):
+        find_scene_files(tmp_path / 'list.csv', dict(x=''))
+
+
 def test_rules_that_do_not_work(tmp_path):
     touch(tmp_path, 'a/x.tif', 'b/x.tif')
     with pytest.raises(ValueError, match=re.escape('no file of data_root=') + '.*fits'):

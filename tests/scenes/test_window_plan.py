@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 
 from mmrs_ssl.rasters.grid import Window
@@ -39,6 +40,33 @@ def test_metres(tmp_path):
 def test_feet_are_no_metres(tmp_path):
     write_raster(tmp_path / 'a.tif', noise(1, 100, 100), crs='EPSG:2225')  # US survey feet
     assert boxes(dataset(tmp_path, window=20, unit='metres'))[0][3:] == (66, 66)
+
+
+@pytest.mark.parametrize(
+    ('crs', 'corner', 'pixel', 'window', 'expected'),
+    [
+        ('EPSG:3857', (1_100_000, 8_399_738), 10, 120, (24, 24)),  # at 60 degrees of latitude 5 m on the ground
+        ('EPSG:4326', (15, 60), 1e-4, 120, (11, 22)),  # 11.14 x 5.58 m
+        ('EPSG:32633', (800_000, 9_000_000), 10, 240, (24, 24)),
+        ('EPSG:32633', (500_000, 5_000_000), 0.5, 10_240, (20_480, 20_480)),
+    ],
+)
+def test_metres_are_metres_on_the_ground(tmp_path, crs, corner, pixel, window, expected):
+    side = max(expected)
+    place = rasterio.transform.from_origin(*corner, pixel, pixel)
+    profile = dict(driver='GTiff', count=1, dtype='uint8', height=side, width=side, sparse_ok=True, tiled=True)
+    with rasterio.open(tmp_path / 'a.tif', 'w', crs=crs, transform=place, **profile):
+        pass
+    data = dataset(tmp_path, window=window, unit='metres')
+    assert data.plan.sides.tolist() == [list(expected)]
+
+
+def test_the_center_of_a_scene_says_how_large_its_pixels_are(tmp_path):
+    """From the equator to 60 degrees of latitude, in Web Mercator: at the center, 35.3, they are 0.816 as large."""
+    place = rasterio.transform.from_origin(0, 8_399_738, 10_000, 10_000)
+    write_raster(tmp_path / 'a.tif', noise(1, 840, 100), crs='EPSG:3857', transform=place)
+    data = dataset(tmp_path, window=800_000, unit='metres')
+    assert data.plan.sides.tolist() == [[98, 98]]
 
 
 @pytest.mark.parametrize('turned', [False, True])
