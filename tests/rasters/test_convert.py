@@ -1,8 +1,13 @@
 """RGB of whatever a file holds, against what Pillow was given to write."""
 
+import tempfile
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from mmrs_ssl.datasets.transforms import LoadRaster
@@ -83,14 +88,33 @@ def test_more_than_8_bits_are_stretched_by_quantiles_of_all_bands(tmp_path, band
     np.testing.assert_allclose(given, np.broadcast_to(pixels * (255 / (2**bits - 1)), (40, 50, 3)), atol=0.51)
 
 
-def test_floats_without_data_do_not_count_for_the_stretch(tmp_path):
-    pixels = np.linspace(-1, 1, 900, dtype=np.float32).reshape(1, 30, 30)
-    pixels[0, :5] = np.nan
-    pixels[0, 5:10] = -9999
-    path = write_raster(tmp_path / 'a.tif', pixels, nodata=-9999)
-    loaded = LoadRaster(convert='rgb', fill=0)(dict(img_path=str(path)))['img'][10:, :, 1]
-    low, high = np.quantile(pixels[0, 10:], QUANTILES)
-    np.testing.assert_allclose(loaded, np.clip((pixels[0, 10:] - low) * 255 / (high - low), 0, 255), atol=0.51)
+@settings(max_examples=40, deadline=None)
+@given(
+    dtype=st.sampled_from(['uint8', 'uint16', 'int16', 'int32', 'float32', 'float64']),
+    bands=st.sampled_from([1, 3]),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    spread=st.sampled_from([1, 30, 250]),
+    empty=st.floats(0, 0.9),
+    declared=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_any_type_is_stretched_by_what_holds_data(dtype, bands, size, spread, empty, declared, seed):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(1, 1 + spread, (bands, *size)).astype(dtype)
+    holes = declared & (rng.random(size) < empty)
+    holes[0, 0] = False
+    pixels[:, holes] = 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_raster(Path(folder) / 'a.tif', pixels, **(dict(nodata=0) if declared else {}))
+        loaded = LoadRaster(convert='rgb', fill=HOLE)(dict(img_path=str(path)))['img']
+    shown = np.broadcast_to(pixels.astype(float), (3, *size))
+    low, high = np.quantile(shown[:, ~holes], QUANTILES)
+    if dtype != 'uint8':
+        shown = np.clip((shown - low) * (255 / max(high - low, 1e-6)), 0, 255)
+    # holes are filled before the stretch, in the file's units
+    filled = HOLE if dtype == 'uint8' else np.clip((HOLE - low) * (255 / max(high - low, 1e-6)), 0, 255)
+    expected = np.where(holes, filled, shown).transpose(1, 2, 0)
+    np.testing.assert_allclose(loaded, expected, atol=0.51)
 
 
 @pytest.mark.parametrize('bits', [1, 2, 4])
