@@ -21,6 +21,7 @@ from datasketches import kll_doubles_sketch, kll_floats_sketch
 from mmrs_ssl.rasters.arrays import Array
 
 STRETCH = (0.02, 0.98)
+_PATCH = 32  # pixels a side
 _SKETCH_SIZE = 16384  # 99 of 100 sketches of this size are off by less than 0.0002 of all values
 
 
@@ -127,6 +128,10 @@ class Sketch:
         self._add(other.count, other.mean, other.squares)
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
 
+    def median(self) -> float | None:
+        """Return the median; None if nothing was seen."""
+        return float(self.quantiles.get_quantiles([0.5], True)[0]) if self.count else None
+
     def _add(self, count: int, mean: float, squares: float) -> None:
         if count == 0:
             return
@@ -149,6 +154,35 @@ class Sketch:
             limits=(found[0], found[1]),
             stretched=_moments(_stretch(values, found[0], found[1]), weights),
         )
+
+
+def patch_deviations(band: Array, valid: Array) -> Array:
+    """Compute how much a band varies within patches, as far as it does.
+
+    Args:
+        band: (H, W) of any real type.
+        valid: which of its pixels are valid, bool.
+
+    Returns:
+        The population deviation of every patch of 32 x 32 pixels (smaller where the band is, else what is left over at
+        the lower and right edge is left out), that is at least half valid and not constant: (N,) float64.
+    """
+    height, width = (min(_PATCH, side) for side in band.shape)
+    rows, columns = band.shape[0] // height, band.shape[1] // width
+
+    def patches(values: Array) -> Array:  # (N, pixels)
+        cut = values[: rows * height, : columns * width].reshape(rows, height, columns, width)
+        return cut.transpose(0, 2, 1, 3).reshape(rows * columns, -1)
+
+    masks = patches(valid)
+    counts = masks.sum(axis=1)
+    enough = 2 * counts >= height * width
+    values, masks, counts = patches(band)[enough].astype(np.float64), masks[enough], counts[enough]
+    values[~masks] = 0
+    means = values.sum(axis=1) / counts
+    squares = np.where(masks, (values - means[:, None]) ** 2, 0).sum(axis=1)
+    deviations: Array = np.sqrt(squares / counts)
+    return deviations[deviations > 0]
 
 
 def _stretch(values: Array, low: float, high: float) -> Array:

@@ -1,7 +1,8 @@
 """Count the statistics of every band of an archive, in one pass over its pixels, by windows, in several processes.
 
 Memory depends neither on the size of a file nor on the number of files. How numbers are found and how exact they are is
-told in :mod:`mmrs_ssl.archives.accumulators`.
+told in :mod:`mmrs_ssl.archives.accumulators`, which pixels count in :mod:`mmrs_ssl.rasters.nodata`: those that training
+takes for data.
 """
 
 from __future__ import annotations
@@ -12,29 +13,22 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import rasterio
 from mmengine.utils import ProgressBar
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.windows import Window
 
-from mmrs_ssl.archives.accumulators import Array, BandSummary
-from mmrs_ssl.archives.window_tasks import TASK_FILES, CountedFile, PartialStatistics, Task, make_tasks, map_in_order
+from mmrs_ssl.archives.accumulators import BandSummary
+from mmrs_ssl.archives.counting import CountedFile, Headers, Image, count_task, plan_files, read_image_headers
+from mmrs_ssl.archives.window_tasks import TASK_FILES, PartialStatistics, make_tasks, map_in_order
 from mmrs_ssl.rasters.access import Access
-from mmrs_ssl.rasters.blocks import BlockWindows
-from mmrs_ssl.rasters.errors import UnreadableImageError, errors_of
-from mmrs_ssl.rasters.guard import reaching
-from mmrs_ssl.rasters.opening import open_raster
-from mmrs_ssl.rasters.reader import CACHE_BYTES
+from mmrs_ssl.rasters.agreement import alpha_is_mask
+from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.rasters.nodata import Marks, Rule
 
 Nodata = float | None | Literal['declared']
 
 QUANTILES = (0.001, 0.02, 0.5, 0.98, 0.999)
-_WINDOW_PIXELS, _WINDOW_VALUES = 2**20, 2**22  # read at once: of one band, of all bands
-_NAMELESS = (ColorInterp.undefined, ColorInterp.gray, ColorInterp.palette)
 
 
 @dataclass(frozen=True)
@@ -42,20 +36,33 @@ class Options:
     """How the files of an archive are read.
 
     Attributes:
-        bands: which to count, by index from 0 or by description; none means all but alpha. An alpha band named here is
-            data like any other, and no mask.
+        bands: which to count, by index from 0, description or color, or how many there must be; none means all but
+            alpha. An alpha band named here is data like any other, and no mask.
         nodata: the value that is no data, in place of those the files declare; None for no such value. Internal masks
             and alpha bands count all the same, and so do NaN and infinity.
+        rule: which bands must hold that value, see :mod:`mmrs_ssl.rasters.nodata`.
+        alpha: whether a band that is declared alpha is a mask; None: if all files' look like one.
+        ignore_names: take bands by position even where files name or color them differently.
         scale: apply the scale and offset that files declare for their bands.
         strict: raise for an unreadable file instead of passing over it.
         access: where the files, and what VRTs name, may lie; every file's own folder by default, and no network.
     """
 
-    bands: tuple[int | str, ...] = ()
+    bands: tuple[int | str, ...] | int = ()
     nodata: Nodata = 'declared'
+    rule: Rule = 'auto'
+    alpha: bool | None = None
+    ignore_names: bool = False
     scale: bool = False
     strict: bool = False
     access: Access | None = None
+
+    @property
+    def marks(self) -> Marks:
+        """Return what marks empty pixels."""
+        if self.nodata is None:
+            return Marks('none', self.rule, self.alpha)
+        return Marks(None if self.nodata == 'declared' else float(self.nodata), self.rule, self.alpha)
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,11 @@ class Statistics:
         names: of the bands.
         indexes: where they are in the files, from 0 (in the first, if they were asked for by name).
         dtype: numpy's name of the type that holds the values of every file.
-        files, pixels: how many were read.
+        files: how many were read.
+        band_pixels: how many of every band.
         shares: which quantiles.
         bands: one per band; None where no pixel is valid.
+        spreads: typical deviation of every band within patches; None where none varies.
         unreadable: what is wrong with each file that was passed over.
         notes: what the user ought to know.
     """
@@ -77,16 +86,24 @@ class Statistics:
     indexes: tuple[int, ...]
     dtype: str
     files: int
-    pixels: int
+    band_pixels: tuple[int, ...]
     shares: tuple[float, ...]
     bands: tuple[BandSummary | None, ...]
+    spreads: tuple[float | None, ...]
     unreadable: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
+    def pixels(self) -> int:
+        """Return how many pixels were read, of the band with most."""
+        return max(self.band_pixels)
+
+    @property
     def nodata_share(self) -> list[float]:
         """Return the share of every band's pixels that are not valid, in [0, 1]."""
-        return [1 - band.count / self.pixels if band else 1.0 for band in self.bands]
+        return [
+            1 - band.count / pixels if band else 1.0 for band, pixels in zip(self.bands, self.band_pixels, strict=True)
+        ]
 
     def quantile(self, share: float) -> list[float | None]:
         """Return one value per band, for one of ``shares``; None where no pixel is valid."""
@@ -103,6 +120,7 @@ class Statistics:
             'dtype': self.dtype,
             **columns,
             'nodata_share': self.nodata_share,
+            'spread': list(self.spreads),
             'quantiles': {f'{share:g}': self.quantile(share) for share in self.shares},
             'files': self.files,
             'pixels': self.pixels,
@@ -111,7 +129,7 @@ class Statistics:
 
 
 def band_statistics(
-    paths: Sequence[str | Path],
+    images: Sequence[Image],
     options: Options = Options(),
     shares: Sequence[float] = QUANTILES,
     processes: int = 1,
@@ -120,8 +138,8 @@ def band_statistics(
     """Count all valid pixels of some files.
 
     Args:
-        paths: rasters or pictures, all of the same bands. They may be of several types; values are then held in one
-            that is wide enough for all.
+        images: rasters or pictures, all of the same bands; of images with a file per band, a tuple of files, always in
+            the same order. They may be of several types; values are then held in one that is wide enough for all.
         options: how to read them.
         shares: quantiles to find, in [0, 1].
         processes: how many read at the same time. No number depends on it, except for the randomness that quantiles of
@@ -130,122 +148,74 @@ def band_statistics(
 
     Raises:
         UnreadableImageError: if no file can be read, or with ``options.strict`` if one cannot.
-        ValueError: if the files have different numbers of bands, or not those asked for.
+        ValueError: if the files have different numbers of bands, other names of them, or not those asked for.
     """
     if bad := [share for share in shares if not 0 <= share <= 1]:
         raise ValueError(f'a quantile of {bad[0]:g} was asked for, expected shares in [0, 1]')
     if processes < 1:
         raise ValueError(f'processes is {processes}, expected at least 1')
-    if not paths:
+    if not images:
         raise ValueError('paths is empty, expected at least one file')
     with ProcessPoolExecutor(processes) if processes > 1 else nullcontext() as pool:
-        batches = [paths[start : start + TASK_FILES] for start in range(0, len(paths), TASK_FILES)]
-        read = map_in_order(pool, partial(_read_headers, options=options), batches, 2 * processes)
-        found = [header for batch in read for header in batch]
-        headers = [header for header in found if isinstance(header, CountedFile)]
-        unreadable = [header for header in found if isinstance(header, str)]
-        if headers:
-            _refuse_different_bands(headers)
-            dtype = np.result_type(*{header.dtype for header in headers}).name
-            total = _read_all(pool, headers, dtype, options, processes, bar)
+        batches = [images[start : start + TASK_FILES] for start in range(0, len(images), TASK_FILES)]
+        task = partial(read_image_headers, access=options.access, strict=options.strict)
+        found = [each for batch in map_in_order(pool, task, batches, 2 * processes) for each in batch]
+        readable = [headers for headers in found if not isinstance(headers, str)]
+        unreadable = [message for message in found if isinstance(message, str)]
+        if readable:
+            marks, notes = _settled(readable, options)
+            files = plan_files(readable, options.bands, marks, options.scale, options.ignore_names)
+            dtype = np.result_type(*{file.dtype for file in files}).name
+            total = _count(pool, files, dtype, partial(count_task, marks=marks, options=options), processes, bar)
             unreadable += total.unreadable
-    if len(unreadable) == len(paths):
-        raise UnreadableImageError(f'none of {len(paths)} files can be read; the first: {unreadable[0]}')
-    same_names = len({header.names for header in headers}) == 1
+    if len(unreadable) == len(images):
+        raise UnreadableImageError(f'none of {len(images)} files can be read; the first: {unreadable[0]}')
+    first = [file for file in files if file.image == files[0].image]
+    names, indexes = (tuple(item for file in first for item in getattr(file, field)) for field in ('names', 'indexes'))
+    same_names = all(file.names == names[file.column : file.column + len(file.names)] for file in files)
     return Statistics(
-        names=headers[0].names if same_names else tuple(f'band {i}' for i in headers[0].indexes),
-        indexes=headers[0].indexes,
+        names=names if same_names else tuple(f'band {i}' for i in indexes),
+        indexes=indexes,
         dtype=dtype,
         files=total.files,
-        pixels=total.pixels,
+        band_pixels=tuple(total.pixels.tolist()),
         shares=tuple(shares),
         bands=tuple(band.summary(shares) if band.count else None for band in total.bands),
+        spreads=tuple(band.median() for band in total.patches),
         unreadable=tuple(unreadable),
-        notes=tuple(_notes(headers, dtype)),
+        notes=(*notes, *_notes(files, dtype)),
     )
 
 
-def _refuse_different_bands(headers: Sequence[CountedFile]) -> None:
-    first = headers[0]
-    for header in headers:
-        counts = len(first.indexes), len(header.indexes)
-        if counts[0] != counts[1]:
-            raise ValueError(
-                f'{first.path} has {counts[0]} bands, {header.path} has {counts[1]}; name those that all files have, '
-                f'e.g. --bands {" ".join(map(str, range(min(counts))))}, or give files of one kind'
-            )
+def _settled(images: Sequence[Headers], options: Options) -> tuple[Marks, list[str]]:
+    """Settle for all files whether a band that is declared alpha is a mask, and say what the user ought to know."""
+    files = [file[:2] for image in images for file in image]
+    declared = [header.alpha for _, header in files if header.alpha is not None]
+    every = isinstance(options.bands, tuple) and bool(options.bands) and all(a in options.bands for a in declared)
+    mask, note = alpha_is_mask(files, options.alpha, every)
+    return options.marks._replace(alpha=mask), [note] if note else []
 
 
-def _notes(headers: Sequence[CountedFile], dtype: str) -> Iterator[str]:
-    if alpha := [header for header in headers if header.masked_by_alpha]:
+def _notes(files: Sequence[CountedFile], dtype: str) -> Iterator[str]:
+    if alpha := [file for file in files if file.masked_by_alpha]:
         every = ' '.join(map(str, range(alpha[0].file_bands)))
         yield (
-            f'{len(alpha)} of {len(headers)} files declare an alpha band, e.g. {alpha[0].path}: it is a mask here, not '
+            f'{len(alpha)} of {len(files)} files declare an alpha band, e.g. {alpha[0].path}: it is a mask here, not '
             'counted. GDAL calls the fourth band of 8-bit GeoTIFFs alpha unless told otherwise; if it is data, add '
             f'--bands {every}'
         )
-    if len(types := sorted({header.dtype for header in headers})) > 1:
+    if len(types := sorted({file.dtype for file in files})) > 1:
         yield f'files are of different types ({", ".join(types)}); values are held as {dtype}'
 
 
-def _read_headers(paths: Sequence[str | Path], options: Options) -> list[CountedFile | str]:
-    """Read the header of every file; a file that cannot be read gives the message instead."""
-    found: list[CountedFile | str] = []
-    for path in paths:
-        try:
-            found.append(_read_header(path, options))
-        except UnreadableImageError as error:
-            if options.strict:
-                raise
-            found.append(str(error))
-    return found
-
-
-def _read_header(path: str | Path, options: Options) -> CountedFile:
-    with open_raster(path, options.access) as raster:
-        every, meanings = range(raster.count), raster.colorinterp
-        alpha = [i for i in every if meanings[i] == ColorInterp.alpha]
-        names = [raster.descriptions[i] or _color(meanings[i], i) for i in every]
-        indexes = [_band_index(path, band, raster.descriptions) for band in options.bands]
-        indexes = indexes or [i for i in every if i not in alpha] or list(every)
-        types = [raster.dtypes[i] for i in indexes]
-        if complex_types := [kind for kind in types if kind.startswith('complex')]:
-            raise ValueError(f'{path} has bands of type {complex_types[0]}; statistics are of real numbers')
-        scaled = options.scale and any((raster.scales[i], raster.offsets[i]) != (1, 0) for i in indexes)
-        pixels = min(_WINDOW_PIXELS, max(1, _WINDOW_VALUES // len(indexes)))
-        return CountedFile(
-            path=path,
-            windows=BlockWindows.of_blocks(raster.shape, raster.block_shapes[0], pixels),
-            dtype='float64' if scaled else np.result_type(*types).name,
-            indexes=tuple(indexes),
-            names=tuple(names[i] for i in indexes),
-            file_bands=raster.count,
-            masked_by_alpha=bool(set(alpha) - set(indexes)),
-        )
-
-
-def _color(meaning: ColorInterp, index: int) -> str:
-    return f'band {index}' if meaning in _NAMELESS else meaning.name
-
-
-def _band_index(path: str | Path, band: int | str, names: Sequence[str | None]) -> int:
-    """Find the index of a band given by index or name, upper or lower case."""
-    known = {name.lower(): index for index, name in enumerate(names) if name}
-    index = known.get(band.lower(), -1) if isinstance(band, str) else band
-    if 0 <= index < len(names):
-        return index
-    named = f'named {", ".join(known)}' if known else 'without names'
-    raise ValueError(f'{path} has no band {band!r}; it has {len(names)} (0 to {len(names) - 1}), {named}')
-
-
-def _read_all(
-    pool: Executor | None, headers: Sequence[CountedFile], dtype: str, options: Options, processes: int, bar: bool
+def _count(
+    pool: Executor | None, files: Sequence[CountedFile], dtype: str, count: Any, processes: int, bar: bool
 ) -> PartialStatistics:
-    tasks = list(make_tasks(headers))
+    tasks = list(make_tasks(files))
+    columns = max(file.column + len(file.indexes) for file in files)
     progress = ProgressBar(sum(task.windows for task in tasks), file=sys.stderr) if bar else None
-    total = PartialStatistics(dtype, len(headers[0].indexes))
-    file = PartialStatistics(dtype, len(headers[0].indexes))
-    results = map_in_order(pool, partial(_read_task, dtype=dtype, options=options), tasks, 2 * processes)
+    total, file = PartialStatistics(dtype, columns), PartialStatistics(dtype, columns)
+    results = map_in_order(pool, partial(count, dtype=dtype, columns=columns), tasks, 2 * processes)
     for task, result in zip(tasks, results, strict=True):
         file.merge(result)
         if task.stop >= len(task.headers[-1].windows):
@@ -254,60 +224,9 @@ def _read_all(
                 total.unreadable.append(file.unreadable[0])
             else:
                 total.merge(file)
-            file = PartialStatistics(dtype, len(headers[0].indexes))
+            file = PartialStatistics(dtype, columns)
         if progress:
             progress.update(task.windows)
     if progress:
         print(file=sys.stderr)
     return total
-
-
-def _read_task(task: Task, dtype: str, options: Options) -> PartialStatistics:
-    """Read the windows of a task; a file that cannot be read adds nothing but its message."""
-    total = PartialStatistics(dtype, len(task.headers[0].indexes))
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-        for header in task.headers:
-            try:
-                total.merge(_read_file(header, task.numbers(header), dtype, options))
-            except UnreadableImageError as error:
-                if options.strict:
-                    raise
-                total.unreadable.append(str(error))
-    return total
-
-
-def _read_file(header: CountedFile, numbers: range, dtype: str, options: Options) -> PartialStatistics:
-    found = PartialStatistics(dtype, len(header.indexes))
-    with (
-        reaching(options.access),
-        open_raster(header.path, options.access) as raster,
-        errors_of(header.path),
-    ):
-        for number in numbers:
-            window = header.windows[number]
-            values = raster.read([i + 1 for i in header.indexes], window=window, out_dtype=dtype)  # (bands, H, W)
-            for i, band, accumulator in zip(header.indexes, values, found.bands, strict=True):
-                valid = _valid(raster, i, band, window, header.masked_by_alpha, options.nodata)
-                if options.scale and (raster.scales[i], raster.offsets[i]) != (1, 0):
-                    band = band * raster.scales[i] + raster.offsets[i]
-                if valid.any():
-                    accumulator.update(band[valid])
-            found.pixels += window.width * window.height
-    found.files = int(numbers.stop == len(header.windows))
-    return found
-
-
-def _valid(
-    raster: rasterio.DatasetReader, index: int, values: Array, window: Window, alpha_is_mask: bool, nodata: Nodata
-) -> Array:
-    """Tell which pixels of a band's window are valid: boolean (H, W)."""
-    flags = raster.mask_flag_enums[index]
-    valid = np.isfinite(values)
-    by_value, by_alpha = MaskFlags.nodata in flags, MaskFlags.alpha in flags
-    if (not by_value or nodata == 'declared') and (not by_alpha or alpha_is_mask) and MaskFlags.all_valid not in flags:
-        valid &= raster.read_masks(index + 1, window=window) != 0
-    if isinstance(nodata, int | float):
-        kind = np.dtype(raster.dtypes[index])
-        # A decimal number stands for the nearest one of the file's own type.
-        valid &= values != (kind.type(nodata) if kind.kind == 'f' else nodata)
-    return valid

@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from mmrs_ssl.archives.accumulators import make_accumulator
+from mmrs_ssl.archives.accumulators import Sketch, make_accumulator
 from mmrs_ssl.rasters.blocks import BlockWindows
 
 In = TypeVar('In')
@@ -22,28 +21,23 @@ Out = TypeVar('Out')
 TASK_WINDOWS, TASK_FILES = 16, 64
 
 
-@dataclass(frozen=True)
-class CountedFile:
-    """What is known of a file before its pixels are read; its bands are those to count."""
+class Readable(Protocol):
+    """A file that is read by windows."""
 
-    path: str | Path
-    windows: BlockWindows
-    dtype: str  # of the values, scaled if that is asked for
-    indexes: tuple[int, ...]  # from 0
-    names: tuple[str, ...]
-    file_bands: int
-    masked_by_alpha: bool
+    @property
+    def windows(self) -> BlockWindows:
+        """Return the windows to read one after the other."""
 
 
 @dataclass(frozen=True)
 class Task:
     """Windows ``start`` to ``stop``, as far as there are so many, of one large file or several small ones."""
 
-    headers: tuple[CountedFile, ...]
+    headers: tuple[Any, ...]
     start: int = 0
     stop: int = TASK_WINDOWS
 
-    def numbers(self, header: CountedFile) -> range:
+    def numbers(self, header: Readable) -> range:
         """Return which windows of a file the task reads."""
         return range(self.start, min(self.stop, len(header.windows)))
 
@@ -54,25 +48,30 @@ class Task:
 
 
 class PartialStatistics:
-    """The statistics of some of the windows, one accumulator per band."""
+    """The statistics of some of the windows, one accumulator per band, and one for its deviations within patches."""
 
     def __init__(self, dtype: str, bands: int) -> None:
+        self.dtype = dtype
         self.bands = [make_accumulator(np.dtype(dtype)) for _ in range(bands)]
-        self.files = self.pixels = 0
+        self.patches = [Sketch(np.dtype(np.float64)) for _ in range(bands)]
+        self.files = 0
+        self.pixels = np.zeros(bands, np.int64)
         self.unreadable: list[str] = []
 
     def merge(self, other: PartialStatistics) -> None:
         """Add what was found in other windows."""
         for mine, its in zip(self.bands, other.bands, strict=True):
             mine.merge(its)  # type: ignore[arg-type]  # all of an archive are of one type
+        for patches, others in zip(self.patches, other.patches, strict=True):
+            patches.merge(others)
         self.files += other.files
         self.pixels += other.pixels
         self.unreadable += other.unreadable
 
 
-def make_tasks(headers: Iterable[CountedFile]) -> Iterator[Task]:
+def make_tasks(headers: Iterable[Readable]) -> Iterator[Task]:
     """Cut the windows of large files, and group small files, into tasks of similar size."""
-    group: list[CountedFile] = []
+    group: list[Readable] = []
     for header in headers:
         windows = sum(len(other.windows) for other in [*group, header])
         if group and (len(group) == TASK_FILES or windows > TASK_WINDOWS):

@@ -27,9 +27,17 @@ def read_header(path: str, access: Access | None = None) -> Header:
     Raises:
         UnreadableImageError: if it cannot be opened.
     """
-    with open_image(path, access) as raster, errors_of(path):
-        header = header_of(raster)
-        return header if header.alpha is None else header._replace(mask=looks_like_mask(raster, header.alpha))
+    with open_image(path, access) as raster:
+        return described_header(raster, path)
+
+
+def described_header(raster: rasterio.DatasetReader, path: str) -> Header:
+    """Collect what an open raster says of itself. Of one that declares an alpha channel a few blocks are looked at."""
+    header = header_of(raster)
+    if header.alpha is None:
+        return header
+    with errors_of(path):
+        return header._replace(mask=looks_like_mask(raster, header.alpha))
 
 
 def header_of(raster: rasterio.DatasetReader) -> Header:

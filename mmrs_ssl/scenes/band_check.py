@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from mmrs_ssl.rasters.bands import contradiction
+from mmrs_ssl.rasters.agreement import alpha_is_mask, refuse_contradictions
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.rasters.nodata import holds, nodata_of
 from mmrs_ssl.scenes.files import SceneFile
-
-_SHOWN = 3  # files of each kind, in messages
 
 Found = tuple[str, Header]  # a file's path and header
 
@@ -48,7 +46,7 @@ class BandAgreement:
         for modality, loader in self.loaders.items():
             own = [(file, header) for file, header in found if file.modality == modality]
             pairs = [(file.path, header) for file, header in own]
-            self.alpha[modality] = alpha_is_mask(pairs, loader)
+            self.alpha[modality] = _settle_alpha(pairs, loader)
             if loader is None:
                 continue
             number = max(1, len({file.band for file, _ in own if file.band}))
@@ -88,41 +86,21 @@ class BandAgreement:
             raise ValueError(f'{path} is {header.dtype}, most files are {usual[1]}; stretch= brings all to 8 bits')
 
 
-def alpha_is_mask(files: Sequence[Found], loader: Any) -> bool:
-    """Settle for all files of a modality whether a band that is declared alpha is a mask.
-
-    Raises:
-        OtherBandsError: if it is in some files and not in others.
-    """
-    declared = [(path, header) for path, header in files if header.alpha is not None]
-    if loader is not None and loader.marks.alpha is not None:
-        return bool(loader.marks.alpha)
-    masks = [path for path, header in declared if header.mask]
-    data = [path for path, header in declared if header.mask is False]
-    if masks and data and loader is not None and not _every_band_asked_for(declared, loader):
-        raise OtherBandsError(
-            f'{len(masks)} files have an alpha channel whose values are those of a mask ({_listed(masks)}), in '
-            f'{len(data)} others they are data ({_listed(data)}); say which: alpha=True or alpha=False of the loader'
+def _settle_alpha(files: Sequence[Found], loader: Any) -> bool:
+    """Settle for all files of a modality whether a band that is declared alpha is a mask."""
+    if loader is None:
+        return True
+    declared = [path for path, header in files if header.alpha is not None]
+    every = all(loader.bands == len(header.names) for _, header in files if header.alpha is not None)
+    mask, note = alpha_is_mask(files, loader.marks.alpha, every and bool(declared))
+    if mask and declared and loader.bands is None:
+        note = (
+            f'{len(declared)} files declare a band alpha, {declared[0]} among them: it masks the others, uncounted. '
+            'If it is data, give the number of all bands: train_dataloader.dataset.pipeline.0.bands=...'
         )
-    if data:
-        print_log(
-            f'{len(data)} of {len(files)} files declare a band alpha whose values are no mask ({_listed(data)}): it is '
-            'taken for data, e.g. near infrared, and masks nothing; alpha=True of the loader makes a mask of it',
-            'current',
-            logging.WARNING,
-        )
-    elif declared and loader is not None and loader.bands is None:
-        print_log(
-            f'{len(declared)} files declare a band alpha, {declared[0][0]} among them: it masks the others, uncounted. '
-            'If it is data, give the number of all bands: train_dataloader.dataset.pipeline.0.bands=...',
-            'current',
-            logging.WARNING,
-        )
-    return not data
-
-
-def _every_band_asked_for(files: Sequence[Found], loader: Any) -> bool:
-    return all(loader.bands == len(header.names) for _, header in files)
+    if note:
+        print_log(note, 'current', logging.WARNING)
+    return mask
 
 
 def _note_declared(files: Sequence[Found], loader: Any) -> None:
@@ -145,34 +123,10 @@ def _note_declared(files: Sequence[Found], loader: Any) -> None:
 
 
 def _refuse_contradictions(files: Sequence[Found], loader: Any, number: int) -> None:
-    """Raise OtherBandsError if files that are taken by position name or color their bands differently."""
     if isinstance(loader.bands, list) and all(isinstance(band, str) for band in loader.bands):
         return
     chosen = []
     for path, header in files:
         with suppress(OtherBandsError):
             chosen.append((path, header, loader.choose_of(header, path, number)))
-    chosen.sort(key=lambda file: -sum(map(bool, (*file[1].names, *file[1].colors))))  # those that say most come first
-    groups: list[list[tuple[str, Header, list[int]]]] = []
-    for file in chosen:
-        for group in groups:
-            if not contradiction(*group[0][1:], *file[1:]):
-                group.append(file)
-                break
-        else:
-            groups.append([file])
-    if len(groups) < 2:
-        return
-    groups.sort(key=len, reverse=True)
-    first, second = groups[0], groups[1]
-    fault = contradiction(*first[0][1:], *second[0][1:])
-    raise OtherBandsError(
-        f'{len(first)} files ({_listed([path for path, *_ in first])}) and '
-        f'{sum(map(len, groups[1:]))} others ({_listed([path for path, *_ in second])}) do not have the same bands: '
-        f"{fault}. Choose by name, which orders each file's bands: bands=['red', ...]; or mend the files; or, where "
-        'the names are wrong, take bands by position: ignore_names=True'
-    )
-
-
-def _listed(paths: Sequence[str]) -> str:
-    return ', '.join(paths[:_SHOWN]) + (f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else '')
+    refuse_contradictions(chosen, "bands=['red', ...]")

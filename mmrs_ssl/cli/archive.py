@@ -1,0 +1,209 @@
+"""Say which images a tool for archives works on, and how they are read: by its own options, or those of a config."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import DATASETS, init_default_scope
+
+from mmrs_ssl.archives.band_statistics import Nodata, Options
+from mmrs_ssl.archives.counting import Image
+from mmrs_ssl.cli.config import override
+from mmrs_ssl.datasets import SceneDataset
+from mmrs_ssl.datasets.transforms.loading import LoadRaster, loaders_of
+from mmrs_ssl.rasters.access import access_to
+from mmrs_ssl.rasters.find import find_all
+from mmrs_ssl.rasters.nodata import RULES
+from mmrs_ssl.scenes.files import SceneFile, find_scene_files
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images of one modality, and how they are read.
+
+    Attributes:
+        name: of the modality, '' where there is but one.
+        images: a file each, or one per band.
+        options: how to read them.
+        changes: options of the loader that make other values of those that are counted.
+    """
+
+    name: str
+    images: list[Image]
+    options: Options
+    changes: tuple[str, ...] = ()
+
+
+def add_archive_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments that name files and how to read them."""
+    parser.add_argument(
+        'sources',
+        nargs='+',
+        help="folders (with sub-folders), files or glob patterns; or a config, whose data set's files are read as its "
+        'loader does',
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='settings of the config')
+    parser.add_argument(
+        '--files',
+        nargs='+',
+        default=[],
+        metavar='RULE',
+        help="which file is which part of a scene, e.g. '{scene}/{band}', or one rule per modality: rgb='{scene}_rgb'",
+    )
+    parser.add_argument('--band-files', nargs='+', default=[], metavar='BAND', help='bands that have a file each')
+    parser.add_argument(
+        '--bands',
+        nargs='+',
+        type=_band,
+        default=[],
+        help='which bands, by number from 0 or by name (default: all but alpha, which is a mask unless named here)',
+    )
+    parser.add_argument(
+        '--nodata',
+        type=_nodata,
+        default='declared',
+        metavar='VALUE',
+        help='the value that is no data, in place of those the files declare; none for no such value',
+    )
+    parser.add_argument(
+        '--nodata-rule', choices=RULES, default='auto', help='which bands of an empty pixel hold it (default: auto)'
+    )
+    parser.add_argument('--alpha', choices=['mask', 'data'], help='what a band that is declared alpha is')
+    parser.add_argument('--ignore-names', action='store_true', help='take bands by position whatever they are called')
+    parser.add_argument('--scale', action='store_true', help="apply the files' own scale and offset per band")
+    parser.add_argument(
+        '--allow-remote',
+        action='store_true',
+        help='read addresses (https://..., s3://..., /vsicurl/...) that are given here or named in VRTs',
+    )
+    parser.add_argument('--roots', nargs='+', default=[], help="further folders where VRTs' sources may lie")
+
+
+def _band(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _nodata(text: str) -> Nodata:
+    if text == 'declared':
+        return 'declared'
+    return None if text.lower() == 'none' else float(text)
+
+
+def find_parts(args: Namespace, strict: bool = False) -> list[Part]:
+    """Find the images that the command line names.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if options contradict each other.
+    """
+    if args.sources[0].endswith('.py'):
+        return _parts_of_config(args, strict)
+    if args.cfg_options:
+        raise ValueError(f'--cfg-options are for a config, and {args.sources[0]} is none')
+    alpha = None if args.alpha is None else args.alpha == 'mask'
+    access = access_to(args.sources, args.roots, args.allow_remote)
+    options = Options(
+        tuple(args.bands), args.nodata, args.nodata_rule, alpha, args.ignore_names, args.scale, strict, access
+    )
+    if not args.files and not args.band_files:
+        paths = find_all(args.sources)
+        return [Part('', list(paths), replace(options, access=access.with_files(paths)))]
+    if len(args.sources) > 1:
+        raise ValueError(f'--files is a rule for one source, not {len(args.sources)}: {" ".join(args.sources)}')
+    files = find_scene_files(args.sources[0], _rules(args.files), access)
+    options = replace(options, access=access.with_files([file.path for file in files]))
+    modalities = dict.fromkeys(file.modality for file in files)
+    return [
+        Part(name, _images([file for file in files if file.modality == name], args.band_files), options)
+        for name in modalities
+    ]
+
+
+def _rules(rules: list[str]) -> str | dict[str, str]:
+    if not rules:
+        return '{scene}'
+    pairs = [rule.partition('=') for rule in rules]
+    if len(pairs) == 1 and not (pairs[0][1] and pairs[0][0].isidentifier()):
+        return rules[0]
+    if wrong := [
+        rule for rule, (name, equal, _) in zip(rules, pairs, strict=True) if not (equal and name.isidentifier())
+    ]:
+        raise ValueError(f'--files {wrong[0]!r} names no modality; expected rules such as rgb={{scene}}_rgb')
+    return {name: rule for name, _, rule in pairs}
+
+
+def _images(files: list[SceneFile], band_files: list[str]) -> list[Image]:
+    """Group files to images: one each, or one per band of ``band_files``."""
+    if not band_files:
+        if banded := [file for file in files if file.band]:
+            bands = sorted({file.band for file in banded})
+            raise ValueError(
+                f'{banded[0].path} is one of several bands; say which to take: --band-files {" ".join(bands)}'
+            )
+        return [file.path for file in files]
+    images: dict[tuple[str, str], dict[str, str]] = {}
+    for file in files:
+        images.setdefault((file.scene, file.date), {})[file.band] = file.path
+    found = []
+    for (scene, date), bands_of in images.items():
+        if missing := [band for band in band_files if band not in bands_of]:
+            place = f'scene {scene!r}' + (f', date {date!r},' if date else '')
+            raise ValueError(f'{place} has no file of band {missing[0]!r}; it has {", ".join(bands_of)}')
+        found.append(tuple(bands_of[band] for band in band_files))
+    return list(found)
+
+
+def _parts_of_config(args: Namespace, strict: bool) -> list[Part]:
+    """Find the images of a config's training data that its loader reads, and how it does."""
+    for name in ('files', 'band_files', 'bands', 'alpha', 'ignore_names', 'scale', 'roots', 'allow_remote'):
+        if getattr(args, name):
+            raise ValueError(f'--{name.replace("_", "-")} is for files; a config says it itself, or --cfg-options')
+    if len(args.sources) > 1:
+        raise ValueError(f'expected one config and nothing else, found {" ".join(args.sources)}')
+    cfg = Config.fromfile(args.sources[0])
+    override(cfg, args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    dataset: Any = DATASETS.build(cfg.train_dataloader.dataset)
+    dataset.full_init()
+    loaders = loaders_of(dataset.pipeline.transforms)
+    if not loaders:
+        raise ValueError(f'{args.sources[0]}: its pipeline has no mmrs_ssl.LoadRaster or LoadModalities')
+    parts: dict[str, dict[Image, None]] = {}
+    for number in range(len(dataset.plan.ends) if isinstance(dataset, SceneDataset) else len(dataset)):
+        info = dataset.get_data_info(number)
+        layers = info['scene'].layers if 'scene' in info else {'': {'': (info['img_path'],)}}
+        for modality, dates in layers.items():
+            for files in dates.values():
+                parts.setdefault(modality, {})[files[0] if len(files) == 1 else files] = None
+    found = []
+    for modality, images in parts.items():
+        loader = loaders.get(modality) or loaders.get('')
+        if loader is None:
+            raise ValueError(f'{args.sources[0]}: no loader reads modality {modality!r}')
+        agreement = getattr(dataset, 'agreement', None)
+        options = _options_of(loader, dataset, agreement.alpha.get(modality) if agreement else None, strict)
+        found.append(Part(modality, list(images), options, tuple(_changes(loader))))
+    return found
+
+
+def _options_of(loader: LoadRaster, dataset: Any, alpha: bool | None, strict: bool) -> Options:
+    marks = loader.marks
+    return Options(
+        bands=tuple(loader.bands) if isinstance(loader.bands, list) else loader.bands or (),
+        nodata={None: 'declared', 'none': None}.get(marks.value, marks.value),  # type: ignore[arg-type]
+        rule=marks.rule,
+        alpha=alpha if marks.alpha is None else marks.alpha,
+        ignore_names=loader.ignore_names,
+        scale=loader.unscale,
+        strict=strict,
+        access=dataset.access,
+    )
+
+
+def _changes(loader: LoadRaster) -> list[str]:
+    """Name what the loader makes of values that is not counted."""
+    changes = dict(height=loader.height, stretch=loader.stretch is not None, convert=loader.convert)
+    return [f'{name}={getattr(loader, name)!r}' for name, value in changes.items() if value]
