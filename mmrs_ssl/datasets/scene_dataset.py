@@ -16,6 +16,7 @@ from mmrs_ssl.rasters.access import access_to
 from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
 from mmrs_ssl.rasters.grid import Window
 from mmrs_ssl.rasters.header_cache import read_headers
+from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.rasters.tolerance import refuse_or_warn
 from mmrs_ssl.registry import DATASETS
 from mmrs_ssl.scenes.band_check import BandAgreement
@@ -26,6 +27,8 @@ from mmrs_ssl.scenes.index import Scene
 from mmrs_ssl.scenes.placing import SceneError
 from mmrs_ssl.scenes.search import DataSearch
 from mmrs_ssl.scenes.window_plan import WindowPlan
+
+BandScale = Scale | Mapping[str, Scale | None] | None
 
 
 @DATASETS.register_module()
@@ -51,7 +54,9 @@ class SceneDataset(BaseDataset):
         dates: how many dates to draw, with replacement; with more than one, ``img`` becomes a list of images.
         min_dates: scenes with fewer dates are not used, nor windows that fewer dates cover.
         max_nodata: largest share of empty pixels of a window, in [0, 1].
-        max_value: the value of white for photometric transforms, where the pixels are not 8 bits.
+        max_value: the value of white for photometric transforms, where the pixels are not 8 bits: a number, one per
+            band that is loaded, or either by modality.
+        band_spread: the deviation within a patch that noise is measured by, likewise; by default it is by white.
         crs: the CRS all rasters must be in, e.g. ``'EPSG:25832'``, or ``'same'`` (the most frequent); by default every
             scene keeps its own, and rasters of one scene are brought to one grid.
         max_bad: allowed share of scenes that cannot be used and of windows that cannot be read; they are passed over
@@ -86,7 +91,8 @@ class SceneDataset(BaseDataset):
         dates: int = 1,
         min_dates: int = 1,
         max_nodata: float = 0.5,
-        max_value: float | None = None,
+        max_value: BandScale = None,
+        band_spread: BandScale = None,
         crs: str | None = None,
         max_bad: float = 0.01,
         cache_dir: str | None = None,
@@ -116,7 +122,7 @@ class SceneDataset(BaseDataset):
         self.windows_per_epoch = windows_per_epoch
         self.dates, self.min_dates = dates, min_dates
         self.max_nodata = max_nodata
-        self.max_value = max_value
+        self.max_value, self.band_spread = max_value, band_spread
         self.crs = crs
         self.max_bad = max_bad
         self.cache_dir = cache_dir
@@ -243,6 +249,7 @@ class SceneDataset(BaseDataset):
             rng=rng,
             max_nodata=self.max_nodata,
             max_value=self.max_value,
+            band_spread=self.band_spread,
             access=self.access,
             alpha=self.agreement.alpha,
         )

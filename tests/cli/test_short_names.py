@@ -63,7 +63,7 @@ def sides(results):
 def test_every_config_has_the_names(name):
     cfg = get_config(name)
     expected = COMMON | ({'window'} if cfg.train_dataloader.dataset.type.endswith('SceneDataset') else set())
-    expected |= {'bands', 'max_value'} if 'geotiff' in name and 'mssdf' not in name else set()
+    expected |= {'bands', 'max_value', 'band_spread'} if 'geotiff' in name and 'mssdf' not in name else set()
     assert expected <= set(cfg.short_names)
 
 
@@ -160,9 +160,10 @@ def test_statistics(name, tmp_path):
 
 @pytest.mark.parametrize('name', [name for name in NAMES if 'geotiff' in name and 'mssdf' not in name])
 def test_of_scenes(name):
-    cfg = changed(name, window=99, max_value=9800, bands=[2, 1, 0])
+    cfg = changed(name, window=99, max_value=9800, bands=[2, 1, 0], band_spread=[9, 8, 7])
     dataset = cfg.train_dataloader.dataset
     assert (dataset.window, dataset.max_value, dataset.pipeline[0].bands) == (99, 9800, [2, 1, 0])
+    assert dataset.band_spread == [9, 8, 7]
 
 
 def test_a_path_counts_more_than_a_name():

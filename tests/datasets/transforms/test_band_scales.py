@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from mmrs_ssl.datasets import SceneDataset
 from mmrs_ssl.datasets.transforms import CMIDViews, RandomGaussianBlur, RandomNoise, RandomSolarize, SpectralJitter
 from tests.datasets.transforms.test_band_augmentation import run
+from tests.rasters.rasters import write_raster
 
 DTYPES = ('uint8', 'uint16', 'int16', 'float32', 'float64')
 # Of 13 bands of Sentinel-2 reflectance: typical deviation within 32 x 32 pixels, and the quantile 0.999.
@@ -157,6 +159,19 @@ def test_noise_is_in_proportion_to_every_bands_own_spread(dtype):
     np.testing.assert_allclose(strongest[:10], 50**0.5 / 15, rtol=0.05)
     shared = shares(image, (10, 50), 0, max_value=max(given['max_value']))
     assert shared[10] > 20  # what one white for all bands does to the weakest
+
+
+def test_scales_of_a_data_set_reach_the_noise(tmp_path):
+    image = scene('float32')
+    write_raster(tmp_path / 'scene.tif', image.transpose(2, 0, 1))
+    pipeline = [dict(type='mmrs_ssl.LoadRaster', bands=13), dict(type='mmrs_ssl.RandomNoise', prob=1)]
+    options = dict(max_value=WHITE, band_spread=SPREAD)
+    windows = SceneDataset(str(tmp_path), pipeline, window=192, sampling='grid', **options)
+    share = (windows[0]['img'] - image).std((0, 1)) / np.median(patches(image), axis=0)
+    assert share.min() > 0.2
+    assert share.max() < 0.5
+    shared = SceneDataset(str(tmp_path), pipeline, window=192, sampling='grid', max_value=max(WHITE))
+    assert (shared[0]['img'] - image)[..., 10].std() > 20 * SPREAD[10]
 
 
 def shares(image, variance, seed, **given):
