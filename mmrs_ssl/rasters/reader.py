@@ -16,6 +16,7 @@ from rasterio.windows import Window as RasterWindow
 
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.rasters.gdal_log import listen
 from mmrs_ssl.rasters.grid import Grid, Window, aligned_offset
 from mmrs_ssl.rasters.guard import reaching
 from mmrs_ssl.rasters.header import ANY_CRS, header_of, looks_like_mask
@@ -105,6 +106,7 @@ class OpenRaster:
             UnreadableImageError: if the window cannot be read.
             ValueError: if the raster has to be resampled, and its bands have different nodata values.
         """
+        listen(self.path)
         try:
             with reaching(self.access):  # sources of a VRT are opened when their place is read
                 return self._read(list(bands), window, size, resampling)

@@ -11,6 +11,7 @@ from rasterio.env import get_gdal_config
 from mmrs_ssl.datasets.transforms import LoadRaster
 from mmrs_ssl.rasters import gdal_log
 from mmrs_ssl.rasters.grid import Window
+from mmrs_ssl.rasters.reader import OpenRaster
 from tests.rasters.rasters import noise, write_raster
 
 PIXELS = noise(1, 64, 64, 'uint8')
@@ -63,6 +64,15 @@ def test_one_warning_per_kind_and_not_per_window(tmp_path, told, capfd, thread):
     assert len(told) == 1
     assert f'{paths[0]}: TIFFReadDirectoryCheckOrder:' in told[0]
     assert not capfd.readouterr().err
+
+
+def test_of_two_open_files_the_one_that_is_read_is_named(tmp_path, told):
+    paths = [write_disordered(tmp_path / f'{name}.tif') for name in 'ab']
+    rasters = [OpenRaster(path) for path in paths]
+    for raster, text in zip(rasters, ('a tile is odd', 'a tile is even'), strict=True):
+        raster.read([0], Window(0, 0, 16, 16))
+        gdal_log.logging.getLogger('rasterio._env').warning('%s in %s', 'CPLE_AppDefined', text)
+    assert [text.split(' (')[0] for text in told[1:]] == [f'{paths[0]}: a tile is odd', f'{paths[1]}: a tile is even']
 
 
 def test_another_kind_is_told_and_other_numbers_are_none(tmp_path, told):
