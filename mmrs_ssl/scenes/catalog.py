@@ -95,10 +95,12 @@ def _describe_grids(placements: Sequence[Placement], demands: Demands) -> str:
     counts = Counter(map(_resolution, placements)).most_common()
     if len(counts) == 1:
         text = counts[0][0]
+    elif len(counts) <= 2 * _SHOWN:
+        text = ', '.join(f'{resolution} in {number} scenes' for resolution, number in counts)
     else:
-        shown = [f'{resolution} in {number} scenes' for resolution, number in counts[: 2 * _SHOWN]]
-        left = sum(number for _, number in counts[2 * _SHOWN :])
-        text = ', '.join(shown + ([f'others in {left} scenes'] if left else []))
+        sides = sorted(side for placement in placements for side in placement.gsd or ())
+        unknown = sum(placement.gsd is None for placement in placements)
+        text = f'{sides[0]:.3g} to {sides[-1]:.3g} m per pixel' + (f', unknown in {unknown} scenes' if unknown else '')
     owners = Counter(placement.part.band or placement.part.modality for placement in placements).most_common()
     if owners[0][0]:
         why = 'as grid= says' if demands.grid else 'the finest'

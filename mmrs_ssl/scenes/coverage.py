@@ -1,6 +1,7 @@
 """Where windows may lie on a place whose dates cover different parts of it."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -37,12 +38,19 @@ class Corners:
     """
 
     def __init__(self, extents: Sequence[Window], side: Sequence[int], least: int = 1) -> None:
-        rectangles = np.array(extents, np.int64)
-        rectangles[:, 2:] -= np.array(side) - 1
-        self.cells = _overlap(rectangles, least)  # (K, 4), disjoint
-        self.ends = np.cumsum(self.cells[:, 2:].prod(axis=1))
-        dates = len(rectangles)
-        self.levels = [_overlap(rectangles, level) for level in (dates, dates // 2 + 1) if level > least]
+        self.rectangles = np.array(extents, np.int64)
+        self.rectangles[:, 2:] -= np.array(side) - 1
+        self.least = least
+
+    @cached_property
+    def cells(self) -> np.ndarray:
+        """Disjoint rectangles, (K, 4), that hold all of them."""
+        return _overlap(self.rectangles, self.least)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """How many there are in the cells up to each, (K,)."""
+        return np.cumsum(self.cells[:, 2:].prod(axis=1))
 
     def __len__(self) -> int:
         """Count them."""
@@ -68,8 +76,9 @@ class Corners:
         """
         found, distance = _nearest(self.cells, points)
         kept = (distance < reach) | (distance == distance.min())
-        for cells in reversed(self.levels):
-            moved, away = _nearest(cells, points)
+        dates = len(self.rectangles)
+        for level in (max(dates // 2 + 1, self.least), dates):  # the second has the last word
+            moved, away = _nearest(_overlap(self.rectangles, level), points)
             found[away <= nudge] = moved[away <= nudge]
         found = found[kept]
         _, first = np.unique(found, axis=0, return_index=True)

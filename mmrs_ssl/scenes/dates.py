@@ -126,18 +126,18 @@ def _place(dates: Dates, demands: Demands) -> Placement | dict[str, str]:
     parts = [part for group in dates.values() for part in group]
     why = "unit='metres' needs a grid" if demands.unit == 'metres' else f'the place has {len(parts)} files'
     if demands.unit == 'metres' or len(parts) > 1:
-        _, unfit = _try_each(dates, lambda group: _check_grids(group, why))
-        if unfit:
-            return unfit
+        _, wrong = _try_each(dates, lambda group: _check_grids(group, why))
+        if wrong:
+            return wrong
     if not share_pixels([part.header for part in parts]):
         dates = {date: [part._replace(header=placed(part.header)) for part in group] for date, group in dates.items()}
-    _, unfit = _try_each(dates, lambda group: _boxes(group[0], group))
-    if unfit := unfit or _elsewhere(dates, demands.extent):
-        return unfit
+    _, wrong = _try_each(dates, lambda group: _boxes(group[0], group))
+    if wrong := wrong or _elsewhere(dates, demands.extent):
+        return wrong
     choice = [part for group in dates.values() for part in group if demands.grid in (None, part.modality, part.band)]
     reference = choice[finest([part.header for part in choice])]
-    boxes, unfit = _try_each(dates, lambda group: _boxes(reference, group))
-    return unfit or _fit(reference, dates, boxes, demands)
+    boxes, wrong = _try_each(dates, lambda group: _boxes(reference, group))
+    return wrong or _fit(reference, dates, boxes, demands)
 
 
 def _try_each(dates: Dates, do: Callable[[Sequence[Part]], Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -179,10 +179,10 @@ def _elsewhere(dates: Dates, wanted: str) -> dict[str, str]:
         clusters = [c for c in clusters if c not in touched] + [[d for c in touched for d in c] + [date]]
     kept = max(clusters, key=lambda c: (wanted in c, len(c), -min(map(order.index, c))))
     first = dates[min(kept, key=order.index)][0]
-    _, unfit = _try_each(
+    _, wrong = _try_each(
         {date: [first, dates[date][0]] for date in order if date not in kept}, lambda pair: _boxes(first, pair)
     )
-    return unfit
+    return wrong
 
 
 def _touch(one: Part, other: Part) -> bool:

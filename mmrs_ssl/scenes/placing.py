@@ -56,7 +56,8 @@ def finest(headers: Sequence[Header]) -> int:
     Args:
         headers: of rasters with a grid, see :func:`placed`.
     """
-    if all(header.grid == headers[0].grid for header in headers):
+    kinds = {(h.grid.crs, h.grid.transform[:2], h.grid.transform[3:5]) for h in headers}
+    if len(kinds) == 1:
         return 0
     measured = [pixel_size(h, h.grid, Window(0, 0, h.height, h.width)) for h in headers]
     if None in measured:

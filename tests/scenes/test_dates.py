@@ -1,9 +1,13 @@
 """Dates of a place that cover different parts of it, and dates that do not fit."""
 
 import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmrs_ssl.datasets import SampleIndex
 from mmrs_ssl.datasets.samplers import sample_rng
@@ -220,36 +224,43 @@ def reference(rectangles, side, least):
     return counts >= least
 
 
-@pytest.mark.parametrize('seed', range(16))
-def test_any_dates_against_a_count_of_pixels(tmp_path, seed):
+@st.composite
+def places_of_dates(draw):
+    """Rectangles of up to five dates, and how windows are laid on them."""
+    least, corner, side = draw(st.integers(1, 2)), st.integers(0, 39), st.integers(4, 40)
+    boxes = draw(st.lists(st.tuples(corner, corner, side, side), min_size=least, max_size=5))
+    options = dict(window=draw(st.integers(6, 13)), stride=draw(st.integers(3, 13)), min_dates=least)
+    return {str(2000 + number): box for number, box in enumerate(boxes)}, options
+
+
+@settings(max_examples=25, deadline=None)
+@given(places_of_dates(), st.integers(0, 2**32 - 1))
+def test_any_dates_against_a_count_of_pixels(place, epoch):
     """The dates kept, where windows lie, which dates they take and what they hold are those counted pixel by pixel."""
-    rng = np.random.default_rng(seed)
-    side, least = int(rng.integers(6, 14)), int(rng.integers(1, 3))
-    count = int(rng.integers(least, 6))
-    boxes = {}
-    for number in range(count):
-        (top, left), size = rng.integers(0, 40, 2).tolist(), rng.integers(4, 40, 2).tolist()
-        boxes[str(2000 + number)] = (top, left, *size)
-        write_date(tmp_path / 'a', str(2000 + number), top, left, *size)
+    boxes, options = place
+    side, least = options['window'], options['min_dates']
     kept = largest_cluster(boxes, side)
     corners = reference([boxes[date] for date in kept], side, least)
-    options = dict(window=side, stride=int(rng.integers(3, 14)), min_dates=least)
-    if len(kept) < least or not corners.any():
-        with pytest.raises(SceneError, match=r'scene .a. has (\d date|no window)'):
-            places(tmp_path, **options)
-        return
-    for sampling in ('grid', 'random'):
-        data = places(tmp_path, sampling=sampling, **options)
-        assert set(data.scene(0).extents) == set(kept)
-        for sample in draw(data, 20):
-            place = truth(sample)
-            left, top = np.floor(place[0, 0]).astype(int).tolist()
-            assert corners[top, left]
-            window = Window(top, left, side, side)
-            covering = [date for date in kept if inside(window, boxes[date])]
-            assert data.scene(0).dates_at(sample['window']) == covering
-            assert sample['dates'][0] in covering
-            assert np.array_equal(sample['img'], place)
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        for date, box in boxes.items():
+            write_date(root / 'a', date, *box)
+        if len(kept) < least or not corners.any():
+            with pytest.raises(SceneError, match=r'scene .a. has (\d date|no window)'):
+                places(root, cache_dir=folder, **options)
+            return
+        for sampling in ('grid', 'random'):
+            data = places(root, cache_dir=folder, sampling=sampling, **options)
+            assert set(data.scene(0).extents) == set(kept)
+            numbers = np.linspace(0, len(data) - 1, 12).round().astype(int).tolist()
+            for sample in (data[SampleIndex(number, epoch, 0)] for number in numbers):
+                metres = truth(sample)
+                left, top = np.floor(metres[0, 0]).astype(int).tolist()
+                assert corners[top, left]
+                covering = [date for date in kept if inside(Window(top, left, side, side), boxes[date])]
+                assert data.scene(0).dates_at(sample['window']) == covering
+                assert sample['dates'][0] in covering
+                assert np.array_equal(sample['img'], metres)
 
 
 def largest_cluster(boxes, side):
