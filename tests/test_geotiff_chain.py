@@ -22,6 +22,7 @@ def test_from_geotiffs_to_a_backbone(tmp_path, run_tool):
         'model.data_preprocessor.mean',
         'model.data_preprocessor.std',
         'train_dataloader.dataset.max_value',
+        'train_dataloader.dataset.band_spread',
     ]
     small = {
         'data_root': tmp_path / 'scenes',

@@ -100,7 +100,10 @@ def nodata_of(declared: Sequence[float | None], dtypes: Sequence[str], marks: Ma
     ]
     if values.count(None) == len(values):
         return None
-    return NoData(tuple(values), default_rule(values) if marks.rule == 'auto' else marks.rule)
+    rule = default_rule(values) if marks.rule == 'auto' else marks.rule
+    if rule == 'all' and not all(value is None or np.isfinite(value) for value in values):
+        rule = 'band'  # what is not finite is no data whatever the other bands hold
+    return NoData(tuple(values), rule)
 
 
 def default_rule(values: Sequence[float | None]) -> Literal['all', 'band']:
