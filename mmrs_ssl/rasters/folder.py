@@ -82,10 +82,11 @@ def sort_out(
         access: where rasters, and what they name, may lie.
         cache_dir: where headers of rasters are kept, see :func:`read_headers`.
     """
+    listed, paths = paths, list(dict.fromkeys(paths))  # a list may name an image more than once
     if not loaders:
         checked = dict(zip(paths, _of_all(_no_image, paths), strict=True))
         errors = {path: error for path, error in checked.items() if error}
-        return Sorting([path for path in paths if path not in errors], {**errors}, {})
+        return Sorting([path for path in listed if path not in errors], {**errors}, {})
     whole = all(loader.size is None for loader in loaders)
     pictures = [path for path in paths if whole and not path.lower().endswith(RASTER_SUFFIXES)]
     found = dict(zip(pictures, _of_all(_header_or_error, pictures), strict=True))
@@ -105,7 +106,7 @@ def sort_out(
         most = Counter(loaded.values()).most_common(1)[0][0]
         left_out |= {path: None for path, result in loaded.items() if result != most}
     headers = {path: header for path, header in found.items() if isinstance(header, Header)}
-    return Sorting([path for path in paths if path not in left_out], left_out, headers)
+    return Sorting([path for path in listed if path not in left_out], left_out, headers)
 
 
 def _of_all(call: Callable[[str], _T], paths: Sequence[str]) -> list[_T]:

@@ -10,11 +10,15 @@ import pytest
 import torch
 from mmengine.dataset import default_collate
 from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from mmrs_ssl import get_config
+from mmrs_ssl.cli.config import override
 from mmrs_ssl.datasets import EpochSampler, ImageFolder, SampleIndex
 from mmrs_ssl.datasets.transforms import UnreadableImageError
+from mmrs_ssl.registry import DATASETS
 from tests.rasters.rasters import picture, write_tiff
 
 VIEW = [
@@ -320,6 +324,36 @@ def test_another_epoch_seed_or_index_draws_another_sample(image_folder):
         assert not torch.equal(dataset[other]['inputs'][0], one['inputs'][0])
     assert torch.equal(dataset[2]['inputs'][0], dataset[SampleIndex(2, 0, 0)]['inputs'][0])  # a plain int
     assert dataset[-1]['data_samples'].img_path == dataset[len(dataset) - 1]['data_samples'].img_path
+
+
+def test_a_list_may_name_an_image_twice_and_one_that_does_not_fit(tmp_path, warnings):
+    (tmp_path / 'data').mkdir()
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / 'data' / f'{i}.png'), picture())
+    cv2.imwrite(str(tmp_path / 'data' / 'label.png'), picture()[..., 0])
+    names = ['1.png', 'label.png', '0.png', '1.png', 'missing.png', '2.png']
+    (tmp_path / 'list.txt').write_text('\n'.join(names) + '\n')
+    options = dict(ann_file='list.txt', data_prefix='data')
+    dataset = fast_folder(str(tmp_path), LOAD, max_unreadable=0.4, **options)
+    assert [name_of(dataset[i]) for i in range(len(dataset))] == ['1.png', '0.png', '1.png', '2.png']
+    assert dataset[0]['img_path'] == str(tmp_path / 'data' / '1.png')
+    assert re.search(r'skipped 2 of 6 .*label\.png.*1 that cannot be read, e\.g\. .*missing\.png: No such', warnings[0])
+    assert len(fast_folder(str(tmp_path), LOAD, max_unreadable=0.2, exclude=['label.png', 'm*'], **options)) == 4
+    with pytest.raises(ValueError, match='2 of 6 images'):
+        fast_folder(str(tmp_path), LOAD, max_unreadable=0.1, **options)
+
+
+def test_a_config_takes_several_roots_what_to_exclude_and_rgb(tmp_path):
+    cfg = get_config('cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px')
+    roots = [str(tmp_path / 'a'), f'{tmp_path}/b/**/*.png']
+    override(cfg, dict(data_root=roots, exclude=['**/label'], convert='rgb'))
+    for folder in ('a', 'b', 'a/label'):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / 'x.png'), picture()[..., 0])
+    init_default_scope('mmpretrain')
+    dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=cfg.train_dataloader.dataset.pipeline[:1]))
+    assert [dataset[i]['img_path'] for i in range(len(dataset))] == [f'{tmp_path}/a/x.png', f'{tmp_path}/b/x.png']
+    assert dataset[0]['img'].shape == (48, 40, 3)
 
 
 @pytest.mark.parametrize('name', ['../a.png', '/etc/a.png', '', 'b\\..\\a.png'])

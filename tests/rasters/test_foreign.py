@@ -77,8 +77,8 @@ def test_envi_is_told_by_the_header_beside_its_data(tmp_path):
 def test_zarr_is_one_thing_and_not_a_folder_of_files(tmp_path):
     for store in ('a.zarr', 'unnamed'):
         (tmp_path / store / '0').mkdir(parents=True)
-        (tmp_path / store / '.zgroup').write_text('{}')
         (tmp_path / store / '0' / 'chunk.npy').write_bytes(b'x')
+    (tmp_path / 'unnamed' / '.zgroup').write_text('{}')
     with pytest.raises(FileNotFoundError, match=r'but 2 of Zarr, e\.g\. .*ZARR:"[^"]*a\.zarr":/ARRAY') as caught:
         find_rasters(tmp_path)
     assert 'NumPy' not in str(caught.value)
