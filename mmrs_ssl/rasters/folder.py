@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from glob import escape
 from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -48,27 +49,39 @@ class Sorting(NamedTuple):
 
     def explain(self, loaders: Sequence[ImageLoader]) -> str:
         """Say what is left out, and what to do about it that is right for all other images."""
+        texts, mends = self._explain_misfits(loaders)
+        if self.unreadable:
+            texts.append(f'{len(self.unreadable)} that cannot be read, e.g. {self.unreadable[0]}')
+            mends.append('mend or remove what cannot be read')
+        advice = ', or '.join(mends)
+        return f'{"; ".join(texts)}. {advice[:1].upper()}{advice[1:]}'
+
+    def _explain_misfits(self, loaders: Sequence[ImageLoader]) -> tuple[list[str], list[str]]:
         kinds: dict[str, list[str]] = {}
         for path in self.left_out:
             if path in self.headers:
                 kinds.setdefault(_kind(self.headers[path]), []).append(path)
+        if not kinds:
+            return [], []
         texts = [f'{len(paths)} with {kind} (e.g. {paths[0]})' for kind, paths in kinds.items()]
-        mends = []
-        if kinds:
-            usual = Counter(map(_kind, self.headers.values())).most_common(1)[0][0]
+        misfits = [path for paths in kinds.values() for path in paths]
+        if any(self.left_out[path] for path in misfits):
+            texts[-1] += f', but {" and ".join(f"bands={loader.bands}" for loader in loaders)} is configured'
+        usual = Counter(map(_kind, self.headers.values())).most_common(1)[0][0]
+        if self.kept:
             texts.append(f'most have {usual}')
-            if not any(_kind(self.headers[path]) == usual for path in self.kept):
-                mends.append(f'set bands (and the mean and std of as many) to {usual.split()[0]}')
-            misfits = [path for paths in kinds.values() for path in paths]
-            if all(_could_convert(loader) for loader in loaders) and any(
-                _is_rgb(self.headers[path], path) for path in misfits
-            ):
-                mends.append("make RGB of every file: LoadRaster(convert='rgb')")
-            mends.append(f'leave them out: exclude={_pattern(misfits, self.kept)!r}')
-        if self.unreadable:
-            texts.append(f'{len(self.unreadable)} that cannot be read, e.g. {self.unreadable[0]}')
-            mends.append('mend or remove what cannot be read')
-        return f'{"; ".join(texts)}. {", or ".join(mends)[:1].upper()}{", or ".join(mends)[1:]}'
+        mends = []
+        fitting = any(_kind(self.headers[path]) == usual for path in self.kept)
+        if not fitting:
+            counted = all(isinstance(loader.bands, int) for loader in loaders)
+            setting = f'set bands (and the mean and std of as many) to {usual.split()[0]}'
+            mends.append(setting if counted else 'name bands that they have')
+        could = all(_could_convert(loader) for loader in loaders)
+        if could and any(_is_rgb(self.headers[path], path) for path in misfits):
+            mends.append("make RGB of every file: LoadRaster(convert='rgb')")
+        if fitting:
+            mends.append(f'leave them out: {_pattern(misfits, self.kept)}')
+        return texts, mends
 
 
 def sort_out(
@@ -150,9 +163,13 @@ def _is_rgb(header: Header, path: str) -> bool:
 
 
 def _pattern(misfits: Sequence[str], kept: Sequence[str]) -> str:
-    """Make a pattern of a folder's name that all misfits have in their paths and no other image has."""
+    """Write patterns that all misfits fit and no other image: of a folder, or of some names."""
     common = set.intersection(*(set(PurePath(path).parent.parts) for path in misfits))
     for path in kept:
         common -= set(PurePath(path).parent.parts)
-    names = [part for part in PurePath(misfits[0]).parent.parts if part in common]
-    return f'**/{names[-1]}' if names else '**/NAME'
+    if folders := [part for part in PurePath(misfits[0]).parent.parts if part in common]:
+        return f'exclude={f"**/{escape(folders[-1])}"!r}'
+    names = dict.fromkeys(PurePath(path).name for path in misfits)
+    if len(names) <= 3 and not any(PurePath(path).name in names for path in kept):
+        return f'exclude={[f"**/{escape(name)}" for name in names]!r}'
+    return "exclude=[...] with patterns of their names, e.g. '**/*_mask.png'"

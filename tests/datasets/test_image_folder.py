@@ -193,14 +193,16 @@ def test_one_file_of_another_kind_is_left_out_and_its_folder_trains(tmp_path, na
     else:
         assert [name_of(dataset.get_data_info(i)) for i in range(len(dataset))] == [f'{i}.png' for i in range(6)]
         assert len(warnings) == 1
-        assert (
-            f'skipped 1 of 7 images: 1 with {MISFITS[name]} (e.g. {tmp_path / name}); most have 3 bands' in warnings[0]
-        )
+        assert f'skipped 1 of 7 images: 1 with {MISFITS[name]} (e.g. {tmp_path / name})' in warnings[0]
+        assert '; most have 3 bands of uint8. ' in warnings[0]
+        assert ('bands=3 is configured' in warnings[0]) == (name != 'deep.png')
+        assert f"eave them out: exclude=['**/{name}']" in warnings[0]
         assert 'set bands' not in warnings[0].lower()  # which would break all others
         assert ("convert='rgb'" in warnings[0]) == (name != 'four.tif')
     assert sum(len(batch['inputs'][0]) for batch in batches(dataset, 0, epoch=0)) == len(dataset)
     with pytest.raises(ValueError, match='1 of 7 images') if MISFITS[name] else nullcontext():
         fast_folder(str(tmp_path), PIPELINE, max_unreadable=0)
+    assert len(fast_folder(str(tmp_path), PIPELINE, max_unreadable=0, exclude=f'**/{name}')) == 6
 
 
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")

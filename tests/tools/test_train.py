@@ -190,7 +190,7 @@ def test_checkpoint_of_another_backbone(make_config, run_tool, tmp_path):
 def test_missing_data(make_config, run_tool, tmp_path):
     code, output = run_tool('train.py', make_config().filename, '--cfg-options', f'data_root={tmp_path / "gone"}')
     assert code == 1
-    assert re.search(r"data_root='.*gone' is not a folder; set it with --cfg-options data_root", error_of(output))
+    assert re.search(r"data_root='.*gone' is no folder, .*; set it with --cfg-options data_root", error_of(output))
 
 
 def test_head_is_sized_by_the_data_set(make_config, run_tool, tmp_path):
@@ -215,7 +215,9 @@ def test_wrong_bands_and_small_crops(make_config, run_tool):
         'train_dataloader.num_workers=1',
     )
     assert code == 1
-    assert re.match(r'/\S+\.jpg has 3 bands, but bands=4 is configured', error_of(output))  # without worker tracebacks
+    expected = r'16 of 16 images .*: 16 with 3 bands .* /\S+\.jpg\), but bands=4 is configured\. Set bands .* to 3'
+    assert re.match(expected, error_of(output))
+    assert 'exclude' not in error_of(output)
     code, output = run_tool('train.py', make_config().filename, '--cfg-options', 'size=16')
     assert code == 1
     assert error_of(output).startswith('a view of 16 x 16 pixels cannot be cut into mask blocks of 32 x 32')
