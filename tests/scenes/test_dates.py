@@ -78,6 +78,29 @@ def test_places_that_all_dates_cover_are_drawn_from_as_ever(tmp_path):
         assert (sample['window'], sample['dates']) == (window, [('2019', '2020')[own.integers(2)]])
 
 
+def test_windows_of_the_grid_move_a_little_to_where_all_dates_cover_them(tmp_path):
+    """Dates that lie a pixel apart: else the windows at the border would be of one date each."""
+    for year, shift in (('2019', 0), ('2020', 1), ('2021', -1)):
+        write_date(tmp_path / 'a', year, shift, -shift, 48, 48)
+    data = places(tmp_path, window=40)
+    assert data.scene(0).extent == (0, 0, 50, 50)
+    assert [data[i]['window'][:2] for i in range(len(data))] == [(2, 2), (2, 8), (8, 2), (8, 8)]
+    assert {date for epoch in range(20) for date in data[SampleIndex(0, epoch, 0)]['dates']} == {'2019', '2020', '2021'}
+
+
+def test_windows_of_uneven_places_are_noted_under_their_numbers(tmp_path):
+    for name in ('a', 'b'):
+        write_date(tmp_path / name, '2019', 0, 0, 50, 70)
+        write_date(tmp_path / name, '2020', 40, 60, 50, 50)
+    plan = places(tmp_path).plan
+    windows = [(scene, plan.grid_window(scene, place)) for scene in range(2) for place in range(plan.grid_size(scene))]
+    assert len(windows) == len(plan) == len(set(windows))
+    assert [plan.number_of(*window) for window in windows] == list(range(len(plan)))
+    plan = places(tmp_path, sampling='random').plan  # as many as fit side by side in what is covered
+    assert len(plan) == 2 * round((50 * 70 + 50 * 50 - 100) / SIDE**2)
+    assert {plan.scene_of(plan.number_of(*window)) == window[0] for window in windows} == {True}
+
+
 def odd_dates(root):
     """Three dates that fit, and one of every kind that does not."""
     for year, shift in (('2010', 0), ('2011', 3), ('2012', -5)):
