@@ -21,7 +21,7 @@ from datasketches import kll_doubles_sketch, kll_floats_sketch
 from mmrs_ssl.rasters.arrays import Array
 
 STRETCH = (0.02, 0.98)
-_PATCH = 32  # pixels a side
+PATCH = 32  # pixels a side
 _SKETCH_SIZE = 16384  # 99 of 100 sketches of this size are off by less than 0.0002 of all values
 
 
@@ -156,18 +156,19 @@ class Sketch:
         )
 
 
-def patch_deviations(band: Array, valid: Array) -> Array:
+def patch_deviations(band: Array, valid: Array, side: int = PATCH) -> Array:
     """Compute how much a band varies within patches, as far as it does.
 
     Args:
         band: (H, W) of any real type.
         valid: which of its pixels are valid, bool.
+        side: of a patch, in pixels.
 
     Returns:
-        The population deviation of every patch of 32 x 32 pixels (smaller where the band is, else what is left over at
-        the lower and right edge is left out), that is at least half valid and not constant: (N,) float64.
+        The population deviation of every patch (smaller where the band is, else what is left over at the lower and
+        right edge is left out), that is at least half valid and not constant: (N,) float64.
     """
-    height, width = (min(_PATCH, side) for side in band.shape)
+    height, width = (min(side, length) for length in band.shape)
     rows, columns = band.shape[0] // height, band.shape[1] // width
 
     def patches(values: Array) -> Array:  # (N, pixels)

@@ -42,6 +42,7 @@ class Options:
             and alpha bands count all the same, and so do NaN and infinity.
         rule: which bands must hold that value, see :mod:`mmrs_ssl.rasters.nodata`.
         alpha: whether a band that is declared alpha is a mask; None: if all files' look like one.
+        band_files: names of the bands that have a file each.
         ignore_names: take bands by position even where files name or color them differently.
         scale: apply the scale and offset that files declare for their bands.
         strict: raise for an unreadable file instead of passing over it.
@@ -53,6 +54,7 @@ class Options:
     rule: Rule = 'auto'
     alpha: bool | None = None
     ignore_names: bool = False
+    band_files: tuple[str, ...] = ()
     scale: bool = False
     strict: bool = False
     access: Access | None = None
@@ -164,7 +166,7 @@ def band_statistics(
         unreadable = [message for message in found if isinstance(message, str)]
         if readable:
             marks, notes = _settled(readable, options)
-            files = plan_files(readable, options.bands, marks, options.scale, options.ignore_names)
+            files = plan_files(readable, options.bands, marks, options.scale, options.ignore_names, options.band_files)
             dtype = np.result_type(*{file.dtype for file in files}).name
             total = _count(pool, files, dtype, partial(count_task, marks=marks, options=options), processes, bar)
             unreadable += total.unreadable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from mmrs_ssl.archives.accumulators import Array, patch_deviations
+from mmrs_ssl.archives.accumulators import PATCH, Array, patch_deviations
 from mmrs_ssl.archives.window_tasks import PartialStatistics, Task
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.agreement import refuse_contradictions
-from mmrs_ssl.rasters.bands import choose_bands
+from mmrs_ssl.rasters.bands import choose_bands, names_of
 from mmrs_ssl.rasters.blocks import BlockWindows
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.grid import Header, Window
@@ -28,7 +29,6 @@ Image = str | Path | tuple[str, ...]  # a file, or one per band
 Headers = list[tuple[str, Header, tuple[int, int], bool]]
 
 _WINDOW_PIXELS, _WINDOW_VALUES = 2**20, 2**22  # read at once: of one band, of all bands
-_NAMELESS = ('undefined', 'gray', 'palette')
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class CountedFile:
         names: of the bands.
         file_bands: how many bands there are in the file.
         masked_by_alpha: whether a band that is declared alpha is a mask.
+        patch: side of the patches within which deviations are measured, in its pixels.
     """
 
     path: str
@@ -56,6 +57,7 @@ class CountedFile:
     names: tuple[str, ...]
     file_bands: int
     masked_by_alpha: bool
+    patch: int = PATCH
 
 
 def read_image_headers(images: Sequence[Image], access: Access | None, strict: bool) -> list[Headers | str]:
@@ -88,7 +90,12 @@ def _read_header(path: str, access: Access | None) -> tuple[str, Header, tuple[i
 
 
 def plan_files(
-    images: Sequence[Headers], bands: tuple[int | str, ...] | int, marks: Marks, scale: bool, ignore_names: bool
+    images: Sequence[Headers],
+    bands: tuple[int | str, ...] | int,
+    marks: Marks,
+    scale: bool,
+    ignore_names: bool,
+    band_files: tuple[str, ...] = (),
 ) -> list[CountedFile]:
     """Choose the bands to count of every file, and the windows to read.
 
@@ -98,6 +105,7 @@ def plan_files(
     planned, chosen = [], []
     for image in images:
         paths = tuple(path for path, *_ in image)
+        finest = min(_pixel(header) for _, header, *_ in image)
         for column, (path, header, block, scaled) in enumerate(image):
             header = header._replace(mask=marks.alpha if header.alpha is not None else None)
             indexes = _indexes(header, bands, path, len(image))
@@ -113,9 +121,10 @@ def plan_files(
                     windows=BlockWindows.of_blocks((header.height, header.width), block, pixels),
                     dtype='float64' if scale and scaled else header.dtype,
                     indexes=tuple(indexes),
-                    names=tuple(header.names[i] or _color(header.colors[i], i) for i in indexes),
+                    names=band_files[column : column + 1] or _names(header, indexes),
                     file_bands=len(header.names),
                     masked_by_alpha=bool(marks.alpha) and header.alpha is not None and header.alpha not in indexes,
+                    patch=max(2, round(PATCH * finest / _pixel(header))),  # on the same ground as the finest band's
                 )
             )
     _refuse_different_bands(planned)
@@ -128,6 +137,12 @@ def plan_files(
     return planned
 
 
+def _pixel(header: Header) -> float:
+    """Compute the side of a pixel in units of the map."""
+    a, b, _, d, e, _ = header.grid.transform
+    return math.sqrt(abs(a * e - b * d))
+
+
 def _indexes(header: Header, bands: tuple[int | str, ...] | int, path: str, files: int) -> list[int]:
     if files > 1:
         if len(header.names) != 1:
@@ -138,8 +153,9 @@ def _indexes(header: Header, bands: tuple[int | str, ...] | int, path: str, file
     return choose_bands(header, None, path, masks=header.mask is not False) or list(range(len(header.names)))
 
 
-def _color(color: str, index: int) -> str:
-    return f'band {index}' if color in _NAMELESS else color
+def _names(header: Header, indexes: Sequence[int]) -> tuple[str, ...]:
+    names = names_of(header, indexes)
+    return tuple(name or f'band {index}' for name, index in zip(names, indexes, strict=True))
 
 
 def _refuse_different_bands(files: Sequence[CountedFile]) -> None:
@@ -186,7 +202,7 @@ def _count_file(file: CountedFile, numbers: range, marks: Marks, options: Any, f
                 others = others or _others(file, raster)
                 valid = _valid_together(valid, raster.nodata.rule, others, window)
             for column, (index, band, mask) in enumerate(zip(file.indexes, pixels, valid, strict=True), file.column):
-                _count_band(_scaled(raster, index, band, options.scale), mask, column, found)
+                _count_band(_scaled(raster, index, band, options.scale), mask, column, file.patch, found)
     finally:
         for each in (raster, *others):
             each.close()
@@ -215,7 +231,7 @@ def _scaled(raster: OpenRaster, index: int, band: Array, scale: bool) -> Array:
     return band * factor + offset if scale and (factor, offset) != (1, 0) else band
 
 
-def _count_band(band: Array, valid: Array, column: int, found: PartialStatistics) -> None:
+def _count_band(band: Array, valid: Array, column: int, patch: int, found: PartialStatistics) -> None:
     """Add the pixels (H, W) of a band's window."""
     valid = valid & np.isfinite(band)
     found.pixels[column] += band.size
@@ -223,6 +239,6 @@ def _count_band(band: Array, valid: Array, column: int, found: PartialStatistics
         return
     accumulator = found.bands[column]
     accumulator.update(band[valid].astype(found.dtype))
-    deviations = patch_deviations(band, valid)
+    deviations = patch_deviations(band, valid, patch)
     if len(deviations):
         found.patches[column].update(deviations)

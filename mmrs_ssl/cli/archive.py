@@ -106,7 +106,15 @@ def find_parts(args: Namespace, strict: bool = False) -> list[Part]:
     alpha = None if args.alpha is None else args.alpha == 'mask'
     access = access_to(args.sources, args.roots, args.allow_remote)
     options = Options(
-        tuple(args.bands), args.nodata, args.nodata_rule, alpha, args.ignore_names, args.scale, strict, access
+        bands=tuple(args.bands),
+        nodata=args.nodata,
+        rule=args.nodata_rule,
+        alpha=alpha,
+        ignore_names=args.ignore_names,
+        band_files=tuple(args.band_files),
+        scale=args.scale,
+        strict=strict,
+        access=access,
     )
     if not args.files and not args.band_files:
         paths = find_all(args.sources)
@@ -183,20 +191,19 @@ def _parts_of_config(args: Namespace, strict: bool) -> list[Part]:
         loader = loaders.get(modality) or loaders.get('')
         if loader is None:
             raise ValueError(f'{args.sources[0]}: no loader reads modality {modality!r}')
-        agreement = getattr(dataset, 'agreement', None)
-        options = _options_of(loader, dataset, agreement.alpha.get(modality) if agreement else None, strict)
-        found.append(Part(modality, list(images), options, tuple(_changes(loader))))
+        found.append(Part(modality, list(images), _options_of(loader, dataset, strict), tuple(_changes(loader))))
     return found
 
 
-def _options_of(loader: LoadRaster, dataset: Any, alpha: bool | None, strict: bool) -> Options:
+def _options_of(loader: LoadRaster, dataset: Any, strict: bool) -> Options:
     marks = loader.marks
     return Options(
         bands=tuple(loader.bands) if isinstance(loader.bands, list) else loader.bands or (),
         nodata={None: 'declared', 'none': None}.get(marks.value, marks.value),  # type: ignore[arg-type]
         rule=marks.rule,
-        alpha=alpha if marks.alpha is None else marks.alpha,
+        alpha=marks.alpha,
         ignore_names=loader.ignore_names,
+        band_files=tuple(getattr(dataset, 'band_files', None) or ()),
         scale=loader.unscale,
         strict=strict,
         access=dataset.access,

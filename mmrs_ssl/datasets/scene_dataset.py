@@ -164,7 +164,7 @@ class SceneDataset(BaseDataset):
         modalities = tuple(self.files) if isinstance(self.files, dict) else dict.fromkeys(f.modality for f in files)
         if self.dates > 1 and len(modalities) > 1:
             raise ValueError(f'dates={self.dates} of several modalities ({", ".join(modalities)}) are not supported')
-        self.agreement = BandAgreement(loaders_of(self.pipeline.transforms), files, headers)
+        self.agreement = BandAgreement(loaders_of(self.pipeline.transforms), files, headers, self.band_files)
         demands = Demands(
             tuple(modalities),
             self.band_files,
@@ -183,6 +183,12 @@ class SceneDataset(BaseDataset):
     def scene(self, number: int) -> Scene:
         """Return a scene of the index."""
         return self.get_data_info(number)['scene']
+
+    @property
+    def band_names(self) -> dict[str, tuple[str, ...]]:
+        """Return what the bands are called that are loaded, by modality; '' where files do not say."""
+        self.full_init()
+        return self.agreement.names
 
     def __len__(self) -> int:
         """Count the windows of an epoch."""

@@ -1,5 +1,6 @@
 """Move the bands of pixel arrays: first as rasters are stored, last as OpenCV wants them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -31,3 +32,15 @@ def bands_first(image: np.ndarray) -> np.ndarray:
     else:
         out[:] = image.transpose(2, 0, 1)
     return out
+
+
+def to_8_bits(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Stretch (C, H, W) between ``limits`` (C, 2) to uint8."""
+    low, high = column(limits[:, 0]), column(limits[:, 1])
+    scaled = (pixels.astype(np.float32) - low) * (255 / np.maximum(high - low, 1e-6))
+    return np.clip(scaled, 0, 255).round().astype(np.uint8)
+
+
+def column(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Shape a value per band so that it broadcasts: float32 (C, 1, 1)."""
+    return np.asarray(values, np.float32).reshape(-1, 1, 1)

@@ -71,6 +71,12 @@ def numbers_by_name(header: Header) -> dict[str, list[int]]:
     return {**colors, **known}
 
 
+def names_of(header: Header, bands: Sequence[int]) -> tuple[str, ...]:
+    """Name bands by what the file calls them, or else by their color; '' where it says neither."""
+    colors = ['' if color in _NO_COLORS else color for color in header.colors] or [''] * len(header.names)
+    return tuple(header.names[band] or colors[band] for band in bands)
+
+
 def contradiction(header: Header, bands: Sequence[int], other: Header, others: Sequence[int]) -> str:
     """Say which bands, taken from two files for the same place, are not the same by name or color; '' if they agree.
 

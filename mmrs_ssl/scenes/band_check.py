@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmrs_ssl.rasters.agreement import alpha_is_mask, refuse_contradictions
+from mmrs_ssl.rasters.bands import names_of
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.rasters.nodata import holds, nodata_of
@@ -27,15 +28,23 @@ class BandAgreement:
         loaders: what reads a modality's files (:class:`mmrs_ssl.LoadRaster`), '' for one that takes whatever there is.
         files: all files, of which the majority rules.
         headers: by path; other objects than headers are passed over.
+        band_files: names of the bands that have a file each.
 
     Attributes:
         alpha: by modality, whether a band that is declared alpha is a mask in its files.
+        names: by modality, what the bands are called that are loaded, as far as a file says; '' where it does not.
 
     Raises:
         OtherBandsError: if files contradict each other in the names or colors of their bands.
     """
 
-    def __init__(self, loaders: Mapping[str, Any], files: Sequence[SceneFile], headers: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        loaders: Mapping[str, Any],
+        files: Sequence[SceneFile],
+        headers: Mapping[str, object],
+        band_files: Sequence[str] | None = None,
+    ) -> None:
         found = [(file, header) for file in files if isinstance(header := headers[file.path], Header)]
         modalities = dict.fromkeys(file.modality for file, _ in found)
         self.loaders = {
@@ -43,17 +52,23 @@ class BandAgreement:
         }
         self.alpha: dict[str, bool] = {}
         self.usual: dict[str, tuple[int, str]] = {}
+        self.names: dict[str, tuple[str, ...]] = {}
         for modality, loader in self.loaders.items():
             own = [(file, header) for file, header in found if file.modality == modality]
             pairs = [(file.path, header) for file, header in own]
             self.alpha[modality] = _settle_alpha(pairs, loader)
             if loader is None:
                 continue
-            number = max(1, len({file.band for file, _ in own if file.band}))
+            number = len(band_files or ('',))
+            if band_files:
+                self.names[modality] = tuple(band_files)
             outcomes = []
             for path, header in pairs:
+                header = self.understood(modality, header)
                 with suppress(OtherBandsError):
-                    outcomes.append(loader.outcome(self.understood(modality, header), path, number))
+                    outcomes.append(loader.outcome(header, path, number))
+                    if number == 1 and loader.height != 'colors':
+                        self.names.setdefault(modality, names_of(header, loader.choose_of(header, path)))
             if outcomes:
                 self.usual[modality] = mode(outcomes)
             _note_declared(pairs, loader)

@@ -10,7 +10,7 @@ from rasterio.enums import Resampling
 
 from mmrs_ssl.aliases import accept_old_options
 from mmrs_ssl.options import check_choice
-from mmrs_ssl.rasters.arrays import bands_last
+from mmrs_ssl.rasters.arrays import bands_last, column, to_8_bits
 from mmrs_ssl.rasters.bands import choose_bands
 from mmrs_ssl.rasters.convert import full_range, picture_to_rgb, rgb_limits, rgb_numbers
 from mmrs_ssl.rasters.errors import NoDataError, OtherBandsError
@@ -49,9 +49,8 @@ class LoadRaster(BaseTransform):
             ``'auto'`` depends on the value, see :mod:`mmrs_ssl.rasters.nodata`.
         alpha: whether a band that is declared alpha is a mask; None: if all files' look like one.
         ignore_names: take bands by position even where files of an archive name or color them differently.
-        convert: ``'rgb'`` makes 8-bit RGB of every file: gray is repeated, 1 to 7 bits become 0 to 255, palettes
-            colors; of more bits, the quantiles 0.02 and 0.98 of the image's valid pixels, of all three bands together,
-            become 0 and 255 (or what ``stretch`` says). What is fully transparent holds no data.
+        convert: ``'rgb'`` makes 8-bit RGB of every file: gray is repeated, 1 to 7 bits become 0 to 255; of more than
+            8, the quantiles 0.02 and 0.98 of all bands' valid pixels become these (or what ``stretch`` says).
         fill: what pixels without data become: a value, or ``'mean'`` of the band's other pixels.
         unscale: apply the file's scale and offset per band; the result is float32.
         stretch: bring bands to 8 bits. (low, high) per band become 0 and 255; two numbers in [0, 1] are quantiles of
@@ -196,7 +195,7 @@ class LoadRaster(BaseTransform):
         if self.unscale:
             scales = [raster.source.scales[band] for band in bands]
             offsets = [raster.source.offsets[band] for band in bands]
-            pixels = pixels * _column(scales) + _column(offsets)
+            pixels = pixels * column(scales) + column(offsets)
         return pixels, valid
 
     def open(self, file: str, results: dict) -> OpenRaster:
@@ -253,7 +252,7 @@ class LoadRaster(BaseTransform):
         if self.height == 'colors':
             gray = np.clip(pixels[0] * (255 / self.height_limit), 0, 255).round().astype(np.uint8)
             return cv2.applyColorMap(gray, cv2.COLORMAP_VIRIDIS)[..., ::-1].transpose(2, 0, 1)
-        return pixels if limits is None else _to_8_bits(pixels, limits)
+        return pixels if limits is None else to_8_bits(pixels, limits)
 
     def stretch_limits(self, pixels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         """Compute what becomes 0 and 255 in every band, (C, 2)."""
@@ -293,18 +292,6 @@ class LoadModalities(BaseTransform):
         shape = np.shape(next(iter(images.values())))[:2]
         results.update(img=images, img_shape=shape, ori_shape=shape)
         return results
-
-
-def _to_8_bits(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Stretch (C, H, W) between ``limits`` (C, 2) to uint8."""
-    low, high = _column(limits[:, 0]), _column(limits[:, 1])
-    scaled = (pixels.astype(np.float32) - low) * (255 / np.maximum(high - low, 1e-6))
-    return np.clip(scaled, 0, 255).round().astype(np.uint8)
-
-
-def _column(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Shape a value per band so that it broadcasts: float32 (C, 1, 1)."""
-    return np.asarray(values, np.float32).reshape(-1, 1, 1)
 
 
 def loaders_of(transforms: Sequence[Any]) -> dict[str, LoadRaster]:
