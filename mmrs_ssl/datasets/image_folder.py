@@ -61,8 +61,8 @@ class ImageFolder(CustomDataset):
     ) -> None:
         several = [data_root] if isinstance(data_root, str) else list(data_root)
         listed = kwargs.get('ann_file') or kwargs.get('data_prefix')
-        if not several or (len(several) > 1 and listed):
-            raise ValueError(f'data_root={data_root!r}; expected one folder, or several without ann_file, data_prefix')
+        if not several or (listed and (len(several) > 1 or not Path(several[0]).is_dir())):
+            raise ValueError(f'data_root={data_root!r}; expected a folder; several without ann_file, data_prefix')
         self.sources, self.exclude, self.cache_dir = (None if listed else several), exclude, cache_dir
         self.access = access_to(several, roots, allow_remote)
         self.max_unreadable, self.left_out = max_unreadable, 0

@@ -126,22 +126,23 @@ def _files(root: str) -> list[Path] | None:
 
 def _walk(folder: str | Path) -> Iterator[Path]:
     """Yield every file below a folder that is not hidden; links to folders are followed last, each folder once."""
-    seen: set[tuple[int, int]] = set()
-    waiting = [str(folder)]
+    seen: set[str] = set()  # real paths
+    waiting = [str(Path(folder))]
     while waiting:
         links: list[str] = []
-        for place, folders, names in (step for start in waiting for step in os.walk(start)):
-            status = os.stat(place)
-            if (key := (status.st_dev, status.st_ino)) in seen:
-                folders.clear()
-                continue
-            seen.add(key)
-            if is_zarr(place, names):
-                folders.clear()  # of very many small files
-                yield Path(place)
-                continue
-            links += [link for name in folders if os.path.islink(link := os.path.join(place, name))]
-            yield from (Path(place, name) for name in names if not name.startswith('.'))
+        for start in waiting:
+            real = os.path.realpath(start)
+            for place, folders, names in os.walk(start):  # which follows no links
+                if (key := real + place.removeprefix(start)) in seen:
+                    folders.clear()
+                    continue
+                seen.add(key)
+                if is_zarr(place, names):
+                    folders.clear()  # of very many small files
+                    yield Path(place)
+                    continue
+                links += [link for name in folders if os.path.islink(link := os.path.join(place, name))]
+                yield from (Path(place, name) for name in names if not name.startswith('.'))
         waiting = sorted(links)
 
 

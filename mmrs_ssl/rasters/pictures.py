@@ -6,6 +6,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
@@ -117,6 +118,7 @@ def _told_by(picture: ImageFile.ImageFile, driver: str) -> Header | None:
     return _picture_header(picture.size, bands, 'uint16' if deep else 'uint8')
 
 
+@lru_cache(4096)  # of many pictures of a kind, one
 def _picture_header(size: tuple[int, ...], bands: int, dtype: str) -> Header:
     colors = _COLORS.get(bands, ('undefined',) * bands)
     return Header(NOWHERE, size[1], size[0], ('',) * bands, None, dtype, colors, (None,) * bands)

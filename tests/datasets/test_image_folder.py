@@ -237,9 +237,10 @@ def test_labels_beside_images_are_excluded_or_named(tmp_path, warnings):
     assert sum(len(batch['inputs'][0]) for batch in batches(dataset, 2, epoch=0)) == 8
     assert len(fast_folder(str(tmp_path), PIPELINE, exclude='label/*', max_unreadable=0)) == 8
     assert len(fast_folder([f'{tmp_path}/A', f'{tmp_path}/B/*.png'], PIPELINE, max_unreadable=0)) == 8
-    with pytest.raises(ValueError, match='expected one folder, or several without ann_file'):
-        fast_folder([f'{tmp_path}/A', f'{tmp_path}/B'], PIPELINE, ann_file='a.txt')
-    with pytest.raises(ValueError, match='expected one folder'):
+    for roots in ([f'{tmp_path}/A', f'{tmp_path}/B'], f'{tmp_path}/*', f'{tmp_path}/nowhere'):
+        with pytest.raises(ValueError, match='expected a folder; several without ann_file'):
+            fast_folder(roots, PIPELINE, ann_file='a.txt')
+    with pytest.raises(ValueError, match='expected a folder'):
         fast_folder([], PIPELINE)
 
 
