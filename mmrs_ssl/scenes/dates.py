@@ -53,7 +53,7 @@ class Demands:
     unit: str = 'pixels'
 
 
-class Part(NamedTuple):
+class DateFile(NamedTuple):
     """One of the files of a date."""
 
     path: str
@@ -81,12 +81,12 @@ class Placement(NamedTuple):
     extent: Window
     extents: dict[str, Window]
     gsd: tuple[float, float] | None
-    part: Part
+    part: DateFile
     covered: int
     largest: int
 
 
-Dates = Mapping[str, Sequence[Part]]
+Dates = Mapping[str, Sequence[DateFile]]
 
 
 def place_dates(dates: Dates, demands: Demands, left_out: dict[str, str]) -> Placement:
@@ -140,7 +140,7 @@ def _place(dates: Dates, demands: Demands) -> Placement | dict[str, str]:
     return wrong or _fit(reference, dates, boxes, demands)
 
 
-def _try_each(dates: Dates, do: Callable[[Sequence[Part]], Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _try_each(dates: Dates, do: Callable[[Sequence[DateFile]], Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return what a function gives for every date, and what is wrong where it raises SceneError."""
     results, wrong = {}, {}
     for date, group in dates.items():
@@ -151,12 +151,12 @@ def _try_each(dates: Dates, do: Callable[[Sequence[Part]], Any]) -> tuple[dict[s
     return results, wrong
 
 
-def _check_grids(group: Sequence[Part], why: str) -> None:
+def _check_grids(group: Sequence[DateFile], why: str) -> None:
     for part in group:
         check_no_rpcs(part.path, part.header, why)
 
 
-def _boxes(reference: Part, group: Sequence[Part]) -> list[Window]:
+def _boxes(reference: DateFile, group: Sequence[DateFile]) -> list[Window]:
     """Return the whole pixels of a grid that each file covers.
 
     Raises:
@@ -185,7 +185,7 @@ def _elsewhere(dates: Dates, wanted: str) -> dict[str, str]:
     return wrong
 
 
-def _touch(one: Part, other: Part) -> bool:
+def _touch(one: DateFile, other: DateFile) -> bool:
     try:
         _boxes(one, [one, other])
     except SceneError:
@@ -194,7 +194,7 @@ def _touch(one: Part, other: Part) -> bool:
 
 
 def _fit(
-    reference: Part, dates: Dates, boxes: Mapping[str, list[Window]], demands: Demands
+    reference: DateFile, dates: Dates, boxes: Mapping[str, list[Window]], demands: Demands
 ) -> Placement | dict[str, str]:
     """Choose the part of the grid where windows lie; return what is wrong with dates that hold none of them."""
     extents = {date: shared for date, files in boxes.items() if (shared := shared_part(files))}
@@ -238,7 +238,7 @@ def _whole_extent(extents: Mapping[str, Window], wanted: str) -> Window:
     return shared
 
 
-def _too_small(group: Sequence[Part], extent: Window, side: tuple[int, int]) -> str:
+def _too_small(group: Sequence[DateFile], extent: Window, side: tuple[int, int]) -> str:
     shared = f' that its {len(group)} files share' if len(group) > 1 else ''
     return (
         f'({group[0].path}) has {extent.height} x {extent.width} pixels{shared}, less than a window of '

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mmrs_ssl.rasters.grid import Grid, Header, Window
-from mmrs_ssl.scenes.dates import Demands, Part, Placement, place_dates
+from mmrs_ssl.scenes.dates import Demands, DateFile, Placement, place_dates
 from mmrs_ssl.scenes.files import SceneFile
 from mmrs_ssl.scenes.placing import SceneError, check_crs, check_no_rpcs
 
@@ -72,7 +72,7 @@ def assemble_scene(
     Raises:
         SceneError: if it lacks something or too few of its dates fit together.
     """
-    dates: dict[str, list[Part]] = {}
+    dates: dict[str, list[DateFile]] = {}
     stacks: dict[str, dict[str, Files]] = {}
     for date, modalities in _sort_files(files, demands.modalities).items():
         try:
@@ -130,7 +130,7 @@ def _stack(modality: str, modalities: Mapping[str, Mapping[str, str]], demands: 
     return tuple(bands[band] for band in demands.band_files)
 
 
-def _parts(modality: str, paths: Files, headers: Mapping[str, object], demands: Demands) -> list[Part]:
+def _parts(modality: str, paths: Files, headers: Mapping[str, object], demands: Demands) -> list[DateFile]:
     """Check the files of one image, each by itself.
 
     Raises:
@@ -141,7 +141,7 @@ def _parts(modality: str, paths: Files, headers: Mapping[str, object], demands: 
         header = headers[path]
         if not isinstance(header, Header):
             raise SceneError(str(header))
-        parts.append(Part(path, modality, band, header))
+        parts.append(DateFile(path, modality, band, header))
     for part in parts:
         if demands.check_bands:
             try:
