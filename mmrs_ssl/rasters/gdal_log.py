@@ -14,6 +14,8 @@ from rasterio.env import get_gdal_config, hasenv
 
 _KEPT = 'GDAL_DISABLE_READDIR_ON_OPEN'  # an environment inside of this one sets it, and would unset it at its end
 
+_NAMED = re.compile(r'([^:/]+\.\w+): ')  # how a driver begins
+
 
 class _Place(threading.local):
     path = ''
@@ -36,13 +38,16 @@ def _tell_once(record: logging.LogRecord) -> bool:
     if record.levelno != logging.WARNING:
         return True
     text = ' '.join(str(record.args[-1] if isinstance(record.args, tuple) and record.args else record.msg).split())
-    text = text.removeprefix(f'{os.path.basename(_place.path)}: ')
     if 'GDAL_SKIP' in text:  # a driver to leave out that this build of GDAL has not
         return False
+    where = _place.path or 'GDAL'
+    if named := _NAMED.match(text):  # perhaps a file beside the one that was opened
+        where = where if named[1] == os.path.basename(where) else named[1]
+        text = text[named.end() :]
     if (kind := re.sub(r'\d+', '#', text)) not in _told:
         _told.add(kind)
         hint = 'further warnings of this kind are not shown'
-        print_log(f'{_place.path or "GDAL"}: {text} (a warning of GDAL; {hint})', 'current', logging.WARNING)
+        print_log(f'{where}: {text} (a warning of GDAL; {hint})', 'current', logging.WARNING)
     return False
 
 
