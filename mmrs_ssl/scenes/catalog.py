@@ -67,10 +67,10 @@ def make_scenes(
 
 def _check_names(files: Sequence[SceneFile], demands: Demands) -> None:
     if demands.grid is not None:
-        names = dict.fromkeys(name for file in files for name in (file.modality, file.band) if name)
+        names = [name for name in (*demands.modalities, *(demands.band_files or ())) if name]
         if demands.grid not in names:
             known = ', '.join(map(repr, names)) or 'none: the files are of one kind'
-            raise ValueError(f'grid={demands.grid!r} is no modality or band; there are {known}')
+            raise ValueError(f'grid={demands.grid!r} is no modality and none of band_files; there are {known}')
     if demands.extent not in ('union', 'intersection'):
         dates = dict.fromkeys(sorted(file.date for file in files if file.date))
         if demands.extent not in dates:

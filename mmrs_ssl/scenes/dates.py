@@ -197,15 +197,16 @@ def _fit(
     reference: DateFile, dates: Dates, boxes: Mapping[str, list[Window]], demands: Demands
 ) -> Placement | dict[str, str]:
     """Choose the part of the grid where windows lie; return what is wrong with dates that hold none of them."""
-    extents = {date: shared for date, files in boxes.items() if (shared := shared_part(files))}
-    extent = _whole_extent(extents, demands.extent)
-    extents = {date: shared_part([own, extent]) or Window(0, 0, 0, 0) for date, own in extents.items()}
     header = reference.header
-    gsd = pixel_size(header, header.grid, extent)
-    side = in_pixels(gsd, demands.window, demands.unit, header.grid.crs)
-    small = {date: own for date, own in extents.items() if own.height < side[0] or own.width < side[1]}
-    if small:
-        return {date: _too_small(dates[date], own, side) for date, own in small.items()}
+    extents = {date: shared for date, files in boxes.items() if (shared := shared_part(files))}
+    for wanted in dict.fromkeys(('union', demands.extent)):  # a date that is too small by itself cuts no other
+        extent = _whole_extent(extents, wanted)
+        extents = {date: shared_part([own, extent]) or Window(0, 0, 0, 0) for date, own in extents.items()}
+        gsd = pixel_size(header, header.grid, extent)
+        side = in_pixels(gsd, demands.window, demands.unit, header.grid.crs)
+        small = {date: own for date, own in extents.items() if own.height < side[0] or own.width < side[1]}
+        if small:
+            return {date: _too_small(dates[date], own, side, wanted) for date, own in small.items()}
     least = max(demands.min_dates, 1)
     if least > 1 and not len(Corners(list(extents.values()), side, least)):
         raise SceneError(f'has no window of {side[0]} x {side[1]} pixels that {least} dates cover ({reference.path})')
@@ -238,8 +239,9 @@ def _whole_extent(extents: Mapping[str, Window], wanted: str) -> Window:
     return shared
 
 
-def _too_small(group: Sequence[DateFile], extent: Window, side: tuple[int, int]) -> str:
+def _too_small(group: Sequence[DateFile], extent: Window, side: tuple[int, int], wanted: str) -> str:
     shared = f' that its {len(group)} files share' if len(group) > 1 else ''
+    shared += '' if wanted == 'union' else f' in extent={wanted!r}'
     return (
         f'({group[0].path}) has {extent.height} x {extent.width} pixels{shared}, less than a window of '
         f'{side[0]} x {side[1]}; make the window smaller'

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mmrs_ssl.rasters.grid import Grid, Header, Window
-from mmrs_ssl.scenes.dates import Demands, DateFile, Placement, place_dates
+from mmrs_ssl.scenes.dates import DateFile, Demands, Placement, place_dates
 from mmrs_ssl.scenes.files import SceneFile
 from mmrs_ssl.scenes.placing import SceneError, check_crs, check_no_rpcs
 
@@ -16,7 +16,8 @@ class Scene(NamedTuple):
     """One place: its files, the grid they are read on, and what its dates cover of it.
 
     ``grid`` (None: the only file's own) has ``shape`` (height, width). Windows lie in ``extent``, of which each date
-    covers its own of ``extents``; ``gsd`` is metres on the ground per pixel (down, across) in its center, None where
+    covers its own of ``extents`` (a raster that lies turned on the grid counts with the rectangle around it, what is
+    empty of that holds no data); ``gsd`` is metres on the ground per pixel (down, across) in its center, None where
     unknown.
     """
 

@@ -205,7 +205,7 @@ def test_modalities_that_overlap_little_are_told(tmp_path, log):
             dict(extent='2018'),
             r"extent='2018', expected 'union', 'intersection' or a date of the files \('2019', '2020'\)",
         ),
-        (dict(grid='B1'), r"grid='B1' is no modality or band; there are none"),
+        (dict(grid='B1'), r"grid='B1' is no modality and none of band_files; there are none"),
     ],
 )
 def test_wrong_names(tmp_path, options, message):
@@ -224,6 +224,16 @@ def test_no_window_that_enough_dates_cover(tmp_path):
     write_date(tmp_path / 'a', '2022', 60, 0, 40, 40)
     with pytest.raises(SceneError, match=r"has 4 dates without a pixel that all of them cover; set extent='union'"):
         places(tmp_path, extent='intersection')
+
+
+def test_what_dates_share_is_less_than_a_window(tmp_path, log):
+    write_date(tmp_path / 'a', '2019', 0, 0, 40, 40)
+    write_date(tmp_path / 'a', '2020', 10, 0, 40, 40)
+    write_date(tmp_path / 'a', '2021', 5, 0, 6, 40)  # too small by itself: it takes nothing from the others
+    assert places(tmp_path, extent='intersection').scene(0).extent == (10, 0, 30, 40)
+    assert 'left out 1 of 3 dates' in log[0]
+    with pytest.raises(SceneError, match=r"has 30 x 40 pixels in extent='intersection', less than a window of 35 x 35"):
+        places(tmp_path, extent='intersection', window=35)
 
 
 def test_large_places_with_little_data_are_searched_date_by_date(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def test_another_grid_by_name(tmp_path, log):
     options = dict(files='{scene}/{band}', band_files=['B1', 'B2', 'B5'], grid='B5')
     assert places(tmp_path, **options).scene(0).extent == (0, 0, 60, 60)
     assert log == ["grid: 20 m per pixel (that of 'B5', as grid= says)"]
-    with pytest.raises(ValueError, match=r"grid='B3' is no modality or band; there are 'B1', 'B2', 'B5'"):
+    with pytest.raises(ValueError, match=r"grid='B3' is no modality and none of band_.*there are 'B1', 'B2', 'B5'"):
         places(tmp_path, **{**options, 'grid': 'B3'})
 
 
