@@ -148,8 +148,11 @@ class OpenRaster:
 
         def read(numbers: list[int]) -> np.ndarray:
             shape = None if size is None else (len(numbers), *size)
-            how = dict(window=part, out_shape=shape, resampling=Resampling[resampling], out_dtype=self.dtype)
-            return raster.read([number + 1 for number in numbers], **how)
+            how = dict(window=part, resampling=Resampling[resampling])
+            if self.dtype:  # several types
+                bands = [raster.read(number + 1, out_shape=size, out_dtype=self.dtype, **how) for number in numbers]
+                return np.stack(bands)
+            return raster.read([number + 1 for number in numbers], out_shape=shape, **how)
 
         def marked_elsewhere() -> np.ndarray:
             others = [
