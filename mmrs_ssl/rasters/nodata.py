@@ -5,7 +5,7 @@ the one that the file declares for a band, or one that an option gives in its pl
 own type and precision, as GDAL does.
 
 A value that a measurement can have, 0 and above, is also found on bright roofs and dark water. It therefore means no
-data only where *all* bands of the file hold theirs (of an image with a file per band: all of these). A negative value,
+data only where *all* bands of the file hold it (of an image with a file per band: all of these). A negative value,
 infinity or NaN is found by accident nowhere: it empties each *band* where it stands. ``rule`` overrides this.
 """
 

@@ -62,7 +62,7 @@ class PictureHook(Hook):
             return
         folder = Path(runner.log_dir) / 'pictures'
         folder.mkdir(parents=True, exist_ok=True)
-        colors = colors_of(names_of(runner.train_dataloader.dataset))
+        colors = colors_of(band_names_of(runner.train_dataloader.dataset))
         for name, picture in self.pictures(get_ori_model(runner.model)).items():
             panel = draw(picture, self.bands, colors)
             path = folder / f'iter_{runner.iter + 1:07d}_{name}.png'
@@ -79,9 +79,9 @@ class PictureHook(Hook):
         return pictures_of_passes(watch.collect(), model.data_preprocessor, self.samples)
 
 
-def names_of(dataset: Any) -> list[Sequence[str]]:
+def band_names_of(dataset: Any) -> list[Sequence[str]]:
     """List the names of the bands of each modality that a data set offers, or those that it is put together of."""
     if hasattr(dataset, 'band_names'):
         return list(dataset.band_names.values())
     inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    return [names for each in inside if each is not None for names in names_of(each)]
+    return [names for each in inside if each is not None for names in band_names_of(each)]

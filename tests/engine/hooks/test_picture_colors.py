@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmrs_ssl.engine.hooks.pictures import names_of
+from mmrs_ssl.engine.hooks.pictures import band_names_of
 from mmrs_ssl.visualization.panels import MARGIN, TILE, TITLE
 from tests.conftest import train
 from tests.fourth import fourth_run
@@ -44,6 +44,6 @@ def test_names_are_found_in_data_sets_of_data_sets():
     known = SimpleNamespace(band_names=dict(s2=('B4', 'B3'), s1=('VV',)))
     other = SimpleNamespace(band_names=dict(rgb=('red',)))
     several = SimpleNamespace(datasets=[known, SimpleNamespace(), SimpleNamespace(dataset=other)])
-    assert names_of(several) == [('B4', 'B3'), ('VV',), ('red',)]
-    assert names_of(SimpleNamespace(dataset=known)) == [('B4', 'B3'), ('VV',)]
-    assert names_of(SimpleNamespace()) == []
+    assert band_names_of(several) == [('B4', 'B3'), ('VV',), ('red',)]
+    assert band_names_of(SimpleNamespace(dataset=known)) == [('B4', 'B3'), ('VV',)]
+    assert band_names_of(SimpleNamespace()) == []
