@@ -2,6 +2,7 @@
 
     python tools/tile_scenes.py SCENES --out tiles --size 512
     python tools/tile_scenes.py SCENES --labels LABELS --out tiles --size 512 --stride 256 --val-share 0.2
+    python tools/tile_scenes.py my/sentinel2 --files '{scene}/{band}' --band-files B02 B03 B04 --out tiles --size 256
     python tools/tile_scenes.py ISPRS --labels ISPRS --image-suffix _RGB --label-suffix _label --out tiles --size 512
 
 Writes OUT/img_dir/{train,val}/NAME_ROW_COL.tif and, for labels, OUT/ann_dir/{train,val}/NAME_ROW_COL.png, where ROW and
@@ -14,12 +15,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import rasterio
 from mmengine.utils import ProgressBar
 
 from mmrs_ssl.archives.tiling import check_png, cut_tiles, find_scenes, plan_tiles
+from mmrs_ssl.cli.archive import Part, add_archive_arguments, find_parts
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.rasters.access import access_to
 from mmrs_ssl.rasters.find import find_all
@@ -29,7 +32,8 @@ from mmrs_ssl.rasters.reader import CACHE_BYTES
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('scenes', nargs='+', help='folders (with sub-folders), files or glob patterns')
+    add_archive_arguments(parser)
+    parser.add_argument('--modality', help='which one to cut, where there are several')
     parser.add_argument('--out', type=Path, required=True, help='folder to write to')
     parser.add_argument('--labels', nargs='+', default=[], help='the same for labels: one band of class numbers')
     parser.add_argument(
@@ -64,14 +68,22 @@ def parse_args() -> argparse.Namespace:
         default='tif',
         help='tif keeps all that is known of the scene, png holds 1, 3 or 4 bands of 8 or 16 bits (default: tif)',
     )
-    parser.add_argument(
-        '--allow-remote',
-        action='store_true',
-        help='read addresses (https://..., s3://..., /vsicurl/...) that are given here or named in VRTs',
-    )
-    parser.add_argument('--roots', nargs='+', default=[], help="further folders where VRTs' sources may lie")
     parser.add_argument('--overwrite', action='store_true', help='write into a folder that is not empty')
     return parser.parse_args()
+
+
+def choose_part(parts: list[Part], modality: str | None) -> Part:
+    """Choose the modality to cut.
+
+    Raises:
+        ValueError: if it is not said, or not there.
+    """
+    names = [part.name for part in parts]
+    if modality is None and len(parts) == 1:
+        return parts[0]
+    if modality not in names:
+        raise ValueError(f'--modality is {modality}, expected one of: {", ".join(names)}')
+    return parts[names.index(modality)]
 
 
 def main() -> None:
@@ -81,17 +93,20 @@ def main() -> None:
         raise ValueError(f'{args.out} is not an empty folder; choose another one or add --overwrite')
     if not 0 <= args.max_nodata <= 1:
         raise ValueError(f'--max-nodata is {args.max_nodata}, expected a share in [0, 1]')
-    sources = [*args.scenes, *args.labels]
-    access = access_to(sources, args.roots, args.allow_remote).with_files(find_all(sources))
-    scenes = find_scenes(args.scenes, args.labels, args.image_suffix, args.label_suffix, access)
+    part = choose_part(find_parts(args), args.modality)
+    access = access_to([*args.sources, *args.labels], args.roots, args.allow_remote)
+    if args.labels:
+        access = access.with_files([*find_all(args.labels), *map(str, part.images)])
+    options = replace(part.options, access=access if args.labels else part.options.access)
+    scenes = find_scenes(part.images, args.labels, args.image_suffix, args.label_suffix, options, part.names)
     stride = args.size if args.stride is None else args.stride
     plan = plan_tiles(scenes, args.size, stride, args.edge, args.val_share)
     if args.format == 'png':
-        check_png(scenes, access)
+        check_png(scenes, options.access)
     counts: Counter[str] = Counter()
     bar = ProgressBar(len(plan.tiles), file=sys.stderr)
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-        for tile, written in cut_tiles(plan.tiles, args.out, args.size, args.format, args.max_nodata, access):
+        for tile, written in cut_tiles(plan.tiles, args.out, args.size, args.format, args.max_nodata, options):
             counts[tile.split if written else 'nodata'] += 1
             bar.update()
     print(file=sys.stderr)

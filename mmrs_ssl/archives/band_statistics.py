@@ -67,6 +67,9 @@ class Options:
         return Marks(None if self.nodata == 'declared' else float(self.nodata), self.rule, self.alpha)
 
 
+DEFAULT = Options()
+
+
 @dataclass(frozen=True)
 class Statistics:
     """What was counted in an archive.
@@ -132,7 +135,7 @@ class Statistics:
 
 def band_statistics(
     images: Sequence[Image],
-    options: Options = Options(),
+    options: Options = DEFAULT,
     shares: Sequence[float] = QUANTILES,
     processes: int = 1,
     bar: bool = False,

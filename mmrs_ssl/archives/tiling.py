@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -16,24 +17,34 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
+from mmrs_ssl.archives.band_statistics import DEFAULT, Options
+from mmrs_ssl.archives.counting import Image
 from mmrs_ssl.rasters.access import Access, is_address
 from mmrs_ssl.rasters.arrays import Array
 from mmrs_ssl.rasters.errors import errors_of
 from mmrs_ssl.rasters.find import find_all
 from mmrs_ssl.rasters.guard import reaching
+from mmrs_ssl.rasters.nodata import data_test
 from mmrs_ssl.rasters.opening import open_raster
+from mmrs_ssl.rasters.stack import open_stack
 
 _PNG_TYPES, _PNG_BANDS = ('uint8', 'uint16'), (1, 3, 4)
 
 
 @dataclass(frozen=True)
 class TiledScene:
-    """A scene to cut: its name, file, height and width, and the file of its label."""
+    """A scene to cut: its name, file (or files of a band each), height and width, and the file of its label."""
 
     name: str
-    path: str | Path
+    path: Image
     size: tuple[int, int]
     label: str | Path | None = None
+
+    def open(self, access: Access | None, names: Sequence[str] = ()) -> rasterio.DatasetReader:
+        """Open its file, or its files as one raster; ``names`` are those of the bands that have a file each."""
+        if isinstance(self.path, tuple):
+            return open_stack(self.path, names, access)
+        return open_raster(self.path, access)
 
 
 @dataclass(frozen=True)
@@ -61,27 +72,34 @@ class TilePlan:
 
 
 def find_scenes(
-    sources: Sequence[str | Path],
+    sources: Sequence[Image],
     labels: Sequence[str | Path] = (),
     image_suffix: str = '',
     label_suffix: str = '',
-    access: Access | None = None,
+    options: Options = DEFAULT,
+    names: Sequence[str] = (),
 ) -> list[TiledScene]:
     """Find the scenes of some folders, files and glob patterns, and their labels.
 
     Args:
-        sources: where the scenes are.
+        sources: where the scenes are; a tuple is one with a file per band.
         labels: where their labels are; none for scenes without.
         image_suffix: how the stem of a scene's file ends; others are no scenes. The rest of the stem is its name.
         label_suffix: the same for labels. A label belongs to the scene of the same name.
-        access: where the files, and what VRTs name, may lie; every file's own folder by default, and no network.
+        options: where files may lie.
+        names: of the sources that are tuples.
 
     Raises:
         FileNotFoundError: if there is nothing, or no file with the suffix.
         ValueError: if two files have the same name, a scene has no label, or a label another size than its scene.
         UnreadableImageError: if a file cannot be opened.
     """
-    files = _by_name(sources, image_suffix, '--image-suffix')
+    files: dict[str, Image] = {
+        name: image for name, image in zip(names, sources, strict=False) if isinstance(image, tuple)
+    }
+    if len(files) < len(sources):
+        single = [source for source in sources if not isinstance(source, tuple)]
+        files |= _by_name(single, image_suffix, '--image-suffix')
     label_files = _by_name(labels, label_suffix, '--label-suffix') if labels else {}
     scenes = []
     for name, path in files.items():
@@ -91,10 +109,11 @@ def find_scenes(
                 f'{path} has no label: expected {name}{label_suffix}.* in {" ".join(map(str, labels))}; say with '
                 '--image-suffix and --label-suffix how the names differ'
             )
-        with open_raster(path, access) as raster:
-            scene = TiledScene(name, path, raster.shape, label)
+        scene = TiledScene(name, path, (0, 0), label)
+        with scene.open(options.access) as raster:
+            scene = replace(scene, size=raster.shape)
         if label is not None:
-            _check_label(scene, label, access)
+            _check_label(scene, label, options.access)
         scenes.append(scene)
     return scenes
 
@@ -116,7 +135,7 @@ def _by_name(sources: Sequence[str | Path], suffix: str, option: str) -> dict[st
 
 
 def _check_label(scene: TiledScene, label: str | Path, access: Access | None) -> None:
-    if Path(label).resolve() == Path(scene.path).resolve():
+    if not isinstance(scene.path, tuple) and Path(label).resolve() == Path(scene.path).resolve():
         raise ValueError(f'{label} is both scene and label; tell them apart with --image-suffix and --label-suffix')
     with open_raster(label, access) as raster:
         if raster.shape != scene.size:
@@ -219,7 +238,7 @@ def check_png(scenes: Iterable[TiledScene], access: Access | None = None) -> Non
         ValueError: if one has other than 1, 3 or 4 bands of uint8 or uint16.
     """
     for scene in scenes:
-        with open_raster(scene.path, access) as raster:
+        with scene.open(access) as raster:
             if raster.count not in _PNG_BANDS or not set(raster.dtypes) <= set(_PNG_TYPES):
                 raise ValueError(
                     f'{scene.path} has {raster.count} bands of {raster.dtypes[0]}; PNG holds 1, 3 or 4 bands of uint8 '
@@ -233,7 +252,7 @@ def cut_tiles(
     size: int,
     suffix: str = 'tif',
     max_nodata: float = 1.0,
-    access: Access | None = None,
+    options: Options = DEFAULT,
 ) -> Iterator[tuple[Tile, bool]]:
     """Write tiles to ``img_dir/{train,val}`` and those of the labels to ``ann_dir/{train,val}``, one by one.
 
@@ -243,7 +262,7 @@ def cut_tiles(
         size: pixels a side.
         suffix: ``'tif'`` keeps type, position, nodata, masks and the names and meanings of bands; ``'png'`` the pixels.
         max_nodata: tiles where a larger share of pixels has no data in any band are left out.
-        access: where the scenes, and what VRTs name, may lie; every file's own folder by default, and no network.
+        options: what means no data, where files may lie, and names of bands that have a file each.
 
     Yields:
         Every tile, and whether it was written.
@@ -253,13 +272,16 @@ def cut_tiles(
         ValueError: if a label holds numbers that 8 bits cannot.
     """
     for scene, group in groupby(tiles, key=lambda tile: tile.scene):
-        files = open_raster(scene.path, access), open_raster(scene.label or scene.path, access)
-        with reaching(access), files[0] as raster, files[1] as label:
+        with reaching(options.access), ExitStack() as opened:
+            raster = opened.enter_context(scene.open(options.access, options.band_files))
+            label = opened.enter_context(open_raster(scene.label, options.access)) if scene.label else None
+            holds_data = data_test(raster, options.marks)
             for tile in group:
                 window = Window(tile.left, tile.top, size, size)
-                with errors_of(scene.path):
+                with errors_of(raster.name):
                     values, mask = raster.read(window=window), raster.dataset_mask(window=window)
-                if _nodata_share(values, mask) > max_nodata:
+                    share = 1 - float(holds_data(values, mask).mean())
+                if share > max_nodata:
                     yield tile, False
                     continue
                 path = _place(out, 'img_dir', tile, suffix)
@@ -267,7 +289,7 @@ def cut_tiles(
                     _write_png(path, values)
                 else:
                     _write_tif(path, raster, window, values, mask)
-                if scene.label is not None:
+                if label is not None and scene.label is not None:
                     _write_png(_place(out, 'ann_dir', tile, 'png'), _read_label(label, scene.label, window))
                 yield tile, True
 
@@ -276,11 +298,6 @@ def _place(out: Path, folder: str, tile: Tile, suffix: str) -> Path:
     path = out / folder / tile.split / f'{tile.name}.{suffix}'
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _nodata_share(values: Array, mask: Array) -> float:
-    """Compute the share of pixels without data: ``mask`` (H, W) is 0 or no band of ``values`` (C, H, W) is finite."""
-    return 1 - float(((mask != 0) & np.isfinite(values).any(0)).mean())
 
 
 def _read_label(raster: rasterio.DatasetReader, path: str | Path, window: Window) -> Array:

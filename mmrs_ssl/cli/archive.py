@@ -27,6 +27,7 @@ class Part:
     Attributes:
         name: of the modality, '' where there is but one.
         images: a file each, or one per band.
+        names: of the images, if scenes and dates name them.
         options: how to read them.
         changes: options of the loader that make other values of those that are counted.
     """
@@ -34,6 +35,7 @@ class Part:
     name: str
     images: list[Image]
     options: Options
+    names: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
 
 
@@ -124,10 +126,11 @@ def find_parts(args: Namespace, strict: bool = False) -> list[Part]:
     files = find_scene_files(args.sources[0], _rules(args.files), access)
     options = replace(options, access=access.with_files([file.path for file in files]))
     modalities = dict.fromkeys(file.modality for file in files)
-    return [
-        Part(name, _images([file for file in files if file.modality == name], args.band_files), options)
-        for name in modalities
-    ]
+    found = []
+    for name in modalities:
+        images = _images([file for file in files if file.modality == name], args.band_files)
+        found.append(Part(name, list(images.values()), options, tuple(images)))
+    return found
 
 
 def _rules(rules: list[str]) -> str | dict[str, str]:
@@ -143,25 +146,29 @@ def _rules(rules: list[str]) -> str | dict[str, str]:
     return {name: rule for name, _, rule in pairs}
 
 
-def _images(files: list[SceneFile], band_files: list[str]) -> list[Image]:
-    """Group files to images: one each, or one per band of ``band_files``."""
+def _images(files: list[SceneFile], band_files: list[str]) -> dict[str, Image]:
+    """Group files to images, by name: one each, or one per band of ``band_files``."""
     if not band_files:
         if banded := [file for file in files if file.band]:
             bands = sorted({file.band for file in banded})
             raise ValueError(
                 f'{banded[0].path} is one of several bands; say which to take: --band-files {" ".join(bands)}'
             )
-        return [file.path for file in files]
+        return {_name(file.scene, file.date): file.path for file in files}
     images: dict[tuple[str, str], dict[str, str]] = {}
     for file in files:
         images.setdefault((file.scene, file.date), {})[file.band] = file.path
-    found = []
+    found: dict[str, Image] = {}
     for (scene, date), bands_of in images.items():
         if missing := [band for band in band_files if band not in bands_of]:
             place = f'scene {scene!r}' + (f', date {date!r},' if date else '')
             raise ValueError(f'{place} has no file of band {missing[0]!r}; it has {", ".join(bands_of)}')
-        found.append(tuple(bands_of[band] for band in band_files))
-    return list(found)
+        found[_name(scene, date)] = tuple(bands_of[band] for band in band_files)
+    return found
+
+
+def _name(scene: str, date: str) -> str:
+    return '_'.join(filter(None, (scene, date))).replace('/', '_')
 
 
 def _parts_of_config(args: Namespace, strict: bool) -> list[Part]:
@@ -179,19 +186,21 @@ def _parts_of_config(args: Namespace, strict: bool) -> list[Part]:
     loaders = loaders_of(dataset.pipeline.transforms)
     if not loaders:
         raise ValueError(f'{args.sources[0]}: its pipeline has no mmrs_ssl.LoadRaster or LoadModalities')
-    parts: dict[str, dict[Image, None]] = {}
+    parts: dict[str, dict[Image, str]] = {}
     for number in range(len(dataset.plan.ends) if isinstance(dataset, SceneDataset) else len(dataset)):
         info = dataset.get_data_info(number)
         layers = info['scene'].layers if 'scene' in info else {'': {'': (info['img_path'],)}}
         for modality, dates in layers.items():
-            for files in dates.values():
-                parts.setdefault(modality, {})[files[0] if len(files) == 1 else files] = None
+            for date, files in dates.items():
+                name = _name(info['scene'].name, date) if 'scene' in info else ''
+                parts.setdefault(modality, {}).setdefault(files[0] if len(files) == 1 else files, name)
     found = []
     for modality, images in parts.items():
         loader = loaders.get(modality) or loaders.get('')
         if loader is None:
             raise ValueError(f'{args.sources[0]}: no loader reads modality {modality!r}')
-        found.append(Part(modality, list(images), _options_of(loader, dataset, strict), tuple(_changes(loader))))
+        options, changes = _options_of(loader, dataset, strict), tuple(_changes(loader))
+        found.append(Part(modality, list(images), options, tuple(images.values()), changes))
     return found
 
 

@@ -15,8 +15,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
 
 from mmrs_ssl.rasters.errors import NoDataError
+from mmrs_ssl.rasters.header import looks_like_mask
 
 Rule = Literal['auto', 'all', 'any', 'band']
 RULES = ('auto', 'all', 'any', 'band')
@@ -191,3 +194,35 @@ def require_data(
     if empty:
         raise NoDataError(f'{path}: band {empty[0]} (from 0) has no valid pixel{where}')
     return None if valid.all() else valid
+
+
+def data_test(raster: rasterio.DatasetReader, marks: Marks) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Make a test of pixels that hold data in any band, told as training tells it.
+
+    Args:
+        raster: an open one.
+        marks: what marks empty pixels.
+
+    Returns:
+        A function of all bands (C, H, W) of a window and GDAL's mask of it (H, W), which returns bool (H, W).
+    """
+    alpha = None
+    if ColorInterp.alpha in raster.colorinterp and marks.alpha is not False:
+        alpha = raster.colorinterp.index(ColorInterp.alpha)
+        if marks.alpha is None and looks_like_mask(raster, alpha) is False:
+            alpha = None
+    bands = [band for band in range(raster.count) if band != alpha]
+    nodata = nodata_of(raster.nodatavals, raster.dtypes, marks, raster.name)
+    has_mask = any(flags == [MaskFlags.per_dataset] for flags in raster.mask_flag_enums)
+
+    def holds_data(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        valid = np.isfinite(values[bands])
+        if nodata:
+            valid &= nodata.valid(values[bands], bands, lambda: nodata.marked(values, range(raster.count)))
+        if has_mask:
+            valid &= mask != 0
+        if alpha is not None:
+            valid &= values[alpha] > 0
+        return np.asarray(valid.any(axis=0))
+
+    return holds_data
