@@ -36,16 +36,7 @@ def environment(**changes):
 def two(tmp_path_factory):
     """What two processes found."""
     folder = tmp_path_factory.mktemp('two')
-    run = subprocess.run(
-        [sys.executable, '-m', 'tests.engine.workers', str(free_port()), str(folder)],
-        env=environment(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
+    assert workers.run_two(free_port(), folder) == [0, 0]
     return [torch.load(folder / f'rank{rank}.pth', weights_only=True) for rank in range(2)]
 
 

@@ -1,11 +1,9 @@
 """What tests/engine/test_distributed.py runs: two steps of a tiny model of each method, on each process's share of a
-fixed batch.
-
-A program of its own that forks its processes, so that the libraries are imported once for both.
+fixed batch, in processes that are forked, so that the libraries are imported once.
 """
 
 import os
-import sys
+import warnings
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -132,6 +130,7 @@ def families() -> None:
 
 def main(rank: int, world: int, port: str, folder: str) -> None:
     """One process."""
+    warnings.resetwarnings()  # they are errors to the tests, not to users
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
     torch.set_num_threads(1)
     start_gloo()
@@ -140,10 +139,11 @@ def main(rank: int, world: int, port: str, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-if __name__ == '__main__':
-    processes = [get_context('fork').Process(target=main, args=(rank, 2, *sys.argv[1:])) for rank in range(2)]
+def run_two(port: int, folder: Path) -> list[int | None]:
+    """Run both processes and return their exit codes."""
+    processes = [get_context('fork').Process(target=main, args=(rank, 2, str(port), str(folder))) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join()
-    sys.exit(max(abs(process.exitcode or 0) for process in processes))
+        process.join(200)
+    return [process.exitcode for process in processes]

@@ -1,5 +1,6 @@
 """What the demos promise, measured."""
 
+import os
 import re
 import subprocess
 import sys
@@ -19,9 +20,10 @@ from tests.conftest import ROOT
     ],
 )
 def test_pretraining_beats_random_weights_by_ten_points(method, config, last, pictures, tmp_path):
-    """Mean of three seeds; the scenes are neither trivial nor noise; the table names files that exist."""
+    """The scenes are neither trivial nor noise; the table names files that exist. DEMO_SEEDS=3 takes a mean."""
     random, pretrained = [], []
-    for seed in range(3):
+    seeds = int(os.environ.get('DEMO_SEEDS', 1))  # one takes about ten minutes of a processor
+    for seed in range(seeds):
         work = tmp_path / str(seed)
         command = [sys.executable, 'tools/demo.py', *config, '--work-dir', str(work), '--seed', str(seed)]
         output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -32,4 +34,4 @@ def test_pretraining_beats_random_weights_by_ten_points(method, config, last, pi
         assert bool(list(work.glob('*/pictures/*.png'))) == pictures
         assert (ROOT / re.search(r'tools/train.py (\S+)', output)[1]).is_file()
     assert all(30 <= accuracy <= 80 for accuracy in random), random
-    assert sum(pretrained) / 3 - sum(random) / 3 >= 10, (random, pretrained)
+    assert (sum(pretrained) - sum(random)) / seeds >= 10, (random, pretrained)
