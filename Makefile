@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml setup.py requirements/constraints.txt
 	touch $(STAMP)
 
 # A process of tests has a gigabyte, so there are four at most.
-PYTEST := $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --cov --cov-report=term:skip-covered
+PYTEST := $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report=term:skip-covered
 
 test: $(STAMP)
 	$(PYTEST) --cov-fail-under=90

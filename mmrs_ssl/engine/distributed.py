@@ -39,10 +39,16 @@ def start_gloo() -> None:
     os.register_at_fork(after_in_child=end_with_parent)
 
 
-def end_with_parent() -> None:
-    """Let the system kill this process when its parent ends, however that ends (on Linux; elsewhere nothing)."""
+def end_with_parent(parent: int | None = None) -> None:
+    """Let the system kill this process when its parent ends, however that ends (on Linux; elsewhere nothing).
+
+    Args:
+        parent: its process id; if it has ended already, so does this process, which would else wait for it for good.
+    """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 def gather_rows(rows: Tensor) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """A loop over epochs that goes on inside an epoch."""
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -22,7 +23,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def __init__(self, runner: Any, dataloader: Any, max_epochs: int, **options: Any) -> None:
         super().__init__(runner, dataloader, max_epochs, **options)
-        self.dataloader.worker_init_fn = partial(start_worker, self.dataloader.worker_init_fn)
+        self.dataloader.worker_init_fn = partial(start_worker, os.getpid(), self.dataloader.worker_init_fn)
 
     def run_epoch(self) -> None:
         """Iterate over what is left of an epoch; of one whose end alone was missed, nothing."""
@@ -56,8 +57,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return islice(self.dataloader, begin, None)
 
 
-def start_worker(init: Callable[[int], None] | None, worker: int) -> None:
-    """Let a data worker end with its process, however that ends, and start it as the loader does."""
-    end_with_parent()
+def start_worker(parent: int, init: Callable[[int], None] | None, worker: int) -> None:
+    """Let a data worker end with its process, however and whenever that ends, and start it as the loader does."""
+    end_with_parent(parent)
     if init is not None:
         init(worker)

@@ -7,13 +7,16 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
+from torch.utils.data import DataLoader
 
-from mmrs_ssl.engine import CPUDistributedDataParallel, start_gloo
+from mmrs_ssl.engine import CPUDistributedDataParallel, ResumableTrainLoop, start_gloo
 from mmrs_ssl.models.algorithms import cmid
 from mmrs_ssl.models.masks import cross_modal
 from tests.conftest import ROOT
@@ -166,3 +169,30 @@ def test_what_a_process_has_forked_ends_with_it(monkeypatch):
     assert select.select([reading], [], [], 30)[0]  # as soon as nobody can write any more
     assert os.read(reading, 1) == b''
     os.close(reading)
+
+
+def test_a_data_worker_whose_process_has_ended_already_ends():
+    """It is killed as it starts workers; these would else wait for it for good."""
+    loader = DataLoader([0], worker_init_fn=None)
+    parent = os.fork()
+    if parent == 0:
+        loop = ResumableTrainLoop(SimpleNamespace(), loader, 1)
+        codes = []
+        for late in (False, True):
+            reading, writing = os.pipe()
+            middle = os.fork()  # stands for the training's process, which starts a worker and ends
+            if middle == 0:
+                start = partial(loop.dataloader.worker_init_fn.func, os.getpid(), None)
+                if os.fork() == 0:
+                    while late and os.getppid() == start.args[0]:
+                        time.sleep(0.001)
+                    start(0)
+                    os.write(writing, b'started')
+                    os._exit(0)
+                time.sleep(0 if late else 0.5)
+                os._exit(0)
+            os.waitpid(middle, 0)
+            os.close(writing)
+            codes.append(os.read(reading, 10))
+        os._exit(0 if codes == [b'started', b''] and loop.dataloader.worker_init_fn.args[0] == os.getpid() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 0
