@@ -257,5 +257,4 @@ class SceneDataset(BaseDataset):
             max_value=self.max_value,
             band_spread=self.band_spread,
             access=self.access,
-            alpha=self.agreement.alpha,
         )

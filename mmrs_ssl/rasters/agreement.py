@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
 
 from mmrs_ssl.rasters.bands import contradiction
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
+from mmrs_ssl.rasters.nodata import holds
 
 _SHOWN = 3  # files of each kind, in messages
 
+Found = tuple[str, Header]  # a file's path and header
 
-def alpha_is_mask(files: Sequence[tuple[str, Header]], asked: bool | None, as_data: bool) -> tuple[bool, str]:
+
+def alpha_is_mask(files: Sequence[Found], asked: bool | None, as_data: bool) -> tuple[bool, str]:
     """Settle for all files whether a band that is declared alpha is a mask.
 
     Args:
@@ -76,3 +85,63 @@ def refuse_contradictions(files: Sequence[tuple[str, Header, list[int]]], by_nam
 def listed(paths: Sequence[str]) -> str:
     """Name some files."""
     return ', '.join(paths[:_SHOWN]) + (f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else '')
+
+
+def settle_alpha(loader: Any, files: Sequence[Found]) -> bool:
+    """Settle for all files whether a band that is declared alpha is a mask, and tell the loader and the user.
+
+    Args:
+        loader: what reads them (:class:`mmrs_ssl.LoadRaster`).
+        files: path and header of each.
+
+    Raises:
+        OtherBandsError: if it is one in some files and not in others.
+    """
+    declared = [(path, header) for path, header in files if header.alpha is not None]
+    every = bool(declared) and all(loader.bands == len(header.names) for _, header in declared)
+    mask, note = alpha_is_mask(files, loader.marks.alpha, every)
+    if mask and declared and loader.bands is None:
+        note = (
+            f'{len(declared)} files declare a band alpha, {declared[0][0]} among them: it masks the others, uncounted. '
+            'If it is data, give the number of all bands: train_dataloader.dataset.pipeline.0.bands=...'
+        )
+    if note:
+        print_log(note, 'current', logging.WARNING)
+    if declared:  # no file is judged by itself from here on
+        loader.marks = loader.marks._replace(alpha=mask)
+    return mask
+
+
+def note_declared(loader: Any, files: Sequence[Found]) -> None:
+    """Warn where files declare another value than the one that the loader takes in its place."""
+    value = loader.marks.value
+    if value is None or value == 'none':
+        return
+    others = [
+        (path, kept)
+        for path, header in files
+        if (kept := [v for v in header.nodata if v is not None and not holds(np.array(v), float(value))])
+    ]
+    if others:
+        print_log(
+            f'{len(others)} of {len(files)} files declare another value than nodata={value:g}, e.g. {others[0][0]}: '
+            f'{others[0][1][0]:g}, which is data now; leave nodata out where files declare it',
+            'current',
+            logging.WARNING,
+        )
+
+
+def refuse_other_bands(loader: Any, files: Sequence[Found], number: int = 1) -> None:
+    """Refuse files that the loader takes bands from by position, but that name or color them differently.
+
+    Raises:
+        OtherBandsError: if two of them contradict each other.
+    """
+    by_name = isinstance(loader.bands, list) and all(isinstance(band, str) for band in loader.bands)
+    if loader.ignore_names or by_name:
+        return
+    chosen = []
+    for path, header in files:
+        with suppress(OtherBandsError):
+            chosen.append((path, header, loader.choose_of(header, path, number)))
+    refuse_contradictions(chosen, "bands=['red', ...]")

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from mmrs_ssl.rasters.access import Access
+from mmrs_ssl.rasters.agreement import note_declared, refuse_other_bands, settle_alpha
 from mmrs_ssl.rasters.convert import rgb_numbers
 from mmrs_ssl.rasters.errors import OtherBandsError, UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
@@ -94,6 +95,9 @@ def sort_out(
         loaders: what loads them; without any, nothing but what is no image at all is left out.
         access: where rasters, and what they name, may lie.
         cache_dir: where headers of rasters are kept, see :func:`read_headers`.
+
+    Raises:
+        OtherBandsError: if rasters contradict each other in what their bands are.
     """
     listed, paths = paths, list(dict.fromkeys(paths))  # a list may name an image more than once
     if not loaders:
@@ -119,6 +123,11 @@ def sort_out(
         most = Counter(loaded.values()).most_common(1)[0][0]
         left_out |= {path: None for path, result in loaded.items() if result != most}
     headers = {path: header for path, header in found.items() if isinstance(header, Header)}
+    for loader in loaders:
+        rasters = [(path, headers[path]) for path in rest if path not in left_out]
+        settle_alpha(loader, rasters)
+        note_declared(loader, rasters)
+        refuse_other_bands(loader, rasters)
     return Sorting([path for path in listed if path not in left_out], left_out, headers)
 
 

@@ -18,10 +18,11 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
 
-from mmrs_ssl.rasters.errors import NoDataError
+from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
 from mmrs_ssl.rasters.header import looks_like_mask
 
 Rule = Literal['auto', 'all', 'any', 'band']
+_RELIEF = 9000  # metres; no mountain rises higher above what lies around it
 RULES = ('auto', 'all', 'any', 'band')
 
 
@@ -194,6 +195,21 @@ def require_data(
     if empty:
         raise NoDataError(f'{path}: band {empty[0]} (from 0) has no valid pixel{where}')
     return None if valid.all() else valid
+
+
+def require_relief(heights: np.ndarray, valid: np.ndarray | None, path: str, where: str) -> None:
+    """Refuse heights (C, H, W) in metres among which one must mean no data, and nobody has said so.
+
+    Raises:
+        UnreadableImageError: if the lowest lies further below the highest than anywhere on Earth.
+    """
+    found = heights if valid is None else heights[valid]
+    low, high = float(found.min()), float(found.max())
+    if high - low > _RELIEF:
+        raise UnreadableImageError(
+            f'{path}: heights from {low:g} to {high:g} m{where}, more than {_RELIEF} m apart; say which value means no '
+            f'data: LoadRaster(nodata={low if low < 0 else high:g})'
+        )
 
 
 def data_test(raster: rasterio.DatasetReader, marks: Marks) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from statistics import mode
 from typing import Any
 
-import numpy as np
-from mmengine.logging import print_log
-
-from mmrs_ssl.rasters.agreement import alpha_is_mask, refuse_contradictions
+from mmrs_ssl.rasters.agreement import note_declared, refuse_other_bands, settle_alpha
 from mmrs_ssl.rasters.bands import names_of
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
-from mmrs_ssl.rasters.nodata import holds, nodata_of
+from mmrs_ssl.rasters.nodata import nodata_of
 from mmrs_ssl.scenes.files import SceneFile
 
 Found = tuple[str, Header]  # a file's path and header
@@ -23,6 +19,8 @@ Found = tuple[str, Header]  # a file's path and header
 
 class BandAgreement:
     """Refuses a file that does not have the bands its loader takes, or others than most files have.
+
+    Where files declare a band alpha, their loaders are told whether it is a mask.
 
     Args:
         loaders: what reads a modality's files (:class:`mmrs_ssl.LoadRaster`), '' for one that takes whatever there is.
@@ -56,9 +54,10 @@ class BandAgreement:
         for modality, loader in self.loaders.items():
             own = [(file, header) for file, header in found if file.modality == modality]
             pairs = [(file.path, header) for file, header in own]
-            self.alpha[modality] = _settle_alpha(pairs, loader)
             if loader is None:
+                self.alpha[modality] = True
                 continue
+            self.alpha[modality] = settle_alpha(loader, pairs)
             number = len(band_files or ('',))
             if band_files:
                 self.names[modality] = tuple(band_files)
@@ -71,11 +70,10 @@ class BandAgreement:
                         self.names.setdefault(modality, names_of(header, loader.choose_of(header, path)))
             if outcomes:
                 self.usual[modality] = mode(outcomes)
-            _note_declared(pairs, loader)
-            if not loader.ignore_names:
-                for band in dict.fromkeys(file.band for file, _ in own):
-                    same = [(file.path, self.understood(modality, header)) for file, header in own if file.band == band]
-                    _refuse_contradictions(same, loader, number)
+            note_declared(loader, pairs)
+            for band in dict.fromkeys(file.band for file, _ in own):
+                same = [(file.path, self.understood(modality, header)) for file, header in own if file.band == band]
+                refuse_other_bands(loader, same, number)
 
     def understood(self, modality: str, header: Header) -> Header:
         """Return a header in which it is settled whether alpha is a mask."""
@@ -99,49 +97,3 @@ class BandAgreement:
             raise ValueError(f'{path} has {bands} bands, most files have {usual[0]}; choose with bands=')
         if dtype != usual[1]:
             raise ValueError(f'{path} is {header.dtype}, most files are {usual[1]}; stretch= brings all to 8 bits')
-
-
-def _settle_alpha(files: Sequence[Found], loader: Any) -> bool:
-    """Settle for all files of a modality whether a band that is declared alpha is a mask."""
-    if loader is None:
-        return True
-    declared = [path for path, header in files if header.alpha is not None]
-    every = all(loader.bands == len(header.names) for _, header in files if header.alpha is not None)
-    mask, note = alpha_is_mask(files, loader.marks.alpha, every and bool(declared))
-    if mask and declared and loader.bands is None:
-        note = (
-            f'{len(declared)} files declare a band alpha, {declared[0]} among them: it masks the others, uncounted. '
-            'If it is data, give the number of all bands: train_dataloader.dataset.pipeline.0.bands=...'
-        )
-    if note:
-        print_log(note, 'current', logging.WARNING)
-    return mask
-
-
-def _note_declared(files: Sequence[Found], loader: Any) -> None:
-    """Warn where files declare another value than the one that an option gives in its place."""
-    value = loader.marks.value
-    if value is None or value == 'none':
-        return
-    others = [
-        (path, kept)
-        for path, header in files
-        if (kept := [v for v in header.nodata if v is not None and not holds(np.array(v), float(value))])
-    ]
-    if others:
-        print_log(
-            f'{len(others)} of {len(files)} files declare another value than nodata={value:g}, e.g. {others[0][0]}: '
-            f'{others[0][1][0]:g}, which is data now; leave nodata out where files declare it',
-            'current',
-            logging.WARNING,
-        )
-
-
-def _refuse_contradictions(files: Sequence[Found], loader: Any, number: int) -> None:
-    if isinstance(loader.bands, list) and all(isinstance(band, str) for band in loader.bands):
-        return
-    chosen = []
-    for path, header in files:
-        with suppress(OtherBandsError):
-            chosen.append((path, header, loader.choose_of(header, path, number)))
-    refuse_contradictions(chosen, "bands=['red', ...]")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmrs_ssl.archives.band_statistics import Options, band_statistics
+from mmrs_ssl.datasets import ImageFolder
 from mmrs_ssl.rasters.errors import OtherBandsError, UnreadableImageError
 from mmrs_ssl.rasters.header import read_header
 from mmrs_ssl.rasters.nodata import Marks
@@ -274,3 +275,18 @@ def test_a_vrt_of_several_types_is_read_in_one_that_holds_all(tmp_path):
     assert np.array_equal(image[..., 2], -noise(1, 16, 16, 'float32')[0])
     assert dataset(path)[0]['img'].dtype == np.float32
     assert band_statistics([path]).bands[1].mean == pytest.approx(-noise(1, 16, 16).mean())
+
+
+def test_folders_of_images_are_told_apart_too(tmp_path):
+    write_turned(tmp_path)
+    options = dict(data_root=str(tmp_path), cache_dir=str(tmp_path))
+    with pytest.raises(OtherBandsError, match='do not have the same bands'):
+        ImageFolder(pipeline=[dict(LOAD, bands=3)], **options)
+    by_name = ImageFolder(pipeline=[dict(LOAD, bands=['red', 'green', 'blue'])], **options)
+    assert np.array_equal(by_name[0]['img'], by_name[1]['img'])
+    (tmp_path / 'a_2.tif').unlink()
+    (tmp_path / 'a_1.tif').unlink()
+    write_four(tmp_path / 'c.tif', np.where(np.eye(64) > 0, 0, 255).astype(np.uint8))
+    write_four(tmp_path / 'd.tif', water())
+    with pytest.raises(OtherBandsError, match='alpha=True or alpha=False'):
+        ImageFolder(pipeline=[dict(LOAD, bands=3)], **options)

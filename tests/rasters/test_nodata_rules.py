@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from mmrs_ssl.archives.band_statistics import Options, band_statistics
 from mmrs_ssl.datasets.transforms.loading import LoadRaster
+from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.grid import Grid, Window
 from mmrs_ssl.rasters.nodata import Marks, default_rule
 from mmrs_ssl.rasters.reader import OpenRaster
 from tests.datasets.transforms.test_loading import load
-from tests.rasters.rasters import noise, write_raster
+from tests.rasters.rasters import LOAD, dataset, noise, write_raster
 
 SIDE = 12
 VALUES = [
@@ -201,3 +202,29 @@ def test_bands_of_a_file_each_are_empty_together(tmp_path, value):
 
 def load_stack(paths):
     return LoadRaster(bands=None).load_one(tuple(map(str, paths)), {})
+
+
+def test_heights_that_nobody_calls_empty_are_refused(tmp_path):
+    """-9999 is a depth of the sea, but not beside a height of 100."""
+    heights = np.full((1, 16, 16), 100, np.float32)
+    heights[0, 3, 3] = -9999
+    path = write_raster(tmp_path / 'dsm.tif', heights)
+    message = r'dsm\.tif: heights from -9999 to 100 m, more than 9000 m apart; .*LoadRaster\(nodata=-9999\)'
+    for height in ('above_minimum', 'colors'):
+        with pytest.raises(UnreadableImageError, match=message):
+            load(path, bands=1, height=height)
+    assert load(path, bands=1, height='above_minimum', nodata=-9999).max() == 0
+    assert load(path, bands=1).min() == -9999  # a number like any other, where nobody speaks of heights
+
+
+def test_another_declared_value_than_the_options_is_told(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmrs_ssl.rasters.agreement.print_log', lambda text, *args: said.append(text))
+    pixels = noise(1, 32, 32, 'int16')
+    write_raster(tmp_path / 'a.tif', pixels, nodata=-32768)
+    write_raster(tmp_path / 'b.tif', pixels, nodata=-9999)
+    write_raster(tmp_path / 'c.tif', pixels)
+    dataset(tmp_path, load=dict(LOAD, nodata=-9999), window=32).full_init()
+    assert len(said) == 1
+    assert '1 of 3 files declare another value than nodata=-9999' in said[0]
+    assert 'a.tif: -32768' in said[0]

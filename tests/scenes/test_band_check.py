@@ -10,7 +10,7 @@ def test_a_band_that_is_called_alpha_is_told(tmp_path, monkeypatch):
     pixels[3] = 255 * (pixels[3] > 100)
     write_raster(tmp_path / 'a.tif', pixels, photometric='rgb', alpha='yes')
     warnings = []
-    monkeypatch.setattr('mmrs_ssl.scenes.band_check.print_log', lambda text, *args: warnings.append(text))
+    monkeypatch.setattr('mmrs_ssl.rasters.agreement.print_log', lambda text, *args: warnings.append(text))
     assert dataset(tmp_path, max_nodata=1)[0]['img'].shape == (16, 16, 3)
     assert re.search(r'1 files declare a band alpha, .*a\.tif.*pipeline\.0\.bands', warnings.pop())
     assert dataset(tmp_path, load=dict(LOAD, bands=4), max_nodata=1)[0]['img'].shape == (16, 16, 4)

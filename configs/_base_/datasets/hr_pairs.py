@@ -17,7 +17,7 @@ train_dataloader = dict(
                 type='mmrs_ssl.LoadModalities',
                 modalities=dict(
                     rgb=dict(bands=3, nodata=0),
-                    dsm=dict(bands=1, height='above_minimum'),
+                    dsm=dict(bands=1, nodata=-9999, height='above_minimum'),
                 ),
             ),
             dict(type='mmrs_ssl.RandomFlip', prob=0.5),

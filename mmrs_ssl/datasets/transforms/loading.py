@@ -16,7 +16,7 @@ from mmrs_ssl.rasters.convert import full_range, picture_to_rgb, rgb_limits, rgb
 from mmrs_ssl.rasters.errors import NoDataError, OtherBandsError
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES
 from mmrs_ssl.rasters.grid import NOWHERE, Header
-from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, stack_bands
+from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, require_relief, stack_bands
 from mmrs_ssl.rasters.pictures import read_image
 from mmrs_ssl.rasters.reader import OpenRaster, pool
 from mmrs_ssl.registry import TRANSFORMS
@@ -156,6 +156,8 @@ class LoadRaster(BaseTransform):
             pixels, valid = self.read_files(files, results)
         where = f' in window {tuple(window)}' if window else ''
         valid = require_data(pixels, valid, results.get('max_nodata', 1.0), name, where)
+        if self.height:
+            require_relief(pixels, valid, name, where)
         pixels = self.values(pixels, valid)
         return bands_last(pixels.astype(_WIDER.get(pixels.dtype.name, pixels.dtype), copy=False))
 
@@ -200,11 +202,8 @@ class LoadRaster(BaseTransform):
 
     def open(self, file: str, results: dict) -> OpenRaster:
         """Open a file, or take it from those that are open."""
-        marks = self.marks
-        if marks.alpha is None and 'alpha' in results:
-            marks = marks._replace(alpha=results['alpha'].get(self.layer_name(results['layers'])))
         place = results.get('grid'), results.get('shape'), self.resampling, results.get('access')
-        return pool().get(file, *place, marks)
+        return pool().get(file, *place, self.marks)
 
     def choose_of(self, header: Header, path: str, files: int = 1) -> list[int]:
         """Choose bands of a raster, as numbers from 0; it may be one of several that hold a band each.
@@ -232,6 +231,9 @@ class LoadRaster(BaseTransform):
             OtherBandsError: if it does not have the bands.
         """
         bands = len(self.choose_of(header, path, files))
+        if self.stretch is not None and self.stretch.ndim == 2 and len(self.stretch) != bands * files:
+            many = f'{bands * files} bands, but stretch has {len(self.stretch)} pairs of limits'
+            raise OtherBandsError(f'{path} gives {many}; set one for every band')
         if self.convert or self.stretch is not None or self.height == 'colors':
             return (3 if self.height == 'colors' else bands), 'uint8'
         dtype = np.dtype('float32') if self.unscale or self.height else np.dtype(header.dtype)
