@@ -107,6 +107,8 @@ def nodata_of(declared: Sequence[float | None], dtypes: Sequence[str], marks: Ma
     rule = default_rule(values) if marks.rule == 'auto' else marks.rule
     if rule == 'all' and not all(value is None or np.isfinite(value) for value in values):
         rule = 'band'  # what is not finite is no data whatever the other bands hold
+    if rule == 'all' and None in values:
+        return None  # a band without such a value always holds data
     return NoData(tuple(values), rule)
 
 

@@ -80,7 +80,7 @@ class OpenRaster:
         )
         mixed = len(set(self.source.dtypes)) > 1
         self.dtype = self.header.dtype if mixed else None  # to read all bands in
-        self.undeclared = marks.value == 'none' and any(value is not None for value in self.header.nodata)
+        self.undeclared = self.nodata is None and any(value is not None for value in self.header.nodata)
         # By whether its alpha channel is a mask: the raster as it shall be understood, and on the grid.
         self.described: dict[bool, rasterio.DatasetReader] = {}
         self.warped: dict[bool, WarpedVRT] = {}
@@ -186,7 +186,8 @@ class OpenRaster:
         one band that mean no data in all bands alone.
         """
         palette = self.source.name.startswith('<')
-        return bool(self.nodata or self.undeclared or palette or (self.header.alpha is not None and not masked))
+        by_value = self.nodata is not None and not (self.nodata.rule == 'band' and self.marks.value is None)
+        return by_value or self.undeclared or palette or (self.header.alpha is not None and not masked)
 
     def _overview(self, factor: float) -> 'OpenRaster':
         """Return the coarsest overview that is at least as fine as what shall be read, or the raster itself."""

@@ -228,3 +228,32 @@ def test_another_declared_value_than_the_options_is_told(tmp_path, monkeypatch):
     assert len(said) == 1
     assert '1 of 3 files declare another value than nodata=-9999' in said[0]
     assert 'a.tif: -32768' in said[0]
+
+
+def test_bands_with_values_of_their_own(tmp_path):
+    """Each counts in its band, at any size; a band without one always holds data."""
+    pixels = noise(2, 32, 32, 'int16')
+    pixels[0, :8], pixels[1, 16:] = -1, -2
+    plain = write_raster(tmp_path / 'a.tif', pixels, crs=None)
+    own, one = tmp_path / 'own.vrt', tmp_path / 'one.vrt'
+    rasterio.shutil.copy(plain, own, driver='VRT')
+    text = own.read_text()
+    first, second = text.split('<VRTRasterBand dataType="Int16" band="2"')
+    value = '<NoDataValue>{}</NoDataValue><SimpleSource>'
+    first, other = first.replace('<SimpleSource>', value.format(-1)), second.replace('<SimpleSource>', value.format(-2))
+    own.write_text(f'{first}<VRTRasterBand dataType="Int16" band="2"{other}')
+    for size in (None, (16, 16)):
+        found, valid = OpenRaster(str(own)).read([0, 1], None, size)
+        step = 1 if size is None else 2
+        shares = valid.mean(axis=(1, 2))
+        np.testing.assert_allclose(shares, [0.75, 0.5], atol=0 if step == 1 else 1 / 16)  # a row beside counts for half
+        assert not valid[0, : 8 // step - 1].any()
+        assert found[valid].min() > 0
+    zero = first.replace('<NoDataValue>-1', '<NoDataValue>0')
+    one.write_text(f'{zero}<VRTRasterBand dataType="Int16" band="2"{second}')
+    pixels[0, :8], pixels[1, 16:] = 0, 5
+    write_raster(plain, pixels, crs=None)
+    for size in (None, (16, 16)):
+        found, valid = OpenRaster(str(one)).read([0, 1], None, size)
+        assert valid is None
+        assert (found[0, :4] == 0).all()
