@@ -13,7 +13,7 @@ from mmrs_ssl.datasets.transforms.loading import loaders_of
 from mmrs_ssl.datasets.unreadable import SkipCounter
 from mmrs_ssl.rasters.access import access_to, fixed_folder
 from mmrs_ssl.rasters.errors import OtherBandsError, UnreadableImageError
-from mmrs_ssl.rasters.find import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, fits
+from mmrs_ssl.rasters.find import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, leave_out
 from mmrs_ssl.rasters.folder import sort_out
 from mmrs_ssl.rasters.names import check_name
 from mmrs_ssl.rasters.tolerance import refuse_or_warn
@@ -45,7 +45,8 @@ class ImageFolder(CustomDataset):
 
     Raises:
         FileNotFoundError: if a folder does not exist or holds no image.
-        ValueError: if too many images do not fit, or the list has a name that leads out of the folder.
+        ValueError: if too many images do not fit, they are complex or cannot hold ``nodata``, or the list has a name
+            that leads out of the folder.
     """
 
     def __init__(
@@ -74,9 +75,7 @@ class ImageFolder(CustomDataset):
         """List the images that fit; the names of a list have to lead into the folder."""
         if self.ann_file:
             names = [check_name(line, self.ann_file) for line in list_from_file(self.ann_file)]
-            patterns = [self.exclude] if isinstance(self.exclude, str) else self.exclude
-            kept = [name for name in names if not any(fits(name.split('/'), pattern) for pattern in patterns)]
-            paths = [os.path.join(self.img_prefix, name) for name in kept]
+            paths = [os.path.join(self.img_prefix, name) for name in leave_out(names, self.exclude, self.ann_file)]
         else:
             paths = find_images(self.sources or self.img_prefix, self.exclude)
         self.access = self.access.with_files(paths)

@@ -36,11 +36,12 @@ def rgb_numbers(header: Header, path: str) -> list[int]:
     return bands
 
 
-def picture_to_rgb(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def picture_to_rgb(image: np.ndarray, masked: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
     """Turn a picture of 1 to 4 bands (gray, gray and alpha, RGB, RGBA) into RGB of the same type.
 
     Args:
         image: (H, W, C).
+        masked: whether alpha says which pixels are valid.
 
     Returns:
         Pixels and which of them are valid, both (3, H, W), or None for all. Alpha is dropped: a color is what the file
@@ -49,7 +50,7 @@ def picture_to_rgb(image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     if image.shape[2] > 4:
         raise OtherBandsError(f'{image.shape[2]} bands, expected 1 to 4 of a picture that becomes RGB')
     pixels = bands_first(image)
-    alpha = pixels[-1] if len(pixels) in (2, 4) else None
+    alpha = pixels[-1] if masked and len(pixels) in (2, 4) else None
     colors = pixels[:3] if len(pixels) > 2 else np.repeat(pixels[:1], 3, axis=0)
     return colors, None if alpha is None or alpha.all() else np.broadcast_to(alpha > 0, colors.shape)
 

@@ -91,10 +91,22 @@ def find_images(data_root: str | Sequence[str], exclude: str | Sequence[str] = (
         for name in sorted(names):
             path = os.path.join(root, name) if base == Path(root) else str(names[name])
             paths.setdefault(os.path.realpath(path) if len(roots) > 1 else path, path)
-    for pattern in sorted(unused):
-        text = f'exclude={pattern!r} fits no file of data_root={data_root!r}; it counts from there, e.g. **/label/*'
-        _tell(text, logging.WARNING)
+    _tell_unused(unused, f'data_root={data_root!r}')
     return list(paths.values())
+
+
+def leave_out(names: Sequence[str], exclude: str | Sequence[str], listed_in: str) -> list[str]:
+    """Leave out the names of a list that fit a pattern, as :func:`find_images` does; warn of patterns that fit none."""
+    patterns = [exclude] if isinstance(exclude, str) else list(exclude)
+    fitting = {pattern: {name for name in names if fits(name.split('/'), pattern)} for pattern in patterns}
+    _tell_unused({pattern for pattern, found in fitting.items() if not found}, f'the list {listed_in}')
+    gone = set().union(*fitting.values())
+    return [name for name in names if name not in gone]
+
+
+def _tell_unused(patterns: Iterable[str], where: str) -> None:
+    for pattern in sorted(patterns):
+        _tell(f'exclude={pattern!r} fits no file of {where}; it counts from there, e.g. **/label/*', logging.WARNING)
 
 
 def fits(parts: Sequence[str], pattern: str | Sequence[str]) -> bool:

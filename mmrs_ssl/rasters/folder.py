@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from glob import escape
 from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -17,10 +18,12 @@ from mmrs_ssl.rasters.find import RASTER_SUFFIXES
 from mmrs_ssl.rasters.formats import driver_of
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.rasters.header_cache import read_headers
-from mmrs_ssl.rasters.pictures import read_picture_header
+from mmrs_ssl.rasters.nodata import Marks, nodata_of
+from mmrs_ssl.rasters.pictures import read_masked, read_picture_header
 
 _T = TypeVar('_T')
 _THREADS, _AT_ONCE = 8, 64  # files a thread takes
+_LOOKS = 9  # pictures whose alpha is looked at
 
 
 class ImageLoader(Protocol):
@@ -30,6 +33,7 @@ class ImageLoader(Protocol):
     size: tuple[int, int] | None
     convert: str | None
     height: str | None
+    marks: Marks
 
     def outcome(self, header: Header, path: str) -> tuple[int, str]:
         """Tell how many bands, of which type, are loaded; raise OtherBandsError where that cannot be."""
@@ -90,6 +94,9 @@ def sort_out(
 ) -> Sorting:
     """Leave out the images that cannot be read, do not fit what loads them, or are loaded unlike most others.
 
+    Alpha of pictures is a mask as of rasters: unless it is counted or named, or its values in a few pictures are not
+    those of a mask. What that gives holds for all of the folder.
+
     Args:
         paths: of images.
         loaders: what loads them; without any, nothing but what is no image at all is left out.
@@ -97,7 +104,8 @@ def sort_out(
         cache_dir: where headers of rasters are kept, see :func:`read_headers`.
 
     Raises:
-        OtherBandsError: if rasters contradict each other in what their bands are.
+        OtherBandsError: if they contradict each other in what their bands are, or whether alpha is a mask.
+        ValueError: if those that are kept are complex, or cannot hold the value that is to mean no data.
     """
     listed, paths = paths, list(dict.fromkeys(paths))  # a list may name an image more than once
     if not loaders:
@@ -107,6 +115,8 @@ def sort_out(
     whole = all(loader.size is None for loader in loaders)
     pictures = [path for path in paths if whole and not path.lower().endswith(RASTER_SUFFIXES)]
     found = dict(zip(pictures, _of_all(_header_or_error, pictures), strict=True))
+    if any(_by_alpha(loader) for loader in loaders):
+        found |= _looked_at({path: header for path, header in found.items() if isinstance(header, Header)})
     if rest := [path for path in paths if path not in found]:
         found |= read_headers(rest, cache_dir, access)
     loaded: dict[str, tuple[tuple[int, str], ...]] = {}
@@ -123,9 +133,11 @@ def sort_out(
         most = Counter(loaded.values()).most_common(1)[0][0]
         left_out |= {path: None for path, result in loaded.items() if result != most}
     headers = {path: header for path, header in found.items() if isinstance(header, Header)}
+    _refuse_values([(path, headers[path]) for path in paths if path not in left_out], loaders)
     for loader in loaders:
         rasters = [(path, headers[path]) for path in rest if path not in left_out]
-        settle_alpha(loader, rasters)
+        seen = [(path, headers[path]) for path in pictures if path not in left_out] if _by_alpha(loader) else []
+        settle_alpha(loader, [*rasters, *seen])
         note_declared(loader, rasters)
         refuse_other_bands(loader, rasters)
     return Sorting([path for path in listed if path not in left_out], left_out, headers)
@@ -142,6 +154,35 @@ def _header_or_error(path: str) -> Header | UnreadableImageError:
         return read_picture_header(path)
     except UnreadableImageError as error:
         return error
+
+
+def _by_alpha(loader: ImageLoader) -> bool:
+    """Tell whether it depends on the values of an alpha channel what is loaded of pictures."""
+    return loader.marks.alpha is None and not loader.convert and loader.bands not in (2, 4)
+
+
+def _looked_at(headers: dict[str, Header]) -> dict[str, Header]:
+    """Look at a few pictures that have alpha; where it is no mask in one, it is none in those not looked at, either."""
+    paths = [path for path, header in headers.items() if header.alpha is not None]
+    looks = [paths[i] for i in sorted({i * (len(paths) - 1) // (_LOOKS - 1) for i in range(_LOOKS)})] if paths else []
+    seen: dict[str, Header] = {}
+    for path in looks:
+        with suppress(UnreadableImageError):  # which reading it will tell
+            pixels, header, opaque = read_masked(path, None, None)
+            one = (pixels[..., -1] == pixels[0, 0, -1]).all()
+            seen[path] = header._replace(mask=None if one else opaque is not None)
+    if any(header.mask is False for header in seen.values()):
+        seen = {path: headers[path]._replace(mask=False) for path in paths if path not in seen} | seen
+    return seen
+
+
+def _refuse_values(files: Sequence[tuple[str, Header]], loaders: Sequence[ImageLoader]) -> None:
+    for path, header in files:
+        if header.dtype.startswith('complex'):
+            raise ValueError(f'{path} is {header.dtype}: complex numbers are not supported; take amplitude or phase')
+        count = len(header.names)
+        for loader in loaders:
+            nodata_of(header.nodata or (None,) * count, (header.dtype,) * count, loader.marks, path)
 
 
 def _no_image(path: str) -> UnreadableImageError | None:

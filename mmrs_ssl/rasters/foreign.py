@@ -15,7 +15,9 @@ from typing import NamedTuple
 _MARKS_OF_ZARR = ('.zarray', '.zgroup', 'zarr.json')
 _ENVI_DATA = ('', '.dat', '.img', '.bsq', '.bil', '.bip', '.raw', '.bin')
 _SHARED = ('.hdr', '.hdf', '.img', '.dat')  # suffixes of several formats
-_SUBDATASET = re.compile(r'(NETCDF|HDF4\w*|HDF5|BAG|ZARR|GRIB|SENTINEL2_\w+|GTIFF_DIR|GPKG|NITF_IM):', re.I)
+_SUBDATASET = re.compile(
+    r'(?:.*/)?((?:NETCDF|HDF4\w*|HDF5|BAG|ZARR|GRIB|SENTINEL2_\w+|GTIFF_DIR|GPKG|NITF_IM):.*)', re.I
+)
 RIO = 'without the programs of GDAL: `rio convert`, which comes with rasterio, takes the same two names'
 
 
@@ -161,7 +163,11 @@ def conversions(found: dict[Foreign, list[str]]) -> str:
 
 
 def subdataset_hint(name: str) -> str:
-    """Say how to convert what has one of GDAL's names of subdatasets, e.g. ``NETCDF:"a.nc":t``; '' for other names."""
-    if not _SUBDATASET.match(name):
+    """Say how to convert what has one of GDAL's names of subdatasets, e.g. ``NETCDF:"a.nc":t``; '' for other names.
+
+    A list may have put the name behind a folder.
+    """
+    if not (found := _SUBDATASET.match(name)):
         return ''
-    return f"is GDAL's name of a subdataset, which is not read here; convert it: gdal_translate {quote(name)} NAME.tif"
+    command = f'gdal_translate {quote(found[1])} NAME.tif'
+    return f"is GDAL's name of a subdataset, which is not read here; convert it: {command}"

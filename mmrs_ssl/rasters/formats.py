@@ -15,7 +15,7 @@ from typing import BinaryIO
 from rasterio.env import get_gdal_config, set_gdal_config
 
 from mmrs_ssl.rasters.errors import UnreadableImageError
-from mmrs_ssl.rasters.foreign import foreign_kind
+from mmrs_ssl.rasters.foreign import foreign_kind, subdataset_hint
 
 _SIGNATURES = {
     b'II*\0': 'GTiff',
@@ -99,7 +99,9 @@ def driver_of(path: str) -> str:
         with open(path, 'rb') as file:
             head = file.read(_HEAD)
     except OSError as error:
-        raise UnreadableImageError(f'{path}: not readable as a raster ({error.strerror or error})') from error
+        hint = subdataset_hint(path)
+        fault = f'{error.strerror or error}{hint and "; it "}{hint}'
+        raise UnreadableImageError(f'{path}: not readable as a raster ({fault})') from error
     if b'<VRTDataset' in head:
         if path.lower().endswith('.vrt'):
             return 'VRT'

@@ -79,6 +79,11 @@ def looks_like_mask(raster: rasterio.DatasetReader, band: int) -> bool | None:
     windows = BlockWindows.of_blocks(raster.shape, raster.block_shapes[band], _LOOK_PIXELS)
     chosen = np.unique(np.linspace(0, len(windows) - 1, _LOOKS).round().astype(int))
     values = np.concatenate([raster.read(band + 1, window=windows[int(i)]).ravel() for i in chosen])
+    return values_look_like_mask(values)
+
+
+def values_look_like_mask(values: np.ndarray) -> bool | None:
+    """Tell whether values are those of a mask: 0 and one other, nearly everywhere; None if they are all the same."""
     found, counts = np.unique(values, return_counts=True)
     if len(found) == 1:
         return None

@@ -17,7 +17,7 @@ from mmrs_ssl.rasters.grid import ControlPoints, Grid, Header
 from mmrs_ssl.rasters.header import read_header
 from mmrs_ssl.rasters.reader import file_stamp
 
-_FORMAT = 4  # raise it when Header changes: older caches are then ignored
+_FORMAT = 5  # raise it when Header changes: older caches are then ignored
 _WORLD_FILES = ('.tfw', '.tifw', '.wld', '.pgw', '.jgw')
 _THREADS = 8  # opening a file waits for the disk or the network
 

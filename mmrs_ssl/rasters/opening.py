@@ -15,6 +15,7 @@ from rasterio.enums import ColorInterp
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.guard import open_guarded
+from mmrs_ssl.rasters.png import png_meaning
 
 _RGBA = ('Red', 'Green', 'Blue', 'Alpha')
 
@@ -54,19 +55,23 @@ def open_raster(path: str | Path, access: Access | None = None, overview: int | 
 
 
 def open_image(path: str | Path, access: Access | None = None, overview: int | None = None) -> rasterio.DatasetReader:
-    """Open a raster as :func:`open_raster` does; colors of a palette become bands red, green, blue, perhaps alpha.
+    """Open a raster as :func:`open_raster` does, but with the bands that a picture means, as read whole.
 
-    Entries of the palette that stand for no data, or are transparent, have alpha 0.
+    Colors of a palette become bands red, green, blue (one band if all are gray), and alpha if one of them stands for no
+    data or is transparent. Of a PNG, 1 to 4 bits become 0 to 255, and a color that is transparent has alpha 0.
     """
     raster = open_raster(path, access, overview)
     if raster.colorinterp != (ColorInterp.palette,):
-        return raster
+        return _png_as_meant(raster, str(path)) if raster.driver == 'PNG' else raster
     try:
         colors = raster.colormap(1)
     except ValueError:  # declared, but not there
         return raster
-    channels = 4 if any(color[3] < 255 for color in colors.values()) else 3
-    tables = [','.join(f'{index}:{color[i]}' for index, color in colors.items()) for i in range(channels)]
+    channels = [0] if all(red == green == blue for red, green, blue, _ in colors.values()) else [0, 1, 2]
+    meanings = ['Gray'] if len(channels) == 1 else list(_RGBA[:3])
+    if any(color[3] < 255 for color in colors.values()):
+        channels, meanings = [*channels, 3], [*meanings, _RGBA[3]]
+    tables = [','.join(f'{index}:{color[i]}' for index, color in colors.items()) for i in channels]
 
     def expand(dataset: ET.Element) -> None:
         band = dataset.find('VRTRasterBand')
@@ -75,7 +80,7 @@ def open_image(path: str | Path, access: Access | None = None, overview: int | N
         source = band.find('ComplexSource') if source is None else source
         assert source is not None
         dataset.remove(band)
-        for number, (meaning, table) in enumerate(zip(_RGBA, tables, strict=False), 1):
+        for number, (meaning, table) in enumerate(zip(meanings, tables, strict=True), 1):
             one = ET.SubElement(dataset, 'VRTRasterBand', dataType='Byte', band=str(number))
             ET.SubElement(one, 'ColorInterp').text = meaning
             lookup = ET.SubElement(one, 'ComplexSource')
@@ -83,6 +88,51 @@ def open_image(path: str | Path, access: Access | None = None, overview: int | N
             ET.SubElement(lookup, 'LUT').text = table
 
     return changed(raster, expand)
+
+
+def _png_as_meant(raster: rasterio.DatasetReader, path: str) -> rasterio.DatasetReader:
+    """Bring few bits to all of 0 to 255, and make alpha of a color that is transparent, which GDAL calls no data."""
+    if not os.path.isfile(path):
+        return raster
+    with open(path, 'rb') as file:
+        meaning = png_meaning(file)
+    if meaning is None or raster.count > 3 or (meaning.bits >= 8 and not (meaning.alpha and raster.count in (1, 3))):
+        return raster
+
+    def change(dataset: ET.Element) -> None:
+        for described in dataset.findall('Metadata'):  # among others, of as many values as there were bands
+            dataset.remove(described)
+        bands = dataset.findall('VRTRasterBand')
+        clear = ET.fromstring(ET.tostring(bands[0])) if meaning.alpha else None
+        for band in bands:
+            for described in band.findall('Metadata'):  # of few bits
+                band.remove(described)
+            if meaning.bits < 8:
+                _scale(band, 255 // (2**meaning.bits - 1))
+            if clear is not None and (value := band.find('NoDataValue')) is not None:
+                band.remove(value)
+        if clear is not None:
+            for name in ('NoDataValue', 'ColorInterp', 'Metadata'):
+                for each in clear.findall(name):
+                    clear.remove(each)
+            clear.set('band', str(len(bands) + 1))
+            ET.SubElement(clear, 'ColorInterp').text = _RGBA[3]
+            for source in clear.iter('SourceBand'):
+                source.text = 'mask,1'
+            _scale(clear, 1 if meaning.bits <= 8 else 257)
+            dataset.append(clear)
+
+    return changed(raster, change)
+
+
+def _scale(band: ET.Element, factor: int) -> None:
+    """Multiply what a band of a VRT takes from its sources."""
+    for source in [*band.findall('SimpleSource'), *band.findall('ComplexSource')]:
+        source.tag = 'ComplexSource'
+        for value in source.findall('NODATA'):
+            source.remove(value)
+        ET.SubElement(source, 'ScaleOffset').text = '0'
+        ET.SubElement(source, 'ScaleRatio').text = str(factor)
 
 
 def described_anew(raster: rasterio.DatasetReader, alpha: bool, nodata: bool) -> rasterio.DatasetReader:

@@ -1,6 +1,7 @@
 """Read whole pictures: JPEG, PNG and the like by OpenCV, but strict about truncated files."""
 
 import logging
+import math
 import os
 import struct
 import threading
@@ -24,11 +25,15 @@ from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.arrays import bands_last
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
+from mmrs_ssl.rasters.foreign import subdataset_hint
 from mmrs_ssl.rasters.formats import driver_at
 from mmrs_ssl.rasters.grid import NOWHERE, Header
+from mmrs_ssl.rasters.header import values_look_like_mask
+from mmrs_ssl.rasters.png import Meaning, bands_as_meant, png_meaning
 from mmrs_ssl.rasters.reader import OpenRaster
 
 _decoding = threading.Lock()
+_LOOKED_AT = 9 * 2**16  # pixels of an alpha channel, as of rasters
 # How a complete file of each kind ends; OpenCV fills what is missing of a truncated one with gray and says nothing.
 _JPEG_END, _PNG_END = b'\xff\xd9', b'IEND\xaeB`\x82'
 
@@ -40,8 +45,8 @@ _HEADERS: dict[str, type[ImageFile.ImageFile]] = {
     'PNM': PpmImageFile,
     'WEBP': WebPImageFile,
 }
-_COLORS = {1: ('gray',), 3: ('red', 'green', 'blue'), 4: ('red', 'green', 'blue', 'alpha')}
-_BANDS = dict(LA=4, P=3, RGB=3, RGBA=4, CMYK=3)  # that OpenCV makes of Pillow's modes; others have one
+_COLORS = {1: ('gray',), 2: ('gray', 'alpha'), 3: ('red', 'green', 'blue'), 4: ('red', 'green', 'blue', 'alpha')}
+_BANDS = dict(RGB=3, RGBA=4, CMYK=3)  # that OpenCV makes of Pillow's modes; others have one
 
 
 def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
@@ -52,7 +57,9 @@ def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
         access: where the file, and what it names, may lie; the file's folder by default.
 
     Returns:
-        (H, W, C) of the file's own type, bands in the file's order (RGB for photographs).
+        (H, W, C) of the file's own type, bands in the file's order. Of a picture these are gray or RGB, and alpha if
+        pixels can be transparent; 1 to 4 bits become 0 to 255; a palette becomes gray if all its colors are, else RGB;
+        a color that a PNG calls transparent has alpha 0. Windows of it have the same bands and values.
 
     Raises:
         UnreadableImageError: if the file is missing, truncated or no image.
@@ -65,7 +72,8 @@ def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise UnreadableImageError(f'{path}: {error.strerror or error}') from error
+        hint = subdataset_hint(str(path))
+        raise UnreadableImageError(f'{path}: {error.strerror or error}{hint and "; it "}{hint}') from error
     _refuse_truncated(path, data)
     said: list[str] = []
     try:
@@ -78,15 +86,38 @@ def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
         raise UnreadableImageError(f'{path}: not an image, or truncated ({len(data)} bytes{text and ", "}{text})')
     if text:
         print_log(f'{path}: {text}', 'current', logging.WARNING)
+    meaning = png_meaning(BytesIO(data))
     if image.ndim == 2:
-        return image[..., None]
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+        return image[..., None] if meaning is None else bands_as_meant(image[..., None], meaning)
+    if data.startswith(b'BM'):
+        image = image[..., :3]  # a fourth byte is seldom alpha, and GDAL passes it over
+    colors = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    return colors if meaning is None else bands_as_meant(colors, meaning)
+
+
+def read_masked(path: str, access: Access | None, asked: bool | None) -> tuple[np.ndarray, Header, np.ndarray | None]:
+    """Read a whole picture as :func:`read_image` does, and say which of its pixels are opaque.
+
+    Args:
+        path: of the picture.
+        access: as there.
+        asked: whether its alpha channel is a mask; None: if its values look like one, as of rasters.
+
+    Returns:
+        (H, W, C); what its bands are, and whether alpha is a mask; if so, where it is not 0, (H, W) bool, else None.
+    """
+    image = read_image(path, access)
+    header = picture_header(image.shape[1::-1], image.shape[2], image.dtype.name)
+    if header.alpha is None:
+        return image, header, None
+    alpha = image[..., header.alpha]
+    step = math.ceil(math.sqrt(alpha.size / _LOOKED_AT))
+    mask = values_look_like_mask(alpha[::step, ::step]) is not False if asked is None else asked
+    return image, header._replace(mask=mask), alpha > 0 if mask else None
 
 
 def read_picture_header(path: str) -> Header:
     """Tell what :func:`read_image` will make of a picture, without decoding it where its format is known.
-
-    Alpha is a band like the others: nothing masks them.
 
     Raises:
         UnreadableImageError: if it is missing or no image.
@@ -96,32 +127,33 @@ def read_picture_header(path: str) -> Header:
             driver = driver_at(file) or ''
             if driver in _HEADERS:
                 file.seek(0)
-                if header := _told_by(_HEADERS[driver](file), driver):
+                picture = _HEADERS[driver](file)
+                if header := _told_by(picture, driver, png_meaning(file)):
                     return header
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, struct.error):
         pass  # OpenCV is asked
     image = read_image(path)
-    return _picture_header(image.shape[1::-1], image.shape[2], image.dtype.name)
+    return picture_header(image.shape[1::-1], image.shape[2], image.dtype.name)
 
 
-def _told_by(picture: ImageFile.ImageFile, driver: str) -> Header | None:
+def _told_by(picture: ImageFile.ImageFile, driver: str, meaning: Meaning | None) -> Header | None:
     """Tell from what Pillow knows of a picture what OpenCV will make of it; None where the two differ."""
     how = picture.tile[0][3] if picture.tile else ()  # how the pixels are stored; the first is their order
     parts = list(how) if isinstance(how, tuple) else [how]
     stored = str(parts[0]) if parts else ''
     if driver == 'BMP' and stored not in ('BGR', 'L'):  # palettes and masks
         return None
-    bands = _BANDS.get(picture.mode, 1)
-    if bands == 3 and 'transparency' in picture.info:
-        bands = 4
+    bands = _BANDS.get(picture.mode, 1) if meaning is None else (1 if meaning.gray else 3) + meaning.alpha
     deep = ';16' in stored or (driver == 'PNM' and any(isinstance(top, int) and top > 255 for top in parts))
-    return _picture_header(picture.size, bands, 'uint16' if deep else 'uint8')
+    return picture_header(picture.size, bands, 'uint16' if deep else 'uint8')
 
 
 @lru_cache(4096)  # of many pictures of a kind, one
-def _picture_header(size: tuple[int, ...], bands: int, dtype: str) -> Header:
+def picture_header(size: tuple[int, ...], bands: int, dtype: str) -> Header:
+    """Describe a picture (width, height) of so many bands: of 2 and of 4 the last is alpha."""
     colors = _COLORS.get(bands, ('undefined',) * bands)
-    return Header(NOWHERE, size[1], size[0], ('',) * bands, None, dtype, colors, (None,) * bands)
+    alpha = bands - 1 if bands in (2, 4) else None
+    return Header(NOWHERE, size[1], size[0], ('',) * bands, alpha, dtype, colors, (None,) * bands)
 
 
 @contextmanager

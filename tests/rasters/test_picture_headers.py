@@ -1,4 +1,4 @@
-"""What the header of a picture tells is what decoding it gives."""
+"""What the header of a picture tells is what decoding it gives, and reading windows of it."""
 
 import struct
 import zlib
@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.rasters.header import read_header
 from mmrs_ssl.rasters.pictures import read_image, read_picture_header
+from mmrs_ssl.rasters.reader import OpenRaster
 
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of PNG's color types
 PNGS = [
@@ -79,7 +81,14 @@ def test_a_header_tells_what_is_decoded(tmp_path, name):
     image, header = read_image(tmp_path / name), read_picture_header(str(tmp_path / name))
     assert (header.height, header.width, len(header.names), header.dtype) == (*image.shape, image.dtype.name)
     assert len(header.colors) == len(header.nodata) == image.shape[2]
-    assert header.alpha is None
+    assert header.alpha == (image.shape[2] - 1 if image.shape[2] in (2, 4) else None)
+    if name.startswith('a_'):
+        return
+    windows = read_header(str(tmp_path / name))
+    assert (windows.alpha, windows.dtype, len(windows.names)) == (header.alpha, header.dtype, image.shape[2])
+    if name.endswith(('png', 'bmp', 'ppm')):
+        pixels, _ = OpenRaster(str(tmp_path / name)).read(range(image.shape[2]))
+        assert np.array_equal(pixels.transpose(1, 2, 0), image)
 
 
 @pytest.mark.parametrize('name', ['0_16.png', '3_8t.png', '6_8.png', '24.bmp', '6_256.ppm', 'gray.jpg', 'rgba.webp'])

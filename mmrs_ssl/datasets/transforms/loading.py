@@ -15,9 +15,9 @@ from mmrs_ssl.rasters.bands import choose_bands
 from mmrs_ssl.rasters.convert import full_range, picture_to_rgb, rgb_limits, rgb_numbers
 from mmrs_ssl.rasters.errors import NoDataError, OtherBandsError
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES
-from mmrs_ssl.rasters.grid import NOWHERE, Header
+from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, require_relief, stack_bands
-from mmrs_ssl.rasters.pictures import read_image
+from mmrs_ssl.rasters.pictures import read_masked
 from mmrs_ssl.rasters.reader import OpenRaster, pool
 from mmrs_ssl.registry import TRANSFORMS
 
@@ -163,19 +163,18 @@ class LoadRaster(BaseTransform):
 
     def read_picture(self, name: str, results: dict) -> tuple[np.ndarray, np.ndarray | None]:
         """Read pixels (C, H, W) of a whole picture, and which are valid (None: all)."""
-        image = read_image(name, results.get('access'))
-        count = image.shape[2]
+        image, header, opaque = read_masked(name, results.get('access'), self.marks.alpha)
         if self.convert and not isinstance(self.bands, list):
-            pixels, valid = picture_to_rgb(image)
+            pixels, valid = picture_to_rgb(image, self.marks.alpha is not False)
+            every = pixels
         else:
-            height, width = image.shape[:2]
-            header = Header(NOWHERE, height, width, ('',) * count, None, image.dtype.name)
-            bands, valid = self.choose_of(header, name), None
-            pixels = (image if bands == list(range(count)) else image[..., bands]).transpose(2, 0, 1)
-        given = nodata_of((None,) * count, (image.dtype.name,) * count, self.marks, name)
-        if given:
-            every = image.transpose(2, 0, 1)
-            held = given.valid(pixels, list(range(len(pixels))), lambda: given.marked(every, range(count)))
+            bands = self.choose_of(header, name)
+            pixels = (image if bands == list(range(image.shape[2])) else image[..., bands]).transpose(2, 0, 1)
+            valid = None if opaque is None or header.alpha in bands else np.broadcast_to(opaque, pixels.shape)
+            every = (image if valid is None else image[..., : header.alpha]).transpose(2, 0, 1)  # that hold data
+        count = max(len(every), len(pixels))
+        if given := nodata_of((None,) * count, (image.dtype.name,) * count, self.marks, name):
+            held = given.valid(pixels, range(len(pixels)), lambda: given.marked(every, range(len(every))))
             valid = held if valid is None else held & valid
         return pixels, valid
 
