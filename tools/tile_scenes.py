@@ -21,12 +21,14 @@ from pathlib import Path
 import rasterio
 from mmengine.utils import ProgressBar
 
-from mmrs_ssl.archives.tiling import check_png, cut_tiles, find_scenes, plan_tiles
+from mmrs_ssl.archives.band_statistics import Options
+from mmrs_ssl.archives.counting import files_of
+from mmrs_ssl.archives.tiling import check_png, cut_tiles, find_scenes, plan_tiles, settle_bands
 from mmrs_ssl.cli.archive import Part, add_archive_arguments, find_parts
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.rasters.access import access_to
 from mmrs_ssl.rasters.find import find_all
-from mmrs_ssl.rasters.reader import CACHE_BYTES
+from mmrs_ssl.rasters.pool import CACHE_BYTES
 
 
 def parse_args() -> argparse.Namespace:
@@ -86,6 +88,23 @@ def choose_part(parts: list[Part], modality: str | None) -> Part:
     return parts[names.index(modality)]
 
 
+def with_labels(part: Part, labels: list[str]) -> Options:
+    """Return how to read the images, where the files of labels may be read, too."""
+    options = part.options
+    if not labels or options.access is None:
+        return options
+    beside = access_to(labels, remote=options.access.remote)
+    access = options.access._replace(
+        roots=(*options.access.roots, *beside.roots), named=options.access.named | beside.named
+    )
+    return replace(options, access=access.with_files([*find_all(labels), *paths_of(part)]))
+
+
+def paths_of(part: Part) -> list[str]:
+    """List all files of the images."""
+    return [path for image in part.images for path in files_of(image)]
+
+
 def main() -> None:
     """Cut the scenes into tiles, and say how many were written and left out."""
     args = parse_args()
@@ -93,16 +112,23 @@ def main() -> None:
         raise ValueError(f'{args.out} is not an empty folder; choose another one or add --overwrite')
     if not 0 <= args.max_nodata <= 1:
         raise ValueError(f'--max-nodata is {args.max_nodata}, expected a share in [0, 1]')
+    if args.scale:
+        raise ValueError(
+            '--scale: tiles hold the values of the files, and --format tif their scales and offsets beside them; leave '
+            'it out, and train on the tiles with unscale=True'
+        )
     part = choose_part(find_parts(args), args.modality)
-    access = access_to([*args.sources, *args.labels], args.roots, args.allow_remote)
-    if args.labels:
-        access = access.with_files([*find_all(args.labels), *map(str, part.images)])
-    options = replace(part.options, access=access if args.labels else part.options.access)
+    if part.options.scale and args.format == 'png':
+        raise ValueError(f'{args.sources[0]} asks for unscale=True, and PNG holds no scales; choose --format tif')
+    options = with_labels(part, args.labels)
     scenes = find_scenes(part.images, args.labels, args.image_suffix, args.label_suffix, options, part.names)
+    options, note = settle_bands(scenes, options)
+    if note:
+        print(f'note: {note}', file=sys.stderr)
     stride = args.size if args.stride is None else args.stride
     plan = plan_tiles(scenes, args.size, stride, args.edge, args.val_share)
     if args.format == 'png':
-        check_png(scenes, options.access)
+        check_png(scenes, options)
     counts: Counter[str] = Counter()
     bar = ProgressBar(len(plan.tiles), file=sys.stderr)
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):

@@ -2,49 +2,55 @@
 
 from __future__ import annotations
 
-import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import rasterio
-from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning
-from rasterio.windows import Window
 
 from mmrs_ssl.archives.band_statistics import DEFAULT, Options
-from mmrs_ssl.archives.counting import Image
+from mmrs_ssl.archives.counting import Image, files_of
+from mmrs_ssl.archives.tile_files import (
+    PNG_TYPES,
+    OpenScene,
+    place_files,
+    read_label,
+    tiled_bands,
+    write_png,
+    write_tif,
+)
 from mmrs_ssl.rasters.access import Access, is_address
-from mmrs_ssl.rasters.arrays import Array
-from mmrs_ssl.rasters.errors import errors_of
+from mmrs_ssl.rasters.agreement import Found, alpha_is_mask, refuse_contradictions
+from mmrs_ssl.rasters.arrays import Array as Array
 from mmrs_ssl.rasters.find import find_all
+from mmrs_ssl.rasters.grid import Window
 from mmrs_ssl.rasters.guard import reaching
-from mmrs_ssl.rasters.nodata import data_test
+from mmrs_ssl.rasters.header import read_header
 from mmrs_ssl.rasters.opening import open_raster
-from mmrs_ssl.rasters.stack import open_stack
 
-_PNG_TYPES, _PNG_BANDS = ('uint8', 'uint16'), (1, 3, 4)
+_PNG_BANDS = (1, 3, 4)
 
 
 @dataclass(frozen=True)
 class TiledScene:
-    """A scene to cut: its name, file (or files of a band each), height and width, and the file of its label."""
+    """A scene to cut.
+
+    Attributes:
+        name: what its tiles are called.
+        path: its file, or files of a band each.
+        size: height and width.
+        label: the file of its label.
+        files: path and header of each.
+    """
 
     name: str
     path: Image
     size: tuple[int, int]
     label: str | Path | None = None
-
-    def open(self, access: Access | None, names: Sequence[str] = ()) -> rasterio.DatasetReader:
-        """Open its file, or its files as one raster; ``names`` are those of the bands that have a file each."""
-        if isinstance(self.path, tuple):
-            return open_stack(self.path, names, access)
-        return open_raster(self.path, access)
+    files: tuple[Found, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -87,19 +93,25 @@ def find_scenes(
         image_suffix: how the stem of a scene's file ends; others are no scenes. The rest of the stem is its name.
         label_suffix: the same for labels. A label belongs to the scene of the same name.
         options: where files may lie.
-        names: of the sources that are tuples.
+        names: of all sources, each of which is then one scene; by default they are named after their files.
 
     Raises:
         FileNotFoundError: if there is nothing, or no file with the suffix.
         ValueError: if two files have the same name, a scene has no label, or a label another size than its scene.
         UnreadableImageError: if a file cannot be opened.
     """
-    files: dict[str, Image] = {
-        name: image for name, image in zip(names, sources, strict=False) if isinstance(image, tuple)
-    }
-    if len(files) < len(sources):
-        single = [source for source in sources if not isinstance(source, tuple)]
-        files |= _by_name(single, image_suffix, '--image-suffix')
+    if all(names) and names:
+        if image_suffix:
+            raise ValueError(f'--image-suffix is {image_suffix!r}, but scenes are named by a rule; say it in --files')
+        files: dict[str, Image] = {}
+        for name, image in zip(names, sources, strict=True):
+            if name in files:
+                raise ValueError(f'{files[name]} and {image} are both named {name!r}; say in --files what differs')
+            files[name] = image
+    else:
+        files = {
+            **_by_name([source for source in sources if isinstance(source, str | Path)], image_suffix, '--image-suffix')
+        }
     label_files = _by_name(labels, label_suffix, '--label-suffix') if labels else {}
     scenes = []
     for name, path in files.items():
@@ -109,13 +121,44 @@ def find_scenes(
                 f'{path} has no label: expected {name}{label_suffix}.* in {" ".join(map(str, labels))}; say with '
                 '--image-suffix and --label-suffix how the names differ'
             )
-        scene = TiledScene(name, path, (0, 0), label)
-        with scene.open(options.access) as raster:
-            scene = replace(scene, size=raster.shape)
+        found = tuple((file, read_header(file, options.access)) for file in files_of(path))
+        scene = TiledScene(name, path, place_files(name, found)[1], label, found)
         if label is not None:
             _check_label(scene, label, options.access)
         scenes.append(scene)
     return scenes
+
+
+def settle_bands(scenes: Sequence[TiledScene], options: Options) -> tuple[Options, str]:
+    """Settle for all scenes whether a band that is declared alpha is a mask, and see that they have the same bands.
+
+    Returns:
+        The options in which this is settled, and what the user ought to know, if anything.
+
+    Raises:
+        OtherBandsError: if alpha is a mask in some files and data in others, or files that bands are taken of by
+            position contradict each other.
+    """
+    chosen = [
+        (column, path, header, tiled_bands(header, path, options, len(scene.files)))
+        for scene in scenes
+        for column, (path, header) in enumerate(scene.files)
+    ]
+    files = [(path, header) for _, path, header, _ in chosen]
+    named = [header.alpha in bands for _, _, header, bands in chosen if header.alpha is not None]
+    mask, note = alpha_is_mask(files, options.alpha, bool(options.bands) and bool(named) and all(named))
+    by_name = isinstance(options.bands, tuple) and options.bands and all(isinstance(b, str) for b in options.bands)
+    if not (options.ignore_names or by_name):
+        for number in range(max(column for column, *_ in chosen) + 1):
+            refuse_contradictions(
+                [
+                    (path, header, [b for b in bands if options.bands or not mask or b != header.alpha])
+                    for column, path, header, bands in chosen
+                    if column == number
+                ],
+                '--bands red ...',
+            )
+    return (replace(options, alpha=mask) if named else options), note
 
 
 def _by_name(sources: Sequence[str | Path], suffix: str, option: str) -> dict[str, str | Path]:
@@ -231,17 +274,17 @@ def _split_scene(tiles: Sequence[Tile], size: int, val_share: float) -> list[Til
     return train + val
 
 
-def check_png(scenes: Iterable[TiledScene], access: Access | None = None) -> None:
+def check_png(scenes: Iterable[TiledScene], options: Options = DEFAULT) -> None:
     """Refuse scenes that PNG cannot hold.
 
     Raises:
         ValueError: if one has other than 1, 3 or 4 bands of uint8 or uint16.
     """
     for scene in scenes:
-        with scene.open(access) as raster:
-            if raster.count not in _PNG_BANDS or not set(raster.dtypes) <= set(_PNG_TYPES):
+        with closing(OpenScene(scene.name, scene.files, options)) as opened:
+            if opened.count not in _PNG_BANDS or opened.dtype not in PNG_TYPES:
                 raise ValueError(
-                    f'{scene.path} has {raster.count} bands of {raster.dtypes[0]}; PNG holds 1, 3 or 4 bands of uint8 '
+                    f'{scene.path} has {opened.count} bands of {opened.dtype}; PNG holds 1, 3 or 4 bands of uint8 '
                     'or uint16; choose --format tif'
                 )
 
@@ -262,7 +305,7 @@ def cut_tiles(
         size: pixels a side.
         suffix: ``'tif'`` keeps type, position, nodata, masks and the names and meanings of bands; ``'png'`` the pixels.
         max_nodata: tiles where a larger share of pixels has no data in any band are left out.
-        options: what means no data, where files may lie, and names of bands that have a file each.
+        options: which bands to write, what means no data, and where files may lie; of :func:`settle_bands`.
 
     Yields:
         Every tile, and whether it was written.
@@ -272,25 +315,25 @@ def cut_tiles(
         ValueError: if a label holds numbers that 8 bits cannot.
     """
     for scene, group in groupby(tiles, key=lambda tile: tile.scene):
-        with reaching(options.access), ExitStack() as opened:
-            raster = opened.enter_context(scene.open(options.access, options.band_files))
-            label = opened.enter_context(open_raster(scene.label, options.access)) if scene.label else None
-            holds_data = data_test(raster, options.marks)
+        with (
+            closing(OpenScene(scene.name, scene.files, options)) as opened,
+            nullcontext() if scene.label is None else open_raster(scene.label, options.access) as label,
+        ):
             for tile in group:
-                window = Window(tile.left, tile.top, size, size)
-                with errors_of(raster.name):
-                    values, mask = raster.read(window=window), raster.dataset_mask(window=window)
-                    share = 1 - float(holds_data(values, mask).mean())
-                if share > max_nodata:
+                window = Window(tile.top, tile.left, size, size)
+                read = opened.read(window)
+                if read.empty > max_nodata:
                     yield tile, False
                     continue
                 path = _place(out, 'img_dir', tile, suffix)
                 if suffix == 'png':
-                    _write_png(path, values)
+                    write_png(path, read.values, opened.colors)
                 else:
-                    _write_tif(path, raster, window, values, mask)
+                    write_tif(path, opened, read, window)
                 if label is not None and scene.label is not None:
-                    _write_png(_place(out, 'ann_dir', tile, 'png'), _read_label(label, scene.label, window))
+                    with reaching(options.access):
+                        numbers = read_label(label, scene.label, window)
+                    write_png(_place(out, 'ann_dir', tile, 'png'), numbers)
                 yield tile, True
 
 
@@ -298,39 +341,3 @@ def _place(out: Path, folder: str, tile: Tile, suffix: str) -> Path:
     path = out / folder / tile.split / f'{tile.name}.{suffix}'
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _read_label(raster: rasterio.DatasetReader, path: str | Path, window: Window) -> Array:
-    """Read class numbers, (1, H, W) of uint8 or uint16."""
-    with errors_of(path):
-        label = raster.read(window=window)
-    if label.dtype.name in _PNG_TYPES:
-        return label
-    if label.min() < 0 or label.max() > 255:
-        raise ValueError(f'{path} holds values from {label.min()} to {label.max()}; expected class numbers 0 to 255')
-    return label.astype(np.uint8)
-
-
-def _create(path: Path, driver: str, values: Array, **options: Any) -> rasterio.io.DatasetWriter:
-    count, height, width = values.shape
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        return rasterio.open(
-            path, 'w', driver=driver, count=count, height=height, width=width, dtype=values.dtype, **options
-        )
-
-
-def _write_png(path: Path, values: Array) -> None:
-    with _create(path, 'PNG', values) as file:
-        file.write(values)
-
-
-def _write_tif(path: Path, raster: rasterio.DatasetReader, window: Window, values: Array, mask: Array) -> None:
-    options = dict(crs=raster.crs, transform=raster.window_transform(window), nodata=raster.nodata, compress='deflate')
-    # Without the setting the mask would be a second file.
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), _create(path, 'GTiff', values, **options) as file:
-        file.colorinterp = raster.colorinterp  # or the fourth band of 8 bits becomes alpha
-        file.descriptions, file.scales, file.offsets = raster.descriptions, raster.scales, raster.offsets
-        file.write(values)
-        if raster.mask_flag_enums[0] == [MaskFlags.per_dataset]:
-            file.write_mask(mask)

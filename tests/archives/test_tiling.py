@@ -213,5 +213,5 @@ def test_png_holds_not_everything(tmp_path: Path) -> None:
 def test_damaged_scene(tmp_path: Path) -> None:
     path = write(tmp_path / 'a.tif', draw((3, 128, 128)))
     path.write_bytes(path.read_bytes()[:60_000])
-    with pytest.raises(UnreadableImageError, match=r'a\.tif: .*IReadBlock failed'):
+    with pytest.raises(UnreadableImageError, match=r'a\.tif: cannot be read in window \(64, 0, 64, 64\)'):
         list(cut_tiles(plan_tiles(find_scenes([path]), 64, 64).tiles, tmp_path / 'out', 64))
