@@ -3,7 +3,7 @@
     python tools/band_stats.py my/scenes
     python tools/band_stats.py 'my/scenes/**/*_ortho.tif' more/scenes --bands 0 1 2 --out stats.json
     python tools/band_stats.py my/sentinel2 --files '{scene}/{band}' --band-files B02 B03 B04 B08
-    python tools/band_stats.py configs/mssdf/mssdf_vit-small_1xb32-coslr-300e_geotiff-pairs-224px.py
+    python tools/band_stats.py configs/mssdf/mssdf_vit-small_1xb64-coslr-100e_geotiff-224px.py
 
 Every pixel is read once, by windows and in several processes. Numbers of integers of at most 16 bits are exact;
 quantiles of other types are within a rank error of 0.001. A quantile q is the smallest value that at least a share q of

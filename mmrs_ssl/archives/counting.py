@@ -22,7 +22,9 @@ from mmrs_ssl.rasters.grid import Header, Window
 from mmrs_ssl.rasters.header import described_header
 from mmrs_ssl.rasters.nodata import Marks
 from mmrs_ssl.rasters.opening import open_image
-from mmrs_ssl.rasters.reader import CACHE_BYTES, OpenRaster
+from mmrs_ssl.rasters.pool import CACHE_BYTES
+from mmrs_ssl.rasters.reader import OpenRaster
+from mmrs_ssl.rasters.stacks import valid_together
 
 Image = str | Path | tuple[str, ...]  # a file, or one per band
 # Of every file of an image: its path, header, block, and whether values are scaled.
@@ -190,7 +192,7 @@ def count_task(task: Task, marks: Marks, options: Any, dtype: str, columns: int)
 
 def _count_file(file: CountedFile, numbers: range, marks: Marks, options: Any, found: PartialStatistics) -> None:
     raster = OpenRaster(file.path, access=options.access, marks=marks)
-    others: list[OpenRaster] = []
+    others = [OpenRaster(path, access=options.access, marks=marks) for path in file.image if path != file.path]
     try:
         for number in numbers:
             part = file.windows[number]
@@ -198,32 +200,14 @@ def _count_file(file: CountedFile, numbers: range, marks: Marks, options: Any, f
             pixels, valid = raster.read(file.indexes, window)
             if valid is None:
                 valid = np.ones(pixels.shape, bool)
-            elif len(file.image) > 1 and raster.nodata and not raster.has_mask and not valid.all():
-                others = others or _others(file, raster)
-                valid = _valid_together(valid, raster.nodata.rule, others, window)
+            if others:
+                valid = valid_together(raster, valid, window, others)
             for column, (index, band, mask) in enumerate(zip(file.indexes, pixels, valid, strict=True), file.column):
                 _count_band(_scaled(raster, index, band, options.scale), mask, column, file.patch, found)
     finally:
         for each in (raster, *others):
             each.close()
     found.files = int(numbers.stop == len(file.windows))
-
-
-def _others(file: CountedFile, raster: OpenRaster) -> list[OpenRaster]:
-    """Open the other bands of an image, which have a file each, on the pixels of one of them."""
-    place = raster.header.grid, (raster.header.height, raster.header.width), 'nearest', raster.access, raster.marks
-    return [OpenRaster(path, *place) for path in file.image if path != file.path]
-
-
-def _valid_together(valid: Array, rule: str, others: Sequence[OpenRaster], window: Window) -> Array:
-    """Tell which pixels of one band are valid by the rule for all bands of an image."""
-    if rule == 'band':
-        return valid
-    masks = [mask for other in others if (mask := other.read([0], window)[1]) is not None]
-    together = valid | (len(masks) < len(others)) if rule == 'all' else valid
-    for mask in masks:
-        together = together | mask if rule == 'all' else together & mask
-    return together
 
 
 def _scaled(raster: OpenRaster, index: int, band: Array, scale: bool) -> Array:

@@ -138,7 +138,8 @@ def refuse_other_bands(loader: Any, files: Sequence[Found], number: int = 1) -> 
         OtherBandsError: if two of them contradict each other.
     """
     by_name = isinstance(loader.bands, list) and all(isinstance(band, str) for band in loader.bands)
-    if loader.ignore_names or by_name:
+    converted = loader.convert and not isinstance(loader.bands, list)  # which finds red, green and blue in each file
+    if loader.ignore_names or by_name or converted:
         return
     chosen = []
     for path, header in files:

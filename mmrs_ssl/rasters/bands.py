@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from mmrs_ssl.rasters.band_names import rgb_bands
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
 
 Wanted = int | Sequence[int | str] | None
 
+RGB = ('red', 'green', 'blue')
 _NO_COLORS = ('undefined', 'gray', 'palette', '')
 
 
@@ -68,6 +71,8 @@ def numbers_by_name(header: Header) -> dict[str, list[int]]:
     for number, color in enumerate(header.colors):
         if color not in _NO_COLORS:
             colors.setdefault(color, []).append(number)
+    if told := rgb_bands(header.names):  # names such as B4 tell more than the order in which files are written
+        colors |= {color: [band] for color, band in zip(RGB, told, strict=True)}
     return {**colors, **known}
 
 
@@ -75,6 +80,20 @@ def names_of(header: Header, bands: Sequence[int]) -> tuple[str, ...]:
     """Name bands by what the file calls them, or else by their color; '' where it says neither."""
     colors = ['' if color in _NO_COLORS else color for color in header.colors] or [''] * len(header.names)
     return tuple(header.names[band] or colors[band] for band in bands)
+
+
+def telling_names(header: Header, bands: Sequence[int]) -> tuple[str, ...]:
+    """Name bands so that red, green and blue can be told, if names or else colors tell; see :func:`names_of`."""
+    names = names_of(header, bands)
+    if rgb_bands(names) is None and header.colors:
+        colors = tuple(header.colors[band] for band in bands)
+        return colors if rgb_bands(colors) else names
+    return names
+
+
+def _plain(name: str) -> str:
+    """Return a name as others spell it: B04 is B4."""
+    return re.sub(r'\b(b|band[ _-]?)0+(?=\d)', r'\1', name.strip().lower())
 
 
 def contradiction(header: Header, bands: Sequence[int], other: Header, others: Sequence[int]) -> str:
@@ -87,7 +106,7 @@ def contradiction(header: Header, bands: Sequence[int], other: Header, others: S
     colors = [(header.colors[a], other.colors[b]) for a, b in zip(bands, others, strict=False)] if both else []
     for kind, pairs in (('named', names), ('colored', colors)):
         for position, pair in enumerate(pairs):
-            first, second = (word.strip().lower() for word in pair)
+            first, second = (_plain(word) for word in pair)
             if kind == 'colored' and {first, second} & {*_NO_COLORS, 'alpha'}:
                 continue
             if first and second and first != second:

@@ -34,7 +34,6 @@ class Opening(NamedTuple):
     path: str
     driver: str
     network: bool = False
-    overview: int | None = None  # which of its overviews to open in its place, from 0
 
     def open(self) -> rasterio.DatasetReader:
         """Open it with this driver and no other.
@@ -44,28 +43,26 @@ class Opening(NamedTuple):
             RasterioError: if it cannot be opened.
         """
         listen(self.path)
-        options = {} if self.overview is None else dict(overview_level=self.overview)
         if is_address(self.path):  # what lies beside it cannot be looked at: nothing beside it is read
             with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR'), network() if self.network else nullcontext():
-                raster = rasterio.open(self.path, driver=self.driver, **options)
+                raster = rasterio.open(self.path, driver=self.driver)
         elif self.network:
             with network():
-                raster = rasterio.open(self.path, driver=self.driver, **options)
+                raster = rasterio.open(self.path, driver=self.driver)
         else:
-            raster = rasterio.open(self.path, driver=self.driver, **options)
+            raster = rasterio.open(self.path, driver=self.driver)
         if any(key.upper() == 'OVERVIEW_FILE' for key in raster.tags(ns='OVERVIEWS')):  # of any case, as GDAL takes it
             raster.close()
             raise UnreadableImageError(f'{self.path}: its metadata name a file of overviews, which is not read')
         return raster
 
 
-def open_guarded(path: str, access: Access | None = None, overview: int | None = None) -> rasterio.DatasetReader:
+def open_guarded(path: str, access: Access | None = None) -> rasterio.DatasetReader:
     """Open a raster with the one driver that reads what it holds, after a look at all that it names.
 
     Args:
         path: a file, or an address that GDAL reads.
         access: where the file, and what it names, may lie; the file's folder by default.
-        overview: which of its overviews to open in its place, from 0.
 
     Raises:
         UnreadableImageError: if it is missing, of no known format or names what lies elsewhere.
@@ -74,17 +71,17 @@ def open_guarded(path: str, access: Access | None = None, overview: int | None =
     if is_address(path):
         access = access or access_beside(path)
         check_address(path, access, path)
-        return Opening(path, driver_of_name(path), access.remote, overview).open()
+        return Opening(path, driver_of_name(path), access.remote).open()
     if not path.startswith('/'):
         path = os.path.abspath(path)  # else a folder called https: would make an address
     _check_beside(path)
     guess = driver_of_name(path) if path.lower().endswith(SUFFIXES) else driver_of(path)
     try:
-        return _opening(path, guess, access)._replace(overview=overview).open()
+        return _opening(path, guess, access).open()
     except rasterio.errors.RasterioError:
         if (driver := driver_of(path)) == guess:  # or it says what the file holds
             raise
-        return _opening(path, driver, access)._replace(overview=overview).open()
+        return _opening(path, driver, access).open()
 
 
 def _opening(path: str, driver: str, access: Access | None) -> Opening:

@@ -18,6 +18,7 @@ from mmrs_ssl.rasters.opening import open_image
 # Rasters without a CRS that lie in the same unknown one: any will do, as none is converted.
 ANY_CRS = 'EPSG:3857'
 _LOOKS, _LOOK_PIXELS = 9, 2**16  # how many pieces of a band that is declared alpha are looked at, and how large
+_MASK_NAMES = ('', 'alpha', 'mask', 'transparency', 'a')
 _OPAQUE = 0.95  # of the pixels of a mask; some are half transparent along edges
 
 
@@ -74,8 +75,10 @@ def looks_like_mask(raster: rasterio.DatasetReader, band: int) -> bool | None:
     band are looked at.
 
     Returns:
-        None if they hold one value, which both might have.
+        None if they hold one value, which both might have. A band with a name of its own is none.
     """
+    if (raster.descriptions[band] or 'alpha').strip().lower() not in _MASK_NAMES:
+        return False
     windows = BlockWindows.of_blocks(raster.shape, raster.block_shapes[band], _LOOK_PIXELS)
     chosen = np.unique(np.linspace(0, len(windows) - 1, _LOOKS).round().astype(int))
     values = np.concatenate([raster.read(band + 1, window=windows[int(i)]).ravel() for i in chosen])

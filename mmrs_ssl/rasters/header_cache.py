@@ -15,7 +15,7 @@ from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.grid import ControlPoints, Grid, Header
 from mmrs_ssl.rasters.header import read_header
-from mmrs_ssl.rasters.reader import file_stamp
+from mmrs_ssl.rasters.pool import file_stamp
 
 _FORMAT = 5  # raise it when Header changes: older caches are then ignored
 _WORLD_FILES = ('.tfw', '.tifw', '.wld', '.pgw', '.jgw')

@@ -15,11 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-import rasterio
-from rasterio.enums import ColorInterp, MaskFlags
 
 from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
-from mmrs_ssl.rasters.header import looks_like_mask
 
 Rule = Literal['auto', 'all', 'any', 'band']
 _RELIEF = 9000  # metres; no mountain rises higher above what lies around it
@@ -51,8 +48,13 @@ class NoData(NamedTuple):
     rule: str
 
     def marked(self, pixels: np.ndarray, bands: Sequence[int]) -> np.ndarray:
-        """Tell which pixels (C, H, W), of these bands of the file, hold their band's value: (C, H, W) bool."""
-        return np.stack([holds(band, self.values[i]) for band, i in zip(pixels, bands, strict=True)])
+        """Tell which pixels (C, H, W), of these bands of the file, hold their band's value: (C, H, W) bool.
+
+        Where all bands have to, a band without a value is not asked.
+        """
+        other = np.full(pixels.shape[1:], self.rule == 'all')
+        values = [self.values[band] for band in bands]
+        return np.stack([other if v is None else holds(band, v) for band, v in zip(pixels, values, strict=True)])
 
     def valid(self, pixels: np.ndarray, bands: Sequence[int], rest: Callable[[], np.ndarray]) -> np.ndarray:
         """Tell which pixels hold data.
@@ -107,8 +109,6 @@ def nodata_of(declared: Sequence[float | None], dtypes: Sequence[str], marks: Ma
     rule = default_rule(values) if marks.rule == 'auto' else marks.rule
     if rule == 'all' and not all(value is None or np.isfinite(value) for value in values):
         rule = 'band'  # what is not finite is no data whatever the other bands hold
-    if rule == 'all' and None in values:
-        return None  # a band without such a value always holds data
     return NoData(tuple(values), rule)
 
 
@@ -127,14 +127,12 @@ def can_hold(dtype: str, value: float) -> bool:
         return bool(not np.isfinite(value) or np.isfinite(kind.type(value)))
 
 
-def holds(band: np.ndarray, value: float | None) -> np.ndarray:
+def holds(band: np.ndarray, value: float) -> np.ndarray:
     """Tell which pixels (H, W) of a band hold a value that its type can have: bool.
 
     Real numbers need not agree in the last digit, as in GDAL: many programs write -3.4e38 as the value, and the
     smallest number of 32 bits, -3.4028e38, as the pixel.
     """
-    if value is None:
-        return np.zeros(band.shape, bool)
     if band.dtype.kind != 'f':
         return band == value
     if np.isnan(value):
@@ -212,35 +210,3 @@ def require_relief(heights: np.ndarray, valid: np.ndarray | None, path: str, whe
             f'{path}: heights from {low:g} to {high:g} m{where}, more than {_RELIEF} m apart; say which value means no '
             f'data: LoadRaster(nodata={low if low < 0 else high:g})'
         )
-
-
-def data_test(raster: rasterio.DatasetReader, marks: Marks) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Make a test of pixels that hold data in any band, told as training tells it.
-
-    Args:
-        raster: an open one.
-        marks: what marks empty pixels.
-
-    Returns:
-        A function of all bands (C, H, W) of a window and GDAL's mask of it (H, W), which returns bool (H, W).
-    """
-    alpha = None
-    if ColorInterp.alpha in raster.colorinterp and marks.alpha is not False:
-        alpha = raster.colorinterp.index(ColorInterp.alpha)
-        if marks.alpha is None and looks_like_mask(raster, alpha) is False:
-            alpha = None
-    bands = [band for band in range(raster.count) if band != alpha]
-    nodata = nodata_of(raster.nodatavals, raster.dtypes, marks, raster.name)
-    has_mask = any(flags == [MaskFlags.per_dataset] for flags in raster.mask_flag_enums)
-
-    def holds_data(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        valid = np.isfinite(values[bands])
-        if nodata:
-            valid &= nodata.valid(values[bands], bands, lambda: nodata.marked(values, range(raster.count)))
-        if has_mask:
-            valid &= mask != 0
-        if alpha is not None:
-            valid &= values[alpha] > 0
-        return np.asarray(valid.any(axis=0))
-
-    return holds_data

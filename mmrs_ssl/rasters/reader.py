@@ -1,15 +1,12 @@
-"""Read windows of rasters with rasterio, several rasters on one grid, few files open at a time."""
+"""Read windows of rasters with rasterio, several rasters on one grid."""
 
-import os
 import warnings
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.env import set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
@@ -22,13 +19,10 @@ from mmrs_ssl.rasters.guard import reaching
 from mmrs_ssl.rasters.header import ANY_CRS, header_of, looks_like_mask
 from mmrs_ssl.rasters.nodata import DECLARED, Marks, holds, nodata_of
 from mmrs_ssl.rasters.opening import described_anew, open_image
+from mmrs_ssl.rasters.resampling import FLIP, part_under, resample
 
 # A picture without a position is as good as any; said once for all threads that open files.
 warnings.filterwarnings('ignore', category=NotGeoreferencedWarning)
-
-MAX_OPEN = 16
-_FLIP = Affine.scale(1, -1)
-CACHE_BYTES = 64 * 2**20  # GDAL's own default is 5 % of the memory, in every worker
 
 
 class OpenRaster:
@@ -41,7 +35,6 @@ class OpenRaster:
         resampling: name of rasterio's ``Resampling``, for putting the raster on the grid.
         access: where the file, and what it names, may lie; the file's folder by default.
         marks: what marks empty pixels.
-        overview: which of the file's overviews to read in its place, from 0.
 
     Raises:
         UnreadableImageError: if the file cannot be opened.
@@ -56,10 +49,9 @@ class OpenRaster:
         resampling: str = 'bilinear',
         access: Access | None = None,
         marks: Marks = DECLARED,
-        overview: int | None = None,
     ) -> None:
         self.path = path
-        self.source = open_image(path, access, overview)
+        self.source = open_image(path, access)
         self.access, self.marks = access, marks
         self.header = header_of(self.source)
         self.grid, self.shape, self.resampling = grid or self.header.grid, shape, resampling
@@ -81,10 +73,12 @@ class OpenRaster:
         mixed = len(set(self.source.dtypes)) > 1
         self.dtype = self.header.dtype if mixed else None  # to read all bands in
         self.undeclared = self.nodata is None and any(value is not None for value in self.header.nodata)
+        # GDAL knows one value for all bands, and heeds no mask beside it.
+        values = set(map(str, self.nodata.values)) if self.nodata else set()
+        self.mixed_marks = bool(values) and (self.has_mask or len(values) > 1) and self.header.control is None
         # By whether its alpha channel is a mask: the raster as it shall be understood, and on the grid.
         self.described: dict[bool, rasterio.DatasetReader] = {}
         self.warped: dict[bool, WarpedVRT] = {}
-        self.overviews: dict[int, OpenRaster] = {}
 
     def read(
         self,
@@ -99,12 +93,12 @@ class OpenRaster:
             bands: numbers from 0 in the file's order, in which an alpha channel counts like any other band. One that is
                 asked for is data; one that is not is a mask, unless ``marks`` or its values say otherwise.
             window: in pixels of the grid, inside the raster; None for all of it.
-            size: height and width to resample to (from overviews where there are some), or None.
+            size: height and width to resample to, or None. Overviews are used where nothing means no data but what the
+                file declares for single bands: whoever made them knew of nothing else.
             resampling: name of rasterio's ``Resampling``.
 
         Raises:
             UnreadableImageError: if the window cannot be read.
-            ValueError: if the raster has to be resampled, and its bands have different nodata values.
         """
         listen(self.path)
         try:
@@ -122,10 +116,11 @@ class OpenRaster:
         window = window or Window(0, 0, *shape)
         if size == window[2:]:
             size = None
+        if self.mixed_marks and (size or self.offset is None):
+            return self.resample(bands, *self.place(window, size), resampling if size else self.resampling)
         if size and self._misread(masked):
-            near = self._overview(min(window.height / size[0], window.width / size[1]))
-            with near._warp(masked, self._part(window, size), size, resampling) as exact:
-                return near._pixels(exact, bands, masked)
+            with self._warp(masked, self._part(window, size), size, resampling) as exact:
+                return self._pixels(exact, bands, masked)
         if self.offset is None:
             if masked not in self.warped:
                 self.warped[masked] = self._warp(masked, self.grid, shape, self.resampling)
@@ -158,7 +153,8 @@ class OpenRaster:
             others = [
                 band for band in range(self.source.count) if band not in bands and not (masked and band == self.alpha)
             ]
-            assert self.nodata is not None
+            if self.nodata is None or not others:
+                return np.ones((0, *pixels.shape[1:]), bool)
             return self.nodata.marked(read(others), others)
 
         warped = isinstance(raster, WarpedVRT)
@@ -189,19 +185,6 @@ class OpenRaster:
         by_value = self.nodata is not None and not (self.nodata.rule == 'band' and self.marks.value is None)
         return by_value or self.undeclared or palette or (self.header.alpha is not None and not masked)
 
-    def _overview(self, factor: float) -> 'OpenRaster':
-        """Return the coarsest overview that is at least as fine as what shall be read, or the raster itself."""
-        if self.offset is None or not self.header.georeferenced or self.source.name.startswith('<'):
-            return self
-        fitting = [number for number, coarser in enumerate(self.source.overviews(1)) if coarser <= factor]
-        if not fitting:
-            return self
-        number = fitting[-1]
-        if number not in self.overviews:
-            marks = self.marks._replace(alpha=self.alpha is not None)
-            self.overviews[number] = OpenRaster(self.path, access=self.access, marks=marks, overview=number)
-        return self.overviews[number]
-
     def _described(self, masked: bool) -> rasterio.DatasetReader:
         """Return the raster, without a nodata value that shall not count, and without an alpha that is no mask."""
         if not self.undeclared and (masked or self.header.alpha is None):
@@ -209,6 +192,49 @@ class OpenRaster:
         if masked not in self.described:
             self.described[masked] = described_anew(self.source, alpha=masked, nodata=not self.undeclared)
         return self.described[masked]
+
+    def resamples(self, window: Window | None, size: tuple[int, int] | None) -> bool:
+        """Tell whether other pixels are read of a window than the file has."""
+        return self.offset is None or size not in (None, (window or Window(0, 0, *self.source.shape))[2:])
+
+    def place(self, window: Window | None, size: tuple[int, int] | None) -> tuple[Grid, tuple[int, int]]:
+        """Return the grid of what is read of a window, and its height and width."""
+        shape = self.source.shape if self.offset is not None else self.shape or self.source.shape
+        window = window or Window(0, 0, *shape)
+        size = size or (window.height, window.width)
+        return self._part(window, size), size
+
+    def resample(
+        self,
+        bands: Sequence[int],
+        grid: Grid,
+        shape: tuple[int, int],
+        resampling: str,
+        holds_data: Callable[[np.ndarray, Window], np.ndarray] = lambda valid, part: valid,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Put the raster on a grid, pixel by pixel as it is told which hold data.
+
+        Args:
+            bands: numbers from 0 in the file's order.
+            grid: where the pixels that are read shall lie.
+            shape: height and width.
+            resampling: name of rasterio's ``Resampling``.
+            holds_data: changes which pixels (C, H, W) of a part of the raster are valid.
+
+        Returns:
+            Pixels and which are valid, both (C, height, width).
+        """
+        part = part_under(self.header, grid, shape)
+        if part is None:
+            empty = np.zeros((len(bands), *shape), self.header.dtype)
+            return empty, np.zeros(empty.shape, bool)
+        own = OpenRaster(self.path, access=self.access, marks=self.marks)
+        try:
+            pixels, valid = own.read(bands, part)
+        finally:
+            own.close()
+        valid = holds_data(np.ones(pixels.shape, bool) if valid is None else valid, part)
+        return resample(pixels, valid, self.header, part, grid, shape, resampling)
 
     def _part(self, window: Window, size: tuple[int, int]) -> Grid:
         """Return the grid of so many pixels on a window."""
@@ -227,11 +253,6 @@ class OpenRaster:
         has_alpha = ColorInterp.alpha in source.colorinterp
         by_value: dict[str, object] = {}
         if self.nodata:
-            if len(found := set(map(str, self.nodata.values))) > 1:
-                raise ValueError(
-                    f'{self.path} has several nodata values ({", ".join(sorted(found))}) and cannot be resampled; give '
-                    'one for all bands: nodata=...'
-                )
             together = self.nodata.rule == 'all'
             by_value = dict(src_nodata=self.nodata.values[0], UNIFIED_SRC_NODATA='YES' if together else 'NO')
             if has_alpha or not together:
@@ -245,8 +266,8 @@ class OpenRaster:
             options = dict(resampling=Resampling[resampling], **({} if 'nodata' not in by_value else by_value))
             own = {}
         transform = Affine(*grid.transform)
-        if not self.header.georeferenced and not self.header.control:  # GDAL takes the unit transform for none
-            transform, own = _FLIP @ transform, dict(src_crs=ANY_CRS, src_transform=_FLIP)
+        if not self.header.georeferenced and not self.header.control:
+            transform, own = FLIP @ transform, dict(src_crs=ANY_CRS, src_transform=FLIP)
         return WarpedVRT(
             source,
             crs=grid.crs or ANY_CRS,
@@ -286,58 +307,6 @@ class OpenRaster:
 
     def close(self) -> None:
         """Close the file, and the copies that were made of it."""
-        for copy in (*self.warped.values(), *self.described.values(), *self.overviews.values()):
+        for copy in (*self.warped.values(), *self.described.values()):
             copy.close()
         self.source.close()
-
-
-def file_stamp(path: str) -> tuple[int, int] | None:
-    """Return size and time of change; None for what is no local file."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-class RasterPool:
-    """Keep files open between reads; the least recently used is closed first.
-
-    Every process has its own: GDAL's handles do not survive a fork.
-    """
-
-    def __init__(self, max_open: int = MAX_OPEN) -> None:
-        self.max_open = max_open
-        self.open: OrderedDict[tuple, OpenRaster] = OrderedDict()
-        set_gdal_config('GDAL_CACHEMAX', CACHE_BYTES)
-
-    def get(
-        self,
-        path: str,
-        grid: Grid | None = None,
-        shape: tuple[int, int] | None = None,
-        resampling: str = 'bilinear',
-        access: Access | None = None,
-        marks: Marks = DECLARED,
-    ) -> OpenRaster:
-        """Return a raster, opened if need be; see :class:`OpenRaster`."""
-        key = (path, file_stamp(path), grid, shape, resampling if grid else None, access, marks)
-        if key in self.open:
-            self.open.move_to_end(key)
-            return self.open[key]
-        while len(self.open) >= self.max_open:
-            self.open.popitem(last=False)[1].close()
-        self.open[key] = OpenRaster(path, grid, shape, resampling, access, marks)
-        return self.open[key]
-
-
-_pools: dict[int, RasterPool] = {}
-
-
-def pool() -> RasterPool:
-    """Return this process's pool; it is made anew after a fork."""
-    process = os.getpid()
-    if process not in _pools:
-        _pools.clear()  # of the process this one was forked from
-        _pools[process] = RasterPool()
-    return _pools[process]

@@ -8,7 +8,8 @@ from statistics import mode
 from typing import Any
 
 from mmrs_ssl.rasters.agreement import note_declared, refuse_other_bands, settle_alpha
-from mmrs_ssl.rasters.bands import names_of
+from mmrs_ssl.rasters.band_names import rgb_bands
+from mmrs_ssl.rasters.bands import telling_names
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.rasters.nodata import nodata_of
@@ -67,7 +68,9 @@ class BandAgreement:
                 with suppress(OtherBandsError):
                     outcomes.append(loader.outcome(header, path, number))
                     if number == 1 and loader.height != 'colors':
-                        self.names.setdefault(modality, names_of(header, loader.choose_of(header, path)))
+                        names = telling_names(header, loader.choose_of(header, path))
+                        if rgb_bands(self.names.setdefault(modality, names)) is None:
+                            self.names[modality] = names if any(names) else self.names[modality]
             if outcomes:
                 self.usual[modality] = mode(outcomes)
             note_declared(loader, pairs)

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from mmrs_ssl.rasters import reader
-from mmrs_ssl.rasters.reader import pool
+from mmrs_ssl.rasters.pool import MAX_OPEN, pool
 from tests.datasets.transforms.test_loading import load
 from tests.rasters.rasters import dataset, noise, write_raster
 
@@ -22,12 +21,12 @@ def test_whole_pixel_offsets_are_read_without_resampling(tmp_path):
 
 
 def test_files_stay_open_within_bounds(tmp_path):
-    for i in range(2 * reader.MAX_OPEN):
+    for i in range(2 * MAX_OPEN):
         write_raster(tmp_path / f'{i:02d}.tif', noise(1, 16, 16, seed=i))
     data = dataset(tmp_path)
     for i in range(len(data)):
         assert np.array_equal(data[i]['img'][..., 0], noise(1, 16, 16, seed=i)[0])
-        assert len(pool().open) <= reader.MAX_OPEN
+        assert len(pool().open) <= MAX_OPEN
 
 
 def test_a_file_that_changed_is_not_read_from_the_open_one(tmp_path):

@@ -16,9 +16,11 @@ from mmrs_ssl.rasters.convert import full_range, picture_to_rgb, rgb_limits, rgb
 from mmrs_ssl.rasters.errors import NoDataError, OtherBandsError
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES
 from mmrs_ssl.rasters.grid import Header
-from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, require_relief, stack_bands
+from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, require_relief
 from mmrs_ssl.rasters.pictures import read_masked
-from mmrs_ssl.rasters.reader import OpenRaster, pool
+from mmrs_ssl.rasters.pool import pool
+from mmrs_ssl.rasters.reader import OpenRaster
+from mmrs_ssl.rasters.stacks import read_stack
 from mmrs_ssl.registry import TRANSFORMS
 
 # OpenCV resizes and blurs none of these types; the values keep their meaning in a wider one.
@@ -181,23 +183,29 @@ class LoadRaster(BaseTransform):
     def read_files(self, files: tuple[str, ...], results: dict) -> tuple[np.ndarray, np.ndarray | None]:
         """Read pixels (C, H, W) of one file, or of several that hold a band each, and which are valid (None: all)."""
         if len(files) == 1:
-            return self.read(files[0], 1, results)
-        parts = [self.read(file, len(files), results) for file in files]
-        opened = [self.open(file, results) for file in files]
-        return stack_bands(parts, [None if raster.has_mask else raster.nodata for raster in opened])
+            return self.read(files[0], results)
+        rasters = [self.open(file, results) for file in files]
+        for raster in rasters:
+            self.choose_of(raster.header, raster.path, len(files))
+        pixels, valid = read_stack(rasters, results.get('window'), self.size, self.resampling)
+        return self.scaled(pixels, [(raster, 0) for raster in rasters]), valid
 
-    def read(self, file: str, files: int, results: dict) -> tuple[np.ndarray, np.ndarray | None]:
+    def read(self, file: str, results: dict) -> tuple[np.ndarray, np.ndarray | None]:
         """Read pixels (C, H, W) of one file, and which are valid (None: all)."""
         raster = self.open(file, results)
-        bands = self.choose_of(raster.header, file, files)
+        bands = self.choose_of(raster.header, file)
         pixels, valid = raster.read(bands, results.get('window'), self.size, self.resampling)
         if self.convert:
             pixels = full_range(raster.source, pixels)
-        if self.unscale:
-            scales = [raster.source.scales[band] for band in bands]
-            offsets = [raster.source.offsets[band] for band in bands]
-            pixels = pixels * column(scales) + column(offsets)
-        return pixels, valid
+        return self.scaled(pixels, [(raster, band) for band in bands]), valid
+
+    def scaled(self, pixels: np.ndarray, bands: list[tuple[OpenRaster, int]]) -> np.ndarray:
+        """Apply the scale and offset of every band (C, H, W), if that is asked for."""
+        if not self.unscale:
+            return pixels
+        scales = [raster.source.scales[band] for raster, band in bands]
+        offsets = [raster.source.offsets[band] for raster, band in bands]
+        return pixels * column(scales) + column(offsets)
 
     def open(self, file: str, results: dict) -> OpenRaster:
         """Open a file, or take it from those that are open."""
