@@ -109,9 +109,8 @@ def find_scenes(
                 raise ValueError(f'{files[name]} and {image} are both named {name!r}; say in --files what differs')
             files[name] = image
     else:
-        files = {
-            **_by_name([source for source in sources if isinstance(source, str | Path)], image_suffix, '--image-suffix')
-        }
+        single = [source for source in sources if not isinstance(source, tuple)]
+        files = dict(_by_name(single, image_suffix, '--image-suffix'))
     label_files = _by_name(labels, label_suffix, '--label-suffix') if labels else {}
     scenes = []
     for name, path in files.items():

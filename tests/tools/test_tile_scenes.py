@@ -83,8 +83,8 @@ def cut(run_tool: Callable[..., tuple[int, str]], out: Path, *args: object) -> l
     return sorted((out / 'img_dir' / 'train').iterdir())
 
 
-def refused(run_tool: Callable[..., tuple[int, str]], *args: object) -> str:
-    code, said = run_tool('tile_scenes.py', *args, '--size', 32, '--out', Path('never'))
+def refused(run_tool: Callable[..., tuple[int, str]], source: Path, *args: object) -> str:
+    code, said = run_tool('tile_scenes.py', source, *args, '--size', 32, '--out', source.parent / 'never')
     assert code == 1
     return said.splitlines()[-1]
 
