@@ -12,7 +12,8 @@ from PIL import Image
 from mmrs_ssl.archives.band_statistics import band_statistics
 from mmrs_ssl.datasets.image_folder import ImageFolder
 from mmrs_ssl.datasets.transforms import LoadRaster
-from mmrs_ssl.rasters.errors import OtherBandsError
+from mmrs_ssl.rasters.errors import OtherBandsError, UnreadableImageError
+from mmrs_ssl.rasters.formats import driver_of
 from mmrs_ssl.rasters.grid import Window
 from tests.rasters.rasters import noise, write_raster
 
@@ -119,6 +120,9 @@ def test_alpha_of_pictures_is_a_mask_however_they_are_read(tmp_path, bands):
     data = folder(tmp_path, bands=bands, alpha=False)[0]['img']
     assert np.array_equal(data[..., 0], np.where(OPAQUE == 0, 7, 100))
     assert data.shape[2] == (4 if bands is None else 3)
+    for alpha, hidden in ((False, 7), (None, 100)):
+        rgb = LoadRaster(convert='rgb', alpha=alpha)(dict(img_path=str(tmp_path / '0.png')))['img']
+        assert np.array_equal(rgb[..., 1], np.where(OPAQUE == 0, hidden, 100))
     assert folder(tmp_path, bands=4)[0]['img'].shape[2] == 4
 
 
@@ -184,3 +188,5 @@ def test_a_list_that_names_a_subdataset_or_excludes_nothing(tmp_path, monkeypatc
         f"exclude='label/*' fits no file of the list {tmp_path / 'list.txt'}"
     ]
     assert len(ImageFolder(str(tmp_path), pipeline, max_unreadable=0.5, **options)) == 1
+    with pytest.raises(UnreadableImageError, match=message):
+        driver_of('NETCDF:"x.nc":t')
