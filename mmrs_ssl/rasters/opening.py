@@ -20,13 +20,12 @@ from mmrs_ssl.rasters.png import png_meaning
 _RGBA = ('Red', 'Green', 'Blue', 'Alpha')
 
 
-def open_raster(path: str | Path, access: Access | None = None, overview: int | None = None) -> rasterio.DatasetReader:
+def open_raster(path: str | Path, access: Access | None = None) -> rasterio.DatasetReader:
     """Open a raster or picture; one without a position is as good as any.
 
     Args:
         path: a file, or an address that GDAL reads.
         access: where the file, and what it names, may lie; the file's folder by default.
-        overview: which of its overviews to open in its place, from 0.
 
     Raises:
         UnreadableImageError: if it is none, names what lies elsewhere, has several pages, or is a truncated PNG, which
@@ -34,7 +33,7 @@ def open_raster(path: str | Path, access: Access | None = None, overview: int | 
     """
     path = str(path)
     try:
-        raster = open_guarded(path, access, overview)
+        raster = open_guarded(path, access)
     except rasterio.errors.RasterioError as error:
         raise UnreadableImageError(f'{path}: not readable as a raster ({error})') from error
     fault = 'holds no band' if raster.count == 0 else ''
@@ -54,13 +53,13 @@ def open_raster(path: str | Path, access: Access | None = None, overview: int | 
     return raster
 
 
-def open_image(path: str | Path, access: Access | None = None, overview: int | None = None) -> rasterio.DatasetReader:
+def open_image(path: str | Path, access: Access | None = None) -> rasterio.DatasetReader:
     """Open a raster as :func:`open_raster` does, but with the bands that a picture means, as read whole.
 
     Colors of a palette become bands red, green, blue (one band if all are gray), and alpha if one of them stands for no
     data or is transparent. Of a PNG, 1 to 4 bits become 0 to 255, and a color that is transparent has alpha 0.
     """
-    raster = open_raster(path, access, overview)
+    raster = open_raster(path, access)
     if raster.colorinterp != (ColorInterp.palette,):
         return _png_as_meant(raster, str(path)) if raster.driver == 'PNG' else raster
     try:
