@@ -73,7 +73,7 @@ def numbers_by_name(header: Header) -> dict[str, list[int]]:
             colors.setdefault(color, []).append(number)
     if told := rgb_bands(header.names):  # names such as B4 tell more than the order in which files are written
         colors |= {color: [band] for color, band in zip(RGB, told, strict=True)}
-    return {**colors, **known}
+    return {**known, **{color: bands for color, bands in colors.items() if color not in known}}
 
 
 def names_of(header: Header, bands: Sequence[int]) -> tuple[str, ...]:
