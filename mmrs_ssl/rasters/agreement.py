@@ -78,7 +78,7 @@ def refuse_contradictions(files: Sequence[tuple[str, Header, list[int]]], by_nam
     raise OtherBandsError(
         f'{len(first)} files ({listed(first)}) and {len(files) - len(first)} others ({listed(second)}) do not have the '
         f"same bands: {fault}. Choose by name, which orders each file's bands: {by_name}; or mend the files; or, where "
-        'the names are wrong, take bands by position: ignore_names=True'
+        'the names are wrong, take bands by position: ignore_names=True (--ignore-names)'
     )
 
 

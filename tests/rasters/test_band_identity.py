@@ -21,6 +21,7 @@ from tests.rasters.rasters import LOAD, dataset, noise, write_raster
 
 BGR = ('Blue', 'Green', 'Red')
 RGB = ('Red', 'Green', 'Blue')
+RGB_COLORS = ('red', 'green', 'blue')
 
 
 def write_turned(folder):
@@ -290,3 +291,26 @@ def test_folders_of_images_are_told_apart_too(tmp_path):
     write_four(tmp_path / 'd.tif', water())
     with pytest.raises(OtherBandsError, match='alpha=True or alpha=False'):
         ImageFolder(pipeline=[dict(LOAD, bands=3)], **options)
+
+
+def test_a_band_with_a_name_of_its_own_is_no_mask(tmp_path):
+    """Water all over: near infrared of 0 everywhere would hide all of it."""
+    pixels = write_four(tmp_path / 'a.tif', np.zeros((64, 64), np.uint8))
+    with pytest.raises(UnreadableImageError, match='has no valid pixel'):  # nothing tells it from a mask
+        load(tmp_path / 'a.tif', bands=3)
+    with rasterio.open(tmp_path / 'a.tif', 'r+') as file:
+        file.descriptions = ('red', 'green', 'blue', 'nir')
+    assert read_header(str(tmp_path / 'a.tif')).mask is False
+    assert np.array_equal(load(tmp_path / 'a.tif', bands=3), pixels[:3].transpose(1, 2, 0))
+    assert np.array_equal(load(tmp_path / 'a.tif'), pixels.transpose(1, 2, 0))
+
+
+def test_names_tell_more_than_the_colors_that_writing_gives(tmp_path):
+    """rasterio calls the first three bands of 8 bits red, green and blue whatever they are."""
+    pixels = noise(3, 32, 32, 'uint8')
+    path = write_raster(tmp_path / 'a.tif', pixels, photometric='rgb', names=('B02', 'B03', 'B04'))
+    assert read_header(str(path)).colors == RGB_COLORS
+    assert np.array_equal(load(path, bands=['red', 'green', 'blue']), pixels[::-1].transpose(1, 2, 0))
+    assert np.array_equal(load(path, convert='rgb', bands=3), pixels[::-1].transpose(1, 2, 0))
+    write_raster(tmp_path / 'b.tif', pixels, photometric='rgb', names=('B2', 'B3', 'B4'))  # spelt otherwise
+    assert len(dataset(tmp_path, window=32)) == 2
