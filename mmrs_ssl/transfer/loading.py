@@ -14,6 +14,7 @@ from mmrs_ssl.transfer import key_maps
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS, Bands, DoesNotFitError, Fitter
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.layouts import DERIVED, KeyLayout, find_backbones
+from mmrs_ssl.transfer.records import Record
 from mmrs_ssl.transfer.sources import BackboneWeights, read_backbone
 
 # Norms of outputs that pre-training does not have: it uses the last stage alone, and ViT's before pooling.
@@ -44,6 +45,7 @@ class LoadReport:
             the model has not, of stages that it has.
         unplaced: those of ``ignored`` that belong to a part that the model has, or change what its parts compute.
         notes: what the model's class computes otherwise than the file's program does.
+        record: what the file says of its pre-training.
     """
 
     source: str
@@ -56,6 +58,7 @@ class LoadReport:
     mismatch: dict[str, str] = field(default_factory=dict)
     unplaced: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    record: Record = field(default_factory=Record)
 
     def table(self) -> str:
         """Write a line for each kind of weight: how many, and the first names."""
@@ -114,6 +117,7 @@ def load_backbone(
         source=f'{checkpoint} ({of_branch}{source.layout.name}, names after {source.prefix!r})',
         target=f'{kind.__name__} of {kind.__module__.split(".")[0]}',
         notes=differences(module, source.layout),
+        record=source.record,
     )
     weights = compare(module, layout, own, source, bands, report)
     if report.missing or report.mismatch:

@@ -23,6 +23,7 @@ from mmrs_ssl.transfer.own_checkpoints import (
     patch_embedding_of,
     read_model,
 )
+from mmrs_ssl.transfer.records import Record, read_record
 
 # Where a teacher's weights are when they are in one dictionary with the student's: this project's, the published CMID.
 CMID_TEACHER = 'branch_encoder.'
@@ -42,6 +43,7 @@ class BackboneWeights:
         prefix: what stood before them.
         branch: ``'student'`` or ``'teacher'`` where the file has, or had, both.
         others: names of all other weights of this branch, e.g. of heads.
+        record: what the file says of its pre-training.
     """
 
     weights: dict[str, Tensor]
@@ -49,6 +51,7 @@ class BackboneWeights:
     prefix: str
     branch: str | None
     others: list[str]
+    record: Record
 
 
 def read_backbone(
@@ -90,7 +93,7 @@ def read_backbone(
         prefix = next(iter(found), '')
     own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     others = [key for key in weights if not key.startswith(prefix)]
-    return BackboneWeights(own, found.get(prefix, other), prefix, branch, others)
+    return BackboneWeights(own, found.get(prefix, other), prefix, branch, others, read_record(content, modality))
 
 
 def read_file(path: Path, mmap: bool = False) -> Any:

@@ -1,0 +1,112 @@
+"""Read what a checkpoint says of its own pre-training: how pixels were normalized, and which backbone it holds."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from mmrs_ssl.registry import SCOPE
+from mmrs_ssl.transfer.own_checkpoints import read_settings
+from mmrs_ssl.transfer.targets import as_plain_backbone
+
+# OpenMMLab's loaders of pictures, whose bands come in OpenCV's order.
+_BGR_LOADERS = r'((mmcv|mmpretrain|mmseg|mmdet|opencd)\.)?(MultiImg)?LoadImageFrom(File|NDArray)'
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a file says of its pre-training, each field None where it says nothing.
+
+    Args:
+        mean, std: per band, in the order of bands that the backbone saw and in the rasters' units.
+        channel_order: of three bands, ``'rgb'`` or ``'bgr'``; ``'rgb'`` for this project's own files, whose loader
+            keeps the bands' order of the rasters.
+        bands: how many the backbone sees.
+        backbone: config of the backbone's class, under the names of its library.
+        method: type of the model that was trained.
+    """
+
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    channel_order: str | None = None
+    bands: int | None = None
+    backbone: dict[str, Any] | None = None
+    method: str | None = None
+
+
+def read_record(content: Any, modality: str | None = None) -> Record:
+    """Read what a checkpoint says of itself: nothing is run, nothing is guessed.
+
+    It says it in ``meta``: a training checkpoint by the text of its config, this project's or another OpenMMLab
+    library's as far as that is plain data; an exported file by entries of its own.
+
+    Args:
+        content: what :func:`mmrs_ssl.transfer.sources.read_file` returns.
+        modality: whose statistics to take where a model has several; by default the first one's.
+    """
+    meta = content.get('meta') if isinstance(content, dict) else None
+    if not isinstance(meta, dict):
+        return Record()
+    if isinstance(meta.get('cfg'), str):
+        return _of_config(read_settings(meta['cfg']), modality)
+    if 'config_sha256' in meta:
+        return _record(meta, meta.get('backbone'), meta.get('method'), 'rgb')
+    return Record()
+
+
+def _of_config(settings: Mapping[str, Any], modality: str | None) -> Record:
+    model = settings.get('model')
+    if not isinstance(model, dict):
+        return Record()
+    # a library's Runner gives the model what stands beside it, where the model has none
+    statistics = model.get('data_preprocessor', settings.get('data_preprocessor'))
+    statistics = statistics if isinstance(statistics, dict) else {}
+    own = any(str(part.get('type')).startswith(f'{SCOPE}.') for part in (statistics, model))
+    modalities = statistics.get('modalities')
+    if isinstance(modalities, dict) and modalities:
+        statistics = modalities.get(next(iter(modalities)) if modality is None else modality, {})
+        statistics = statistics if isinstance(statistics, dict) else {}
+    return _record(statistics, model.get('backbone'), model.get('type'), _order(statistics, settings, own))
+
+
+def _order(statistics: Mapping[str, Any], settings: Mapping[str, Any], own: bool) -> str | None:
+    """Find the order of bands that a model sees; a library's options to swap them tell half of it, its loader half."""
+    if statistics.get('to_rgb') or statistics.get('bgr_to_rgb'):
+        return 'rgb'
+    if statistics.get('rgb_to_bgr'):
+        return 'bgr'
+    pipeline: Any = settings.get('train_pipeline')
+    first = pipeline[0] if isinstance(pipeline, list) and pipeline else None
+    if isinstance(first, dict) and re.fullmatch(_BGR_LOADERS, str(first.get('type'))):
+        return 'bgr'
+    return 'rgb' if own else None
+
+
+def _record(statistics: Mapping[str, Any], backbone: Any, method: Any, order: str | None) -> Record:
+    mean, std = (_numbers(statistics.get(key)) for key in ('mean', 'std'))
+    if mean is None or std is None or len(mean) != len(std):
+        mean = std = None
+    bands: Any = statistics.get('bands')
+    settings = None
+    if isinstance(backbone, dict) and isinstance(backbone.get('type'), str):
+        settings = {key: value for key, value in as_plain_backbone(backbone)[0].items() if key != 'init_cfg'}
+        bands = backbone.get('in_channels', bands)
+    bands = len(mean) if mean else bands
+    bands = bands if isinstance(bands, int) and not isinstance(bands, bool) else None
+    return Record(
+        mean=mean,
+        std=std,
+        channel_order=order if bands == 3 else None,
+        bands=bands,
+        backbone=settings,
+        method=method if isinstance(method, str) else None,
+    )
+
+
+def _numbers(value: Any) -> list[float] | None:
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    if not all(isinstance(number, Real) and not isinstance(number, bool) for number in value):
+        return None
+    return [float(number) for number in value]

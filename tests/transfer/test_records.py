@@ -1,0 +1,110 @@
+"""What checkpoints say of their own pre-training, and what they do not."""
+
+import pytest
+
+from mmrs_ssl.transfer import load_backbone
+from mmrs_ssl.transfer.export import export_backbone
+from mmrs_ssl.transfer.records import Record, read_record
+from mmrs_ssl.transfer.sources import read_file
+from tests.transfer.backbones import mine, save, weights_of
+from tests.transfer.checkpoints import training
+
+MEAN, STD = [86.0, 91.5, 85.0], [34.0, 35.0, 36.5]
+LOADER = "train_pipeline = [dict(type='LoadImageFromFile')]"
+
+
+def of_config(*lines, modality=None):
+    """The record of a file whose config has these lines."""
+    return read_record(dict(meta=dict(cfg='\n'.join(lines))), modality)
+
+
+def test_a_training_checkpoint(tmp_path):
+    path, *_ = training(tmp_path / 'run.pth', 'resnet')
+    record = load_backbone(mine('resnet', seed=1), path).record
+    assert record == Record(
+        mean=[100.0, 101.0, 102.0],
+        std=[50.0, 51.0, 52.0],
+        channel_order='rgb',
+        bands=3,
+        backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8),
+        method='mmrs_ssl.CMID',
+    )
+
+
+@pytest.mark.parametrize('suffix', ['pth', 'safetensors'])
+def test_an_exported_file_says_what_the_checkpoint_did(suffix, tmp_path):
+    path, *_ = training(tmp_path / 'run.pth', 'swin', bands=4, init_cfg=None)
+    out = tmp_path / f'out.{suffix}'
+    export_backbone(path, out, file_format='safetensors' if suffix == 'safetensors' else 'openmmlab', library='mmseg')
+    record = read_record(read_file(out))
+    assert record == read_record(read_file(path))
+    assert (record.bands, record.channel_order, record.mean) == (4, None, [100.0, 101.0, 102.0, 103.0])
+    assert record.backbone['window_size'] == 2
+    assert 'init_cfg' not in record.backbone
+
+
+def test_modalities_have_statistics_of_their_own():
+    modalities = dict(rgb=dict(mean=MEAN, std=STD), dsm=dict(mean=[6], std=[7]))
+    statistics = dict(type='mmrs_ssl.ModalityPreprocessor', modalities=modalities)
+    line = f'model = {dict(type="mmrs_ssl.MSSDF", data_preprocessor=statistics)}'
+    first, named, none = (of_config(line, modality=name) for name in (None, 'dsm', 'sar'))
+    assert (first.mean, first.std, first.bands, first.channel_order) == (MEAN, STD, 3, 'rgb')
+    assert (named.mean, named.std, named.bands, named.channel_order) == ([6.0], [7.0], 1, None)
+    assert none == Record(method='mmrs_ssl.MSSDF')
+
+
+def test_masking_classes_are_their_plain_ones():
+    backbone = dict(type='MAEViT', arch='base', mask_ratio=0.75, patch_cfg=dict(in_channels=3))
+    assert of_config(f'model = dict(backbone={backbone})').backbone == dict(type='VisionTransformer', arch='base')
+
+
+@pytest.mark.parametrize(
+    ('statistics', 'loader', 'order'),
+    [
+        (dict(to_rgb=True), '', 'rgb'),
+        (dict(bgr_to_rgb=True), LOADER, 'rgb'),
+        (dict(rgb_to_bgr=True), '', 'bgr'),
+        (dict(bgr_to_rgb=False), LOADER, 'bgr'),
+        ({}, LOADER.replace('Load', 'mmseg.Load'), 'bgr'),
+        (dict(bgr_to_rgb=False), '', None),  # any loader
+        ({}, "train_pipeline = [dict(type='mine.LoadImageFromFile')]", None),
+        (dict(type='mmrs_ssl.BandPreprocessor'), '', 'rgb'),
+        (dict(type='mmrs_ssl.BandPreprocessor'), LOADER, 'bgr'),
+    ],
+)
+def test_the_order_of_a_librarys_channels(statistics, loader, order):
+    record = of_config(f'model = {dict(data_preprocessor=dict(statistics, mean=MEAN, std=STD))}', loader)
+    assert record == Record(mean=MEAN, std=STD, channel_order=order, bands=3)
+
+
+def test_statistics_beside_the_model():
+    """mmpretrain's configs have them there; the model's own come first."""
+    beside = f'data_preprocessor = {dict(mean=MEAN, std=STD, to_rgb=True)}'
+    assert of_config("model = dict(type='ImageClassifier')", beside).mean == MEAN
+    within = of_config('model = dict(data_preprocessor=dict(mean=[1], std=[2]))', beside)
+    assert (within.mean, within.channel_order) == ([1.0], None)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        dict(state_dict=weights_of(mine('resnet'))),
+        [1, 2],
+        None,
+        dict(meta=3),
+        dict(meta=dict(mean=MEAN, std=STD)),  # somebody's
+        dict(meta=dict(cfg='model = ')),
+        dict(meta=dict(cfg='model = build(mean=[1])')),
+        dict(meta=dict(cfg='model = [1]')),
+        dict(meta=dict(cfg=f"model = dict(data_preprocessor=dict(mean={MEAN}, std=['a', 'b', 'c']))")),
+        dict(meta=dict(cfg='model = dict(data_preprocessor=dict(mean=[1, 2], std=[1]))')),
+        dict(meta=dict(cfg='model = dict(data_preprocessor=[1], backbone=[2], type=3)')),
+    ],
+)
+def test_files_that_say_nothing(content):
+    assert read_record(content) == Record()
+
+
+def test_a_plain_file_has_an_empty_record(tmp_path):
+    path = save(weights_of(mine('resnet')), tmp_path / 'plain.pth')
+    assert load_backbone(mine('resnet', seed=1), path).record == Record()
