@@ -1,6 +1,7 @@
 """Models: methods, heads, necks, losses, masks and the momentum teacher."""
 
 from mmrs_ssl.models.algorithms import CMID, DINOMC, MSSDF
+from mmrs_ssl.models.backbones.padded_swin import PaddedSimMIMSwinTransformer, PaddedSwinTransformer
 from mmrs_ssl.models.data_preprocessor import BandPreprocessor, ModalityPreprocessor
 from mmrs_ssl.models.heads import PixelReconstructionHead, PredictionHead, PrototypeHead, QueueContrastHead
 from mmrs_ssl.models.necks import MAEBandDecoder, SimMIMBandDecoder
@@ -14,6 +15,8 @@ __all__ = [
     'MAEBandDecoder',
     'ModalityPreprocessor',
     'MomentumTeacher',
+    'PaddedSimMIMSwinTransformer',
+    'PaddedSwinTransformer',
     'PixelReconstructionHead',
     'PredictionHead',
     'PrototypeHead',

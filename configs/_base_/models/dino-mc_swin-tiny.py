@@ -1,7 +1,7 @@
 _base_ = 'dino-mc_resnet50.py'
 
-# drop path is off in the teacher; pad_small_map: the smaller crops have maps smaller than a window
+# torchvision's Swin-T, as published: windows are not shifted where a map is a single one
 model = dict(
-    backbone=dict(_delete_=True, type='SwinTransformer', arch='tiny', drop_path_rate=0.1, pad_small_map=True),
+    backbone=dict(_delete_=True, type='mmrs_ssl.PaddedSwinTransformer', arch='tiny', drop_path_rate=0.2),
     head=dict(in_channels=768),
 )

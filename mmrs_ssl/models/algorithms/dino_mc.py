@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mmrs_ssl.aliases import accept_old_options
 from mmrs_ssl.models.backbones.packed_vit import packed_class_tokens, refuse_other_layers
+from mmrs_ssl.models.backbones.padded_swin import PaddedSwinTransformer
 from mmrs_ssl.models.backbones.pooling import pooled
 from mmrs_ssl.models.data_preprocessor import BandPreprocessor, with_bands
 from mmrs_ssl.models.heads import PrototypeHead
@@ -113,8 +114,13 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
                 f'num_global={self.num_global} is at least 1, temperatures {temperatures} are above 0, '
                 f'center_momentum={center_momentum} is in [0, 1]'
             )
-        if isinstance(self.backbone, SwinTransformer) and not backbone.get('pad_small_map'):
-            raise ValueError('small crops have maps smaller than a window of Swin: set backbone.pad_small_map=True')
+        asserts = isinstance(self.backbone, SwinTransformer) and not isinstance(self.backbone, PaddedSwinTransformer)
+        if asserts and not backbone.get('pad_small_map'):
+            raise ValueError(
+                'small crops have maps smaller than a window of Swin: set '
+                "backbone.type='mmrs_ssl.PaddedSwinTransformer', which pads them as published (or pad_small_map=True, "
+                'which also shifts windows there)'
+            )
         if isinstance(self.backbone, VisionTransformer) and self.backbone.patch_embed.adaptive_padding is not None:
             raise ValueError(
                 'this ViT pads crops that are no multiple of its patch at one corner: set backbone.patch_cfg='
