@@ -19,10 +19,12 @@ TRANSFORM_NAMES = {
     'RandomBlur': 'RandomGaussianBlur',
     'RandomGrey': 'RandomGrayscale',
     'RandomSolarise': 'RandomSolarize',
+    'ShrinkToSize': 'ResizeToSize',
 }
 HOOK_NAMES = {'EpochSeedHook': 'StepSeedHook'}
 # class -> option -> what it is called now
 OPTIONS = {
+    'CMIDViews': {'shrink': 'resize'},
     'CropViews': {'colours': 'colors'},
     'DINOMC': {'centre_momentum': 'center_momentum'},
     'MSSDF': {'gives_way': 'masked_modality', 'normalise_targets': 'normalize_targets'},

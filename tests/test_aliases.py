@@ -36,8 +36,9 @@ def applied(transform, seed=0):
 
 @pytest.mark.parametrize(('old', 'new'), aliases.TRANSFORM_NAMES.items())
 def test_transforms_by_their_old_names(old, new):
-    transform = once(lambda: TRANSFORMS.build(dict(type=f'mmrs_ssl.{old}', prob=1.0)), rf"'mmrs_ssl\.{old}' .*{new}")
-    same = TRANSFORMS.build(dict(type=f'mmrs_ssl.{new}', prob=1.0))
+    options = dict(size=20) if new == 'ResizeToSize' else dict(prob=1.0)
+    transform = once(lambda: TRANSFORMS.build(dict(type=f'mmrs_ssl.{old}', **options)), rf"'mmrs_ssl\.{old}' .*{new}")
+    same = TRANSFORMS.build(dict(type=f'mmrs_ssl.{new}', **options))
     assert type(transform) is type(same)
     assert type(transform).__name__ == new
     np.testing.assert_array_equal(applied(transform), applied(same))
@@ -73,6 +74,11 @@ def test_an_old_option_counts_over_the_new_one_of_a_base():
 def test_old_option_of_the_crops(name):
     crops = once(lambda: TRANSFORMS.build(dict(type=f'mmrs_ssl.{name}', colours=False)), r'CropViews\(colours=\.\.\.\)')
     assert crops.colors is False
+
+
+def test_old_option_of_the_views_of_cmid():
+    views = once(lambda: TRANSFORMS.build(dict(type='mmrs_ssl.CMIDViews', shrink=True)), r'CMIDViews\(shrink=\.\.\.\)')
+    assert views.first.size == 224
 
 
 def test_old_values():

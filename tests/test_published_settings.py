@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from mmengine.registry import HOOKS, TRANSFORMS, init_default_scope
+from PIL import Image
 
 from mmrs_ssl import get_config
 from mmrs_ssl.datasets.transforms import RandomCropResize
@@ -24,16 +25,26 @@ def steps_of(cfg):
 
 def test_views_of_cmid():
     _, views, _ = steps_of(get_config(CMID))
-    assert views.shrink.size == 224  # larger images come at this size
     (weak,), (own_crop, jitter, blur, noise, solarize, gray) = (view.transforms for view in views.views)
     for crop in (weak, own_crop):
         assert isinstance(crop, RandomCropResize)
         assert (crop.scale, crop.ratio, crop.flip_prob, crop.prob) == ((0.3, 1.0), (3 / 4, 4 / 3), 0.5, 1.0)
     np.testing.assert_allclose(jitter.range / 2, (0.4, 0.4, 0.2, 0.1))
     assert [step.prob for step in (jitter, blur, noise, solarize, gray)] == [0.8, 1.0, 0.6, 0.2, 0.2]
-    assert (blur.kernel, blur.sigma) == ((3, 7), (0.1, 2.0))
+    assert (blur.kernel, blur.sigma) == ((3, 7), (0.1, 2.0))  # 3, 5, 7 as 1 : 2 : 2: test_photometric.py
     assert noise.variance == (10, 50)
     assert solarize.threshold == 128 / 255
+
+
+@pytest.mark.parametrize('shape', [(1111, 1111), (100, 150), (224, 300)])
+def test_images_of_cmid_come_at_one_size_as_pillow_makes_it(shape):
+    """Larger and smaller ones, by the antialiased bicubic filter."""
+    _, views, _ = steps_of(get_config(CMID))
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    resized = views.first(dict(img=noise, img_shape=shape))['img']
+    expected = np.array(Image.fromarray(noise).resize((224, 224), Image.Resampling.BICUBIC), float)
+    assert resized.shape == (224, 224, 3)
+    assert np.abs(resized - expected).mean() <= 1
 
 
 def test_schedules_of_cmid():
@@ -47,7 +58,7 @@ def test_schedules_of_cmid():
     assert cfg.optim_wrapper.optimizer.weight_decay == 0.02
     warm_up, cosine = cfg.param_scheduler
     assert (warm_up.start_factor, cosine.eta_min) == (0.01, 1e-6)
-    assert warm_up.share == cosine.share == 10 / cfg.train_cfg.max_epochs
+    assert (warm_up.share, cosine.get('begin', 0)) == (10 / cfg.train_cfg.max_epochs, 0)
 
 
 def test_geometry_and_colors_of_mssdf():

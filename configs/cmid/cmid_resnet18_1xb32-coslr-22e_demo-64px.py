@@ -35,7 +35,7 @@ train_dataloader = dict(
 optim_wrapper = dict(optimizer=dict(lr=8e-3))
 param_scheduler = [
     dict(type='mmrs_ssl.WarmupLR', share=1 / 22, start_factor=0.01, by_epoch=True, convert_to_iter_based=True),
-    dict(type='mmrs_ssl.CosineAfterWarmupLR', share=1 / 22, eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=22)
 auto_scale_lr = dict(enable=True)

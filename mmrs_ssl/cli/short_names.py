@@ -1,7 +1,8 @@
 """Resolve short names of what people change in a config: ``--cfg-options size=128`` goes to every place it means.
 
 A config declares them in ``short_names``, a dict of name -> dotted path or list of paths. An element of a list goes by
-its type without the scope (``pipeline.RandomCropResize.size``) or by its number.
+its type without the scope (``pipeline.RandomCropResize.size``) or by its number; ``*`` is every one that has the last
+key.
 """
 
 import json
@@ -84,7 +85,7 @@ def _keys(node: Any, part: str) -> list[Any]:
         return [part] if part in node else []
     if not isinstance(node, list):
         return []
-    return [i for i, item in enumerate(node) if part == str(i) or _is_a(item, [part])]
+    return [i for i, item in enumerate(node) if part in (str(i), '*') or _is_a(item, [part])]
 
 
 def _check_kind(option: str, old: Any, new: Any) -> None:

@@ -16,7 +16,7 @@ from mmrs_ssl.datasets.transforms import (
     RandomCropResize,
     RandomGaussianBlur,
     RandomNoise,
-    ShrinkToSize,
+    ResizeToSize,
     UnreadableImageError,
     Views,
     read_image,
@@ -139,7 +139,7 @@ def test_any_raster_type_goes_through_the_pipeline(tmp_path, dtype):
     noise = RandomNoise(variance=(0, 0), prob=1, max_value=120)
     view = [RandomCropResize(32, flip_prob=1), RandomGaussianBlur(sigma=(0.1, 0.1)), noise]
     sample = dict(img_path=path, rng=np.random.default_rng(0))
-    for step in (LoadRaster(bands=6), ShrinkToSize(44), Views([view, view]), PackViews()):
+    for step in (LoadRaster(bands=6), ResizeToSize(44), Views([view, view]), PackViews()):
         sample = step(sample)
     batch = default_collate([sample['inputs']] * 2)
     assert batch[0].shape == (2, 6, 32, 32)

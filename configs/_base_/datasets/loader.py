@@ -10,11 +10,12 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
 )
 
-# What --cfg-options NAME=VALUE sets: dotted paths; an element of a list goes by its type, wherever it stands.
+# What --cfg-options NAME=VALUE sets: dotted paths; an element of a list goes by its type, wherever it stands, and * is
+# every one that has the setting.
 short_names = dict(
     batch='train_dataloader.batch_size',
     epochs='train_cfg.max_epochs',
     lr='optim_wrapper.optimizer.lr',
-    warmup=['param_scheduler.WarmupLR.share', 'param_scheduler.CosineAfterWarmupLR.share'],
+    warmup='param_scheduler.*.share',
     statistics=['statistics', 'model.data_preprocessor'],
 )

@@ -9,7 +9,7 @@ train_dataloader = dict(
         data_root=data_root,
         pipeline=[
             dict(type='mmrs_ssl.LoadRaster', bands=3),
-            dict(type='mmrs_ssl.CMIDViews', size=224, scale=(0.3, 1.0), shrink=True),
+            dict(type='mmrs_ssl.CMIDViews', size=224, scale=(0.3, 1.0), resize=True),
             dict(type='mmrs_ssl.PackViews'),
         ],
     )

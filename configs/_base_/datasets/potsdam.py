@@ -12,7 +12,7 @@ train_dataloader = dict(
         window=512,
         pipeline=[
             dict(type='mmrs_ssl.LoadRaster', bands=3),
-            dict(type='mmrs_ssl.CMIDViews', size=224, scale=(0.3, 1.0), shrink=True),
+            dict(type='mmrs_ssl.CMIDViews', size=224, scale=(0.3, 1.0), resize=True),
             dict(type='mmrs_ssl.PackViews'),
         ],
     )

@@ -3,14 +3,21 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='mmrs_ssl.StudentOptimWrapperConstructor',
     optimizer=dict(type='mmrs_ssl.BlockAdan', lr=4e-3, weight_decay=0.02),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+    # no decay of biases and vectors, but of the mask token
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        flat_decay_mult=0.0,
+        custom_keys=dict(mask_token=dict(decay_mult=1.0)),
+    ),
 )
 auto_scale_lr = dict(base_batch_size=256)
 
-# the warm-up is a share of the training, and the cosine ends with it, whatever train_cfg.max_epochs says
+# The warm-up is a share of the training, and multiplies a cosine that runs from its first step to its last, whatever
+# train_cfg.max_epochs says.
 param_scheduler = [
     dict(type='mmrs_ssl.WarmupLR', share=10 / 200, start_factor=0.01, by_epoch=True, convert_to_iter_based=True),
-    dict(type='mmrs_ssl.CosineAfterWarmupLR', share=10 / 200, eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=200)
 

@@ -14,7 +14,7 @@ from mmrs_ssl.datasets.transforms.photometric import (
     RandomSolarize,
 )
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
-from mmrs_ssl.datasets.transforms.views import RandomCropResize, ShrinkToSize, Views
+from mmrs_ssl.datasets.transforms.views import RandomCropResize, ResizeToSize, Views
 from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
 from mmrs_ssl.rasters.pictures import read_image
 
@@ -36,7 +36,7 @@ __all__ = [
     'RandomNoise',
     'RandomRotate90',
     'RandomSolarize',
-    'ShrinkToSize',
+    'ResizeToSize',
     'SpectralJitter',
     'TemporalCrops',
     'UnreadableImageError',

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mmcv.transforms import BaseTransform
 
+from mmrs_ssl.aliases import accept_old_options
 from mmrs_ssl.datasets.transforms.photometric import (
     ColorJitter,
     RandomGaussianBlur,
@@ -12,12 +13,13 @@ from mmrs_ssl.datasets.transforms.photometric import (
     RandomSolarize,
 )
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
-from mmrs_ssl.datasets.transforms.views import RandomCropResize, ShrinkToSize, Views
+from mmrs_ssl.datasets.transforms.views import RandomCropResize, ResizeToSize, Views
 from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
+@accept_old_options
 class CMIDViews(Views):
     """A weak and a strong view of one image, or of one of two dates each (CMID).
 
@@ -31,8 +33,8 @@ class CMIDViews(Views):
         ratio: smallest and largest width / height of a crop.
         colors: whether images are 8-bit RGB. Otherwise jitter of single bands and band dropout take the place of color
             jitter and gray, for any number of bands of any type.
-        shrink: bring an image that is larger than ``size`` to ``size`` x ``size`` first; boxes are then in its pixels.
-        blur_kernel: smallest and largest side of the blur's kernel in pixels, odd.
+        resize: bring an image of another size to ``size`` x ``size`` first; boxes are then in its pixels.
+        blur_kernel: range of the width of the blur's kernel in pixels; see :class:`RandomGaussianBlur`.
         blur_sigma: smallest and largest deviation of the blur in pixels.
         max_value: the value of white, a number or one per band. Default: 255 for 8-bit images, else the data set's.
         band_spread: of the noise; see :class:`RandomNoise`.
@@ -47,7 +49,7 @@ class CMIDViews(Views):
         scale: Sequence[float] = (0.3, 1.0),
         ratio: Sequence[float] = (3 / 4, 4 / 3),
         colors: bool = True,
-        shrink: bool = False,
+        resize: bool = False,
         blur_kernel: Sequence[int] = (3, 7),
         blur_sigma: Sequence[float] = (0.1, 2.0),
         max_value: Scale | None = None,
@@ -59,7 +61,7 @@ class CMIDViews(Views):
             raise ValueError(
                 f'CMIDViews: scale={scale!r}, expected (smallest, largest) share of the area, above 0 and at most 1'
             )
-        self.shrink = ShrinkToSize(size) if shrink else None
+        self.first = ResizeToSize(size) if resize else None
         weak: list[BaseTransform] = [RandomCropResize(size, scale, ratio)]
         strong = [
             ColorJitter() if colors else SpectralJitter(max_value=max_value),
@@ -72,4 +74,4 @@ class CMIDViews(Views):
 
     def transform(self, results: dict) -> dict:
         """Replace ``img`` by the list of both views; add ``boxes`` and ``flips``."""
-        return super().transform(self.shrink.transform(results) if self.shrink else results)
+        return super().transform(self.first.transform(results) if self.first else results)

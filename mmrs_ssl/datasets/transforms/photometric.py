@@ -179,8 +179,8 @@ class RandomGaussianBlur(Photometric):
     """Blur with a Gaussian of a random sigma, for any number of bands.
 
     Args:
-        kernel: smallest and largest kernel width in pixels, both odd; the width is drawn. None: as wide as the sigma
-            needs, three of it to either side.
+        kernel: range of the kernel's width in pixels; one of its whole numbers is drawn, and made odd by adding one: of
+            (3, 7) 3 is half as likely as 5 and 7, as published with CMID. None: as wide as the sigma needs.
         sigma: range of the standard deviation in pixels.
     """
 
@@ -202,7 +202,7 @@ class RandomGaussianBlur(Photometric):
             line = cv2.getGaussianKernel(2 * math.ceil(3 * sigma) + 1, sigma)
             # Half the time of GaussianBlur for 8 bits, and it rounds once.
             return in_threes(lambda bands: cv2.sepFilter2D(bands, -1, line, line), image)
-        width = int(rng.integers(self.kernel[0] // 2, self.kernel[1] // 2 + 1)) * 2 + 1
+        width = int(rng.integers(self.kernel[0], self.kernel[1] + 1)) | 1
         sigma = rng.uniform(self.sigma[0], self.sigma[1])
         return in_threes(lambda bands: cv2.GaussianBlur(bands, (width, width), sigma), image)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from mmcv.transforms import BaseTransform, Compose
 
 from mmrs_ssl.datasets.transforms.bands import in_threes
 from mmrs_ssl.datasets.transforms.geometric import common_size, map_images
+from mmrs_ssl.rasters.resizing import resize_by_averaging, smooth_before_shrinking
 from mmrs_ssl.registry import TRANSFORMS
 
 INTERPOLATION = dict(nearest=cv2.INTER_NEAREST, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, area=cv2.INTER_AREA)
@@ -27,21 +29,6 @@ def resize(
         return cv2.flip(bands, 1) if mirror else bands
 
     return in_threes(function, image)
-
-
-def smooth_before_shrinking(bands: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Blur (H, W, c) as shrinking to (height, width) needs it, since OpenCV interpolates between neighbors only.
-
-    A Gaussian of 0.45 * sqrt(s ** 2 - 1) pixels for a shrinkage of s, down and across: together with the interpolation
-    it comes closest to the filters that Pillow shrinks with. Below 0.35 pixels nothing would change.
-    """
-    down, across = (
-        0.45 * math.sqrt(max((old / new) ** 2 - 1, 0)) for old, new in zip(bands.shape[:2], size, strict=True)
-    )
-    if max(down, across) < 0.35:
-        return bands
-    rows, columns = (cv2.getGaussianKernel(2 * math.ceil(2 * sigma) + 1, max(sigma, 1e-3)) for sigma in (down, across))
-    return cv2.sepFilter2D(bands, -1, columns, rows)  # three quarters of GaussianBlur's time
 
 
 def draw_crop(
@@ -71,22 +58,21 @@ def draw_crop(
 
 
 @TRANSFORMS.register_module()
-class ShrinkToSize(BaseTransform):
-    """Resize ``img`` to ``size`` x ``size`` pixels when either side is larger; a smaller image stays as it is.
+class ResizeToSize(BaseTransform):
+    """Bring ``img``, larger or smaller, to ``size`` x ``size`` pixels; what it shrinks is averaged, as Pillow does.
 
     ``img`` is an image, a list of dates or a dict of modalities, all of one size.
     """
 
-    def __init__(self, size: int, interpolation: str = 'bilinear') -> None:
-        self.size = size
-        self.interpolation = INTERPOLATION[interpolation]
+    def __init__(self, size: int, interpolation: str = 'bicubic') -> None:
+        self.size, self.interpolation = size, interpolation
 
     def transform(self, results: dict) -> dict:
         """Replace ``img`` and ``img_shape``."""
-        if max(common_size(results)) > self.size:
-            size = (self.size, self.size)
-            results['img'] = map_images(results['img'], lambda image: resize(image, size, self.interpolation))
-            results['img_shape'] = size
+        size = (self.size, self.size)
+        if common_size(results) != size:
+            resized = partial(resize_by_averaging, size=size, filtering=self.interpolation)
+            results.update(img=map_images(results['img'], resized), img_shape=size)
         return results
 
 

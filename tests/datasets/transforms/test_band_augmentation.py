@@ -15,7 +15,7 @@ from mmrs_ssl.datasets.transforms import (
     RandomNoise,
     RandomRotate90,
     RandomSolarize,
-    ShrinkToSize,
+    ResizeToSize,
     SpectralJitter,
     Views,
 )
@@ -49,7 +49,7 @@ def band_transforms(white):
     return [
         RandomFlip(prob=1),
         RandomRotate90(prob=1),
-        ShrinkToSize(40),
+        ResizeToSize(40),
         *[RandomCropResize(33, interpolation=name) for name in INTERPOLATIONS],
         RandomCropResize(90, interpolation='bicubic', prob=0.5),
         RandomGaussianBlur(),
@@ -102,7 +102,7 @@ def test_first_three_bands_agree_through_a_whole_pipeline(dtype):
         SpectralJitter(**rough),
         RandomNoise(**rough),
     ]
-    pipeline = [ShrinkToSize(56), RandomFlip(), RandomRotate90(), Views([strong, [RandomCropResize(24), *strong[1:]]])]
+    pipeline = [ResizeToSize(56), RandomFlip(), RandomRotate90(), Views([strong, [RandomCropResize(24), *strong[1:]]])]
     many = image_of(dtype)
     seen = set()
     for seed in range(40):

@@ -14,7 +14,7 @@ from mmrs_ssl.datasets.transforms import (
     RandomGrayscale,
     RandomNoise,
     RandomSolarize,
-    ShrinkToSize,
+    ResizeToSize,
     SpectralJitter,
     Views,
 )
@@ -47,7 +47,7 @@ BANDS = SpectralJitter(brightness=0.4, contrast=0.4, prob=0.8), BandDropout(prob
     ('options', 'expected', 'img', 'max_value'),
     [
         (dict(size=48), spelled_out(48, *COLORS), picture(3), None),
-        (dict(size=48, shrink=True), Compose([ShrinkToSize(48), spelled_out(48, *COLORS)]), picture(3), None),
+        (dict(size=48, resize=True), Compose([ResizeToSize(48), spelled_out(48, *COLORS)]), picture(3), None),
         (dict(size=48), spelled_out(48, *COLORS), [picture(3), picture(3, seed=1)], None),
         (
             dict(size=32, blur_kernel=(3, 3), blur_sigma=(0.1, 0.9)),
@@ -63,7 +63,7 @@ BANDS = SpectralJitter(brightness=0.4, contrast=0.4, prob=0.8), BandDropout(prob
             None,
         ),
     ],
-    ids=['folder', 'shrunk', 'two dates', 'demo', 'geotiff', 'white'],
+    ids=['folder', 'resized', 'two dates', 'demo', 'geotiff', 'white'],
 )
 def test_views_are_the_two_pipelines(options, expected, img, max_value):
     views = CMIDViews(**options)

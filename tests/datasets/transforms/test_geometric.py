@@ -13,7 +13,7 @@ from mmrs_ssl.datasets.transforms import (
     RandomFlip,
     RandomNoise,
     RandomRotate90,
-    ShrinkToSize,
+    ResizeToSize,
     Views,
 )
 from tests.datasets.transforms.test_band_augmentation import image_of, run, sample_of
@@ -65,7 +65,7 @@ def test_flip_names_the_directions_there_are(directions):
         RandomFlip(directions=directions)
 
 
-GEOMETRIC = [RandomFlip(1), RandomRotate90(1), ShrinkToSize(20), RandomCropResize(24), RandomCropResize(24, prob=0)]
+GEOMETRIC = [RandomFlip(1), RandomRotate90(1), ResizeToSize(20), RandomCropResize(24), RandomCropResize(24, prob=0)]
 
 
 @pytest.mark.parametrize('step', GEOMETRIC, ids=lambda step: type(step).__name__)

@@ -112,14 +112,26 @@ def test_blur_keeps_mean_and_type_and_smooths(bands, dtype, top):
         np.testing.assert_allclose(spread[4:11, 4:11, band], expected, atol=1e-5)
 
 
-def test_blur_draws_every_odd_kernel():
-    point = np.zeros((15, 15, 1), np.float32)
-    point[7, 7] = 1
-    widths = {
-        int((apply(RandomGaussianBlur(kernel=(3, 7), sigma=(3, 3), prob=1), point, seed) > 0).any((0, 2)).sum())
-        for seed in range(40)
-    }
-    assert widths == {3, 5, 7}
+def test_blur_draws_every_odd_kernel_as_often_as_published():
+    """3, 5 and 7 as 1 : 2 : 2; the ends of other ranges likewise, and a single width always."""
+    point = np.zeros((19, 19, 1), np.float32)
+    point[9, 9] = 1
+
+    def widths(*kernel):
+        blur = RandomGaussianBlur(kernel=kernel, sigma=(3, 3), prob=1)
+        found = [int((apply(blur, point, seed) > 0).any((0, 2)).sum()) for seed in range(1000)]
+        return {width: found.count(width) for width in sorted(set(found))}
+
+    for kernel, shares in {
+        (3, 7): {3: 0.2, 5: 0.4, 7: 0.4},
+        (5, 7): {5: 1 / 3, 7: 2 / 3},
+        (3, 9): {3: 1 / 7, 5: 2 / 7, 7: 2 / 7, 9: 2 / 7},
+    }.items():
+        found = widths(*kernel)
+        assert list(found) == list(shares)
+        for width, share in shares.items():  # four standard deviations of 1000 draws
+            assert found[width] == pytest.approx(1000 * share, abs=4 * (1000 * share * (1 - share)) ** 0.5)
+    assert widths(5, 5) == {5: 1000}
 
 
 @pytest.mark.parametrize('variance', [10, 50])

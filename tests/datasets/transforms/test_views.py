@@ -5,7 +5,7 @@ import pytest
 
 from mmrs_ssl.datasets.transforms import (
     RandomCropResize,
-    ShrinkToSize,
+    ResizeToSize,
     Views,
 )
 from mmrs_ssl.datasets.transforms.views import draw_crop
@@ -76,14 +76,13 @@ def test_every_interpolation_knows_any_number_of_bands(interpolation, bands):
     assert len({resized[..., band].tobytes() for band in range(bands)}) == bands
 
 
-def test_shrink_only_when_larger():
-    small = picture(40, 64)
-    kept = ShrinkToSize(64)(dict(img=small, img_shape=(40, 64)))
-    assert kept['img'] is small
-    for shape in ((40, 65), (65, 40), (200, 300)):
-        shrunk = ShrinkToSize(64)(dict(img=picture(*shape), img_shape=shape))
-        assert shrunk['img'].shape == (64, 64, 3)
-        assert shrunk['img_shape'] == (64, 64)
+def test_larger_and_smaller_images_come_to_one_size():
+    whole = picture(64, 64)
+    assert ResizeToSize(64)(dict(img=whole, img_shape=(64, 64)))['img'] is whole
+    for shape in ((40, 64), (64, 40), (20, 30), (40, 65), (200, 300)):
+        resized = ResizeToSize(64)(dict(img=picture(*shape), img_shape=shape))
+        assert resized['img'].shape == (64, 64, 3)
+        assert resized['img_shape'] == (64, 64)
 
 
 def test_views_differ_and_leave_the_source_alone():
