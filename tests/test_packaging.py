@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import tarfile
 
 import pytest
 
@@ -58,3 +59,21 @@ def test_the_installed_package_prefers_its_own_configs(built):
     assert cfg.filename.startswith(str(built / '.mim'))
     shutil.move(built / '.mim', built / '.gone')
     assert module.config_root() == built.parent / 'configs'
+
+
+def test_the_source_distribution_can_be_built_and_tested(tmp_path):
+    """It has the tests, what they were tried with, and the Makefile that runs them."""
+    copy = tmp_path / 'repo'
+    skip = shutil.ignore_patterns('.*', '__pycache__', '*.pyc', '*.egg-info', 'work_dirs', 'build', 'dist')
+    shutil.copytree(ROOT, copy, ignore=skip)
+    command = [sys.executable, 'setup.py', '-q', 'sdist', '--dist-dir', str(tmp_path), '--formats', 'tar']
+    run = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    (archive,) = tmp_path.glob('*.tar')
+    with tarfile.open(archive) as file:
+        packed = {name.split('/', 1)[1] for name in file.getnames() if '/' in name}
+    folders = ('mmrs_ssl', 'configs', 'tools', 'tests', 'requirements')
+    wanted = {f'{folder}/{name}' for folder in folders for name in files(copy / folder)}
+    wanted |= {path.name for path in copy.iterdir() if path.is_file()}
+    assert {'Makefile', 'requirements/constraints.txt', 'tests/golden/cmid.npz', 'tests/mutants/mutants.toml'} <= wanted
+    assert wanted <= packed

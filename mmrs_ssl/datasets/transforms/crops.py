@@ -4,7 +4,7 @@ Both transforms only put together the pipelines of :class:`Views`, one per crop,
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -39,6 +39,7 @@ class CropViews(Views):
             color jitter and gray, for any number of bands of any type.
         max_value: the value of white for ``colors=False``, a number or one per band. Default: 255 for 8-bit images,
             else the data set's.
+        antialias: how what is shrunk is smoothed, see :class:`RandomCropResize`.
 
     Raises:
         ValueError: for impossible options; for an image that is not 8-bit RGB where ``colors`` says so.
@@ -53,9 +54,9 @@ class CropViews(Views):
         local_scale: Sequence[float] = LOCAL_SCALE,
         colors: bool = True,
         max_value: Scale | None = None,
+        antialias: bool | Literal['pillow'] = True,
     ) -> None:
-        self.colors = colors
-        self.max_value = max_value
+        self.colors, self.max_value, self.antialias = colors, max_value, antialias
         name = type(self).__name__
         if min([global_size, *local_sizes]) < 1:
             raise ValueError(
@@ -87,12 +88,12 @@ class CropViews(Views):
 
     def global_crop(self, flip_prob: float = 0.5) -> RandomCropResize:
         """Make the transform that cuts a large crop out: bicubic, smoothed where it shrinks."""
-        options: dict = dict(flip_prob=flip_prob, interpolation='bicubic', antialias=True)
+        options: dict = dict(flip_prob=flip_prob, interpolation='bicubic', antialias=self.antialias)
         return RandomCropResize(self.global_size, self.global_scale, **options)
 
     def local_crop(self, size: int, flip_prob: float = 0.5) -> RandomCropResize:
         """Make the transform that cuts a small crop out: bilinear, smoothed where it shrinks."""
-        options: dict = dict(flip_prob=flip_prob, interpolation='bilinear', antialias=True)
+        options: dict = dict(flip_prob=flip_prob, interpolation='bilinear', antialias=self.antialias)
         return RandomCropResize(size, self.local_scale, **options)
 
     def photometry(self, brightness: float, contrast: float, saturation: float, hue: float) -> list[BaseTransform]:

@@ -150,6 +150,31 @@ def test_shrinking_smooths_as_pillow_does(before, after, mode):
     assert np.array_equal(enlarged, resize(noise, (1000, 1000), INTERPOLATION[mode]))
 
 
+def test_pillow_itself_on_demand():
+    """Each crop is what Pillow makes of its box, with its filter."""
+    image = read_only(picture(90, 110))
+    step = MultiSizeCrops(**SMALL, antialias='pillow')
+    crops = [view.transforms[0] for view in step.views]
+    kinds = [Image.Resampling.BICUBIC] * 2 + [Image.Resampling.BILINEAR] * 2
+    flips = set()
+    for seed in range(6):
+        for crop, kind in zip(crops, kinds, strict=True):
+            sample = run(crop, image, seed)
+            top, left, height, width = sample['box']
+            part = Image.fromarray(np.ascontiguousarray(image[top : top + height, left : left + width]))
+            expected = np.asarray(part.resize((crop.size, crop.size), kind))
+            assert np.array_equal(sample['img'], expected[:, ::-1] if sample['flip'] else expected)
+            flips.add(sample['flip'])
+    assert flips == {True, False}
+
+
+@pytest.mark.parametrize('options', [dict(interpolation='cubic'), dict(antialias='pil')])
+def test_unknown_resampling(options):
+    (value,) = options.values()
+    with pytest.raises(ValueError, match=f'={value!r}, expected'):
+        RandomCropResize(24, **options)
+
+
 @pytest.mark.parametrize('turned', [False, True])
 def test_only_the_side_that_shrinks_is_smoothed(turned):
     """Lines across it become gray, lines along it stay as they are."""
