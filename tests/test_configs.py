@@ -23,7 +23,14 @@ from tests.conftest import ROOT, TestProbe, log_of
 
 PRETRAINING = sorted(path.relative_to(ROOT / 'configs').as_posix() for path in ROOT.glob('configs/cmid/*.py'))
 # channels of the last map
-WIDTHS = {'resnet18': 512, 'resnet50': 2048, 'swin-base': 1024, 'vit-base': 768}
+WIDTHS = {
+    'resnet18': 512,
+    'resnet50': 2048,
+    'swin-base': 1024,
+    'swin-tiny': 768,
+    'vit-base': 768,
+    'vit-small': 384,
+}
 
 
 @pytest.fixture(scope='module')
@@ -108,7 +115,7 @@ def test_pipeline_makes_two_views(name, scenes, rasters):
     assert len(dataset) == 4
     sample = dataset[2]
     size = int(name.rsplit('-', 1)[1].removesuffix('px.py'))
-    source = 256 if 'demo' in name or 'geotiff' in name else 224  # larger images are brought to 224 first
+    source = 256 if 'demo' in name or 'geotiff' in name else 224  # images of another size are brought to 224 first
     for view, (top, left, height, width) in zip(sample['inputs'], sample['data_samples'].boxes, strict=True):
         assert view.shape == (len(cfg.model.data_preprocessor.mean), size, size)
         assert view.dtype == torch.uint8
@@ -135,13 +142,14 @@ def test_model_builds(model):
     backbones = [{**cfg.backbone, 'zero_init_residual': None} for cfg in configs]
     assert all(backbone == backbones[0] for backbone in backbones)
     init_default_scope('mmpretrain')
-    built = MODELS.build(get_config(next(n for n in names if 'demo' not in n and 'geotiff' not in n)).model)
+    name = next((n for n in names if 'millionaid' in n), next(n for n in names if 'folder' in n))
+    built = MODELS.build(get_config(name).model)
     assert built.reconstruction_head.decoder.in_channels == WIDTHS[model]
     assert built.local_head.num_prototypes == 2048
     assert built.global_head.temperature == 0.2
     assert (built.mask_ratio, built.mask_block, built.num_matches) == (0.6, 32, 20)
     assert (built.student_temperature, built.teacher_temperature, built.teacher.momentum) == (0.1, 0.04, 0.996)
-    assert len(built.global_head.queue) == (4096 if model == 'resnet18' else 65536)
+    assert len(built.global_head.queue) == (4096 if 'folder' in name else 65536)
     norms = [m for m in built.local_head.modules() if isinstance(m, torch.nn.BatchNorm1d)]
     assert bool(norms) == ('resnet' in model)
     mean, std = built.data_preprocessor.mean.flatten() / 255, built.data_preprocessor.std.flatten() / 255
