@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+import torch
+from mmpretrain.registry import MODELS
 
 from mmrs_ssl.synthetic.layouts import write_layout
 from tests.conftest import ROOT
@@ -66,3 +68,21 @@ def losses_of(log):
     losses = [float(value) for value in re.findall(r' loss: ([\d.naif]+)', log)]
     assert np.isfinite(losses).all()
     return losses
+
+
+def pretrained_file(path, settings, seed=0, **statistics):
+    """Write a checkpoint as pre-training with these settings of a backbone does; returns the backbone."""
+    torch.manual_seed(seed)
+    backbone = MODELS.build({**settings, 'type': f'mmpretrain.{settings["type"]}'})
+    backbone.init_weights()
+    preprocessor = dict(type='mmrs_ssl.BandPreprocessor', **statistics)
+    model = dict(type='mmrs_ssl.CMID', data_preprocessor=preprocessor, backbone=settings)
+    weights = {f'backbone.{key}': value for key, value in backbone.state_dict().items()}
+    torch.save(dict(state_dict=weights, meta=dict(cfg=f'model = {model!r}', epoch=1, iter=1)), path)
+    return backbone
+
+
+def documented_lines(checkpoint):
+    """The lines that README.md tells to add to any config, with this checkpoint."""
+    section = (ROOT / 'README.md').read_text().split('## Use the backbone downstream')[1]
+    return re.search(r'```python\n(.*?)```', section, re.DOTALL)[1].replace("'FILE'", repr(str(checkpoint)))

@@ -1,27 +1,62 @@
 """Start training from a pre-trained backbone."""
 
+import logging
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmpretrain.utils import get_ori_model
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmrs_ssl.aliases import accept_old_options
+from mmrs_ssl.engine.band_order import Reading, readings
+from mmrs_ssl.engine.normalization import (
+    MEND,
+    Comparison,
+    Pretrained,
+    Row,
+    compare_normalization,
+    seen_in_pretraining,
+    write_rows,
+)
+from mmrs_ssl.engine.preprocessors import preprocessors_of, set_normalization, write_to_config
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
+from mmrs_ssl.options import check_choice
 from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.adapt import Bands
+from mmrs_ssl.transfer.loading import LoadReport
+
+# Where a checkpoint of a downstream model keeps what was adopted.
+ADOPTED = 'adopted_normalization'
 
 
 @HOOKS.register_module()
+@accept_old_options
 class PretrainedBackboneHook(Hook):
-    """Load a backbone before training, in a config of any OpenMMLab library.
+    """Start training from a backbone, in a config of any OpenMMLab library, by two lines and no other change.
+
+    ::
+
+        custom_imports = dict(imports=['mmrs_ssl'], allow_failed_imports=False)
+        custom_hooks = [dict(type='mmrs_ssl.PretrainedBackboneHook', checkpoint='FILE', normalization='adopt')]
+
+    Weights that the config would download for the backbone are not. ``frozen_stages`` and ``norm_eval`` stay as the
+    config has them, which a row of the table says; what is frozen has to be as it was pre-trained. Nothing is loaded in
+    a run that goes on from a checkpoint, or evaluates one.
 
     A hook and not an ``init_cfg``: mmsegmentation's and mmdetection's Swin read ``init_cfg['checkpoint']`` themselves,
-    and OpenMMLab's own ``Pretrained`` loads nothing, in silence, where no name fits. It does nothing in a run that
-    goes on from a checkpoint.
+    and OpenMMLab's own ``Pretrained`` loads nothing, in silence, where no name fits.
 
     Args:
         checkpoint, branch, modality, bands: see :func:`mmrs_ssl.transfer.load_backbone`.
         module: where the backbone is in the model; ``'backbone'`` also for the Siamese models of open-cd.
+        normalization: what is done with the mean, std and order of bands that the file records. ``'adopt'`` gives them
+            to the model's data preprocessor, for training and evaluation, to the config in the work dir, and to every
+            checkpoint, from which a later evaluation takes them. ``'check'`` refuses another number or order of bands,
+            and statistics that are more than a factor of 3 off; less is a warning. ``'ignore'`` does not look. A file
+            that records nothing is taken as it is.
     """
 
     priority = 'VERY_HIGH'  # before hooks that copy, average or look at the weights
@@ -33,17 +68,35 @@ class PretrainedBackboneHook(Hook):
         branch: str | None = None,
         modality: str | None = None,
         bands: Bands = 'mean',
+        normalization: str = 'check',
     ) -> None:
+        check_choice('normalization', normalization, ('adopt', 'check', 'ignore'))
         self.checkpoint = checkpoint
         self.module = module
+        self.bands: Bands = bands
         self.options: dict[str, Any] = dict(branch=branch, modality=modality, bands=bands)
+        self.normalization = normalization
+        self.adopted: dict[str, Any] | None = None
+
+    def before_run(self, runner: Any) -> None:
+        """Take from the backbone what its initialization, which comes next, would load or download."""
+        try:
+            module = get_ori_model(runner.model).get_submodule(self.module)
+        except AttributeError:  # training says so; an evaluation may wrap the model in another
+            return
+        for part in module.modules():
+            if getattr(part, 'init_cfg', None):
+                part.init_cfg = without_files(part.init_cfg)
+            if isinstance(getattr(part, 'pretrained', None), str):
+                part.pretrained = None
 
     def before_train(self, runner: Any) -> None:
         """Load the backbone, unless a run goes on; a model with a teacher copies the student to it again.
 
         Raises:
             AttributeError: if the model has no such module.
-            ValueError: if ``load_from`` gives weights too, or the backbone does not fit.
+            ValueError: if ``load_from`` gives weights too; if the backbone does not fit, or images are not normalized
+                as those of its pre-training; if a weight is frozen that the file does not have as the model needs it.
         """
         # runner._resume says what was asked for, and is true where --resume found nothing
         if runner.iter > 0:
@@ -59,6 +112,102 @@ class PretrainedBackboneHook(Hook):
             module = model.get_submodule(self.module)
         except AttributeError as error:
             raise AttributeError(f'PretrainedBackboneHook: the model has no {self.module!r} ({error})') from error
-        load_backbone(module, self.checkpoint, **self.options)
+        report = load_backbone(module, self.checkpoint, **self.options)
         if isinstance(model, StudentTeacher):
             model.teacher.copy_from(model.student_parts())
+        read = readings(runner.train_dataloader) + _planned(runner, 'val', 'test')
+        result = self._compare(runner, seen_in_pretraining(report.record, self.bands), read, str(self.checkpoint))
+        result.rows.append(frozen_row(module, report, result))
+        self._report(result, str(self.checkpoint))
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Give a model that was trained with adopted statistics the same ones again.
+
+        Raises:
+            ValueError: if ``normalization='check'`` and the config has others.
+        """
+        meta = checkpoint.get('meta')
+        kept = meta.get(ADOPTED) if isinstance(meta, dict) else None
+        if kept is None:
+            return
+        pretrained = Pretrained(
+            mean=tuple(kept['mean']),
+            std=tuple(kept['std']),
+            order=kept['order'],
+            bands=len(kept['mean']),
+            swaps=kept['swaps'],
+        )
+        result = self._compare(runner, pretrained, _planned(runner, 'train', 'val', 'test'), 'the checkpoint')
+        self._report(result, 'the checkpoint, of a model that was trained with adopted statistics')
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Write down what was adopted."""
+        if self.adopted is not None:
+            checkpoint.setdefault('meta', {})[ADOPTED] = self.adopted
+
+    def _compare(self, runner: Any, pretrained: Pretrained, read: list[Reading], source: str) -> Comparison:
+        model = get_ori_model(runner.model)
+        if self.normalization == 'ignore':
+            return Comparison(rows=[('normalization', 'not looked at', '', "normalization='ignore'")])
+        bands = _bands_of(model, self.module) or pretrained.bands
+        if bands is None:
+            return Comparison(rows=[('normalization', 'not recorded', '', 'as the config says')])
+        result = compare_normalization(model, bands, pretrained, read, adopt=self.normalization == 'adopt')
+        if (adopted := result.adopted) is not None:
+            # averaged copies of the model, which hooks made before, may change places with it
+            for copy in (getattr(hook, 'ema_model', None) for hook in runner.hooks):
+                for each in preprocessors_of(copy) if isinstance(copy, nn.Module) else ():
+                    set_normalization(each, adopted)
+            images = len(adopted.mean) // bands
+            mean, std = (list(values[: len(values) // images]) for values in (adopted.mean, adopted.std))
+            self.adopted = dict(mean=mean, std=std, order=pretrained.order, swaps=adopted.swaps, source=source)
+            if runner.cfg:
+                write_to_config(runner.cfg, adopted, preprocessors_of(model)[0])
+                runner.dump_config()
+        return result
+
+    def _report(self, result: Comparison, source: str) -> None:
+        table = f'PretrainedBackboneHook, {source}:\n{write_rows(result.rows)}'
+        if result.errors:
+            raise ValueError('\n'.join([*result.errors, f'({MEND})', table]))
+        level = logging.WARNING if result.differs else logging.INFO
+        print_log(f'{table}\n({MEND})' if result.differs else table, logger='current', level=level)
+
+
+def without_files(init_cfg: Any) -> Any:
+    """Leave out of an ``init_cfg`` what loads a file; mmsegmentation's and mmdetection's Swin do it for any type."""
+    if isinstance(init_cfg, list | tuple):
+        return [each for each in init_cfg if 'checkpoint' not in each]
+    return None if 'checkpoint' in init_cfg else init_cfg
+
+
+def frozen_row(module: nn.Module, report: LoadReport, result: Comparison) -> Row:
+    """Say what of a backbone does not train; weights that would stay as nobody trained them are an error."""
+    module.train()  # as training is about to do; some classes freeze only then
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and not part.training]
+    said = f'{len(frozen)} of {len(list(module.parameters()))} weights'
+    if norms:
+        said += f', statistics of {len(norms)} BatchNorms'
+    if changed := sorted(frozen & {*report.fresh, *report.adapted}):
+        result.errors.append(
+            f'{len(changed)} frozen weights are not as they were pre-trained and would stay so ({changed[0]}: '
+            f'{report.adapted.get(changed[0], "fresh")}): set frozen_stages=-1 in model.backbone, or build the model '
+            'like the one in the file'
+        )
+    outcome = 'refused' if changed else 'as the config says'
+    return 'frozen', '', said if frozen or norms else 'nothing', outcome
+
+
+def _bands_of(model: nn.Module, name: str) -> int | None:
+    """Count the bands that a backbone's first convolution takes."""
+    try:
+        module = model.get_submodule(name)
+    except AttributeError:
+        return None
+    return next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), None)
+
+
+def _planned(runner: Any, *splits: str) -> list[Reading]:
+    """Read the pipelines of these parts of the config."""
+    return [reading for split in splits for reading in readings(runner.cfg.get(f'{split}_dataloader'))]

@@ -1,0 +1,98 @@
+"""Tell whether a pipeline gives a model red, green and blue in this order or the other way round."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import mmcv.transforms
+from mmengine.registry import TRANSFORMS
+
+from mmrs_ssl.datasets.transforms.loading import LoadRaster
+from mmrs_ssl.rasters.band_names import rgb_bands
+
+OTHER = {'rgb': 'bgr', 'bgr': 'rgb'}
+# Whose subclasses of mmcv's loader decode as it does; another one's may do anything.
+_LIBRARIES = ('mmcv', 'mmpretrain', 'mmseg', 'mmdet', 'opencd')
+# mmsegmentation's, by GDAL: bands as they are in the file.
+_IN_FILE_ORDER = ('LoadSingleRSImageFromFile', 'LoadMultipleRSImageFromFile')
+_NO_IMAGES = ('Annotation', 'Proposals')
+
+
+class Reading:
+    """What a pipeline does to the bands before the model sees them.
+
+    Attributes:
+        loader: class of the transform that loads images; ``'no loader of images'`` where none is recognized.
+        order: ``'rgb'`` or ``'bgr'``, of three bands at the end of the pipeline; None where nothing tells it.
+        normalized: whether the pipeline normalizes images itself.
+    """
+
+    def __init__(self, dataset: Any, transforms: Sequence[Any]) -> None:
+        self.loader = 'no loader of images'
+        self.order: str | None = None
+        self.normalized = False
+        for transform in transforms:
+            kind = _name(transform)
+            if kind.startswith('Load') and not any(word in kind for word in _NO_IMAGES):
+                self.loader = kind
+                self.order = loaded_order(_built(transform), dataset)
+            elif kind == 'Normalize':
+                self.normalized = True
+            # mmcv's Normalize and mmpretrain's way to Pillow and back swap bands, too
+            if _get(transform, 'to_rgb') and self.order == 'bgr':
+                self.order = 'rgb'
+            elif _get(transform, 'to_bgr') and self.order == 'rgb':
+                self.order = 'bgr'
+
+
+def readings(loader: Any) -> list[Reading]:
+    """Read the pipelines of a data loader, or of its config, through data sets that hold others."""
+    return [] if loader is None else list(_pipelines(_get(loader, 'dataset')))
+
+
+def loaded_order(loader: Any, dataset: Any) -> str | None:
+    """Tell in which order a transform gives three bands; None where it depends on files or is not known."""
+    if isinstance(loader, LoadRaster):
+        return _raster_order(loader, dataset)
+    kind = type(loader)
+    if isinstance(loader, mmcv.transforms.LoadImageFromFile) and kind.__module__.split('.')[0] in _LIBRARIES:
+        return 'rgb' if loader.imdecode_backend == 'tifffile' else 'bgr'
+    return 'rgb' if kind.__name__ in _IN_FILE_ORDER else None
+
+
+def _raster_order(loader: LoadRaster, dataset: Any) -> str | None:
+    chosen: Any = loader.bands
+    if not isinstance(chosen, list):
+        # of files with a band each, the data set says which come in which order
+        chosen = _get(dataset, 'band_files') or _get(dataset, 'bands')
+        if not isinstance(chosen, list | tuple):
+            return 'rgb'
+    if not all(isinstance(band, str) for band in chosen):
+        return {(0, 1, 2): 'rgb', (2, 1, 0): 'bgr'}.get(tuple(chosen))
+    found = rgb_bands(list(chosen))
+    return {(0, 1, 2): 'rgb', (2, 1, 0): 'bgr'}.get(found) if found and len(chosen) == 3 else None
+
+
+def _pipelines(dataset: Any) -> Iterator[Reading]:
+    if dataset is None:
+        return
+    pipeline = _get(dataset, 'pipeline')
+    transforms = _get(pipeline, 'transforms') or pipeline
+    inner = [_get(dataset, 'dataset'), *(_get(dataset, 'datasets') or ())]
+    if isinstance(transforms, list | tuple) and not any(each is not None for each in inner):
+        yield Reading(dataset, transforms)
+    for each in inner:
+        yield from _pipelines(each)
+
+
+def _get(node: Any, key: str) -> Any:
+    """Return an entry of a config, or an attribute of what was built from one."""
+    return node.get(key) if isinstance(node, dict) else getattr(node, key, None)
+
+
+def _name(transform: Any) -> str:
+    kind = transform.get('type', '') if isinstance(transform, dict) else type(transform)
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
+
+
+def _built(transform: Any) -> Any:
+    return TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
