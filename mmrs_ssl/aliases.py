@@ -28,6 +28,7 @@ OPTIONS = {
     'CropViews': {'colours': 'colors'},
     'DINOMC': {'centre_momentum': 'center_momentum'},
     'MSSDF': {'gives_way': 'masked_modality', 'normalise_targets': 'normalize_targets'},
+    'PretrainedBackboneHook': {'normalisation': 'normalization'},
 }
 # class -> option -> value -> what it is called now
 VALUES = {
