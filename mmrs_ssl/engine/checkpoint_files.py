@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmrs_ssl.transfer.sources import read_file
+from mmrs_ssl.transfer.sources import read_strictly
 
 INTERIM = 'interim.pth'  # saved by the minute and when a run is interrupted; one is kept
 MARKER = 'interrupted'  # stands in the work dir of a run that was interrupted, and names what was saved
@@ -64,7 +64,7 @@ def read_checkpoint(path: str | Path) -> Any:
     """
     path = Path(path)
     check_bytes(path)
-    return read_file(path)
+    return read_strictly(path)
 
 
 def check_bytes(path: Path) -> None:
@@ -122,7 +122,7 @@ def list_checkpoints(folder: Path) -> list[Found]:
         if not path.is_file() or path.name.startswith('.'):
             continue
         try:
-            content = read_file(path, mmap=True) if zipfile.is_zipfile(path) else read_checkpoint(path)
+            content = read_strictly(path, mmap=True) if zipfile.is_zipfile(path) else read_checkpoint(path)
         except (OSError, ValueError) as error:
             found.append(Found(path, None, str(error)))
             continue

@@ -11,8 +11,9 @@ from torch import Tensor
 from mmrs_ssl.transfer import key_maps
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
 from mmrs_ssl.transfer.layouts import KeyLayout
-from mmrs_ssl.transfer.own_checkpoints import BRANCHES, check_out, evaluated_by, read_model
-from mmrs_ssl.transfer.sources import TEACHERS, BackboneWeights, meta_of, read_backbone, read_file, tensors_of
+from mmrs_ssl.transfer.networks import TEACHERS, is_dino_network, meta_of, names_in
+from mmrs_ssl.transfer.own_checkpoints import BRANCHES, PREFIX, check_out, evaluated_by, read_model
+from mmrs_ssl.transfer.sources import BackboneWeights, backbone_in, read_file
 from mmrs_ssl.transfer.targets import is_part, translate
 
 # What fits none of the maps.
@@ -53,6 +54,8 @@ _DINO = Program(
     dict(resnet=key_maps.RESNET, swin=key_maps.SWIN_TORCHVISION, vit=key_maps.VIT_TIMM),
     several=True,
 )
+_DINO_LAYOUTS = (key_maps.SWIN_TORCHVISION, key_maps.VIT_TIMM)
+_MSSDF_TEACHER = 'ema_teacher.'
 _MSSDF = Program('MSSDF', 'mmrs_ssl.MSSDF', dict(student=''), dict(vit=key_maps.VIT))
 PROGRAMS = {'cmid': _CMID, 'dino-mc': _DINO, 'dino-tp': _DINO, 'mssdf': _MSSDF}
 DESTINATIONS = ('mmrs', *PROGRAMS)
@@ -67,12 +70,14 @@ class Conversion:
         branches: the branches that were converted, and whose names they had.
         count: how many weights were written.
         left_out: names of all else: heads, projectors, queues, the optimizer, ...
+        computed: what the file does not hold because its program computes it.
     """
 
     source: str
     branches: dict[str, KeyLayout]
     count: int
     left_out: list[str]
+    computed: str = ''
 
 
 def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conversion:
@@ -82,8 +87,9 @@ def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conv
     ``teacher.module.backbone.*``, both in mmpretrain's names, and ``meta``. Published ones: CMID's has ``model``, with
     ``online_encoder.model.*`` and ``branch_encoder.*``, in timm's names of ResNet and OpenMMLab's of Swin; DINO-MC's
     and DINO-TP's have ``student`` and ``teacher``, with ``module.backbone.*`` and ``backbone.*``, in torchvision's
-    names of ResNet and Swin and DINO's of ViT; MSSDF's is the state dict of mmpretrain's VisionTransformer. Heads,
-    queues and optimizers are not converted.
+    names of ResNet and Swin and DINO's of ViT (a teacher alone is read, too); MSSDF's has ``model`` with ``encoder.*``
+    and ``ema_teacher.*`` in BEiT's names, or is the encoder alone, or the state dict of mmpretrain's VisionTransformer,
+    which is what is written. Heads, queues and optimizers are not converted.
 
     Args:
         checkpoint: the file; which program wrote it is seen from what is in it.
@@ -109,7 +115,9 @@ def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conv
             f'{path} is {"a file of this project" if own else "of another program"} already: to {to} means '
             f'{"from a published program to this project" if own else "from this project to that program"}'
         )
-    found = {branch: read_backbone(path, UNKNOWN, branch) for branch in branches_of(content, path)}
+    found = {
+        branch: backbone_in(content, path, UNKNOWN, branch).with_positions() for branch in branches_of(content, path)
+    }
     if to == 'mmrs':
         if program is None:
             raise ValueError(
@@ -126,6 +134,7 @@ def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conv
         branches={branch: source.layout for branch, source in found.items() if branch in parts},
         count=sum(len(weights) for weights in parts.values()),
         left_out=left_out(content, found, parts),
+        computed=next(iter(found.values())).computed,
     )
 
 
@@ -169,9 +178,12 @@ def to_published(
             f'{path} holds the {" and ".join(found)} alone, files of {program.name} have the '
             f'{" and ".join(program.prefixes)}: give a file that has it'
         )
-    named = {
-        branch: {program.prefixes[branch] + key: value for key, value in part.items()} for branch, part in parts.items()
-    }
+    named = {}
+    for branch, part in parts.items():
+        # DINO's teacher is in a data-parallel wrapper, too, where it has BatchNorm
+        wrapped = program is _DINO and any(key.endswith('running_mean') for key in part)
+        prefix = program.prefixes['student' if wrapped else branch]
+        named[branch] = {prefix + key: value for key, value in part.items()}
     if program.several:
         return named, parts
     together = {key: value for part in named.values() for key, value in part.items()}
@@ -224,12 +236,18 @@ def program_of(content: Any, path: Path) -> Program | None:
         return None
     if isinstance(content, dict) and {'student', 'teacher'} & set(content):
         return _DINO
-    weights = tensors_of(content, str(path))
-    if any(key.startswith(_CMID_PREFIXES) for key in weights):
+    names = names_in(content)
+    if any(key.startswith(_CMID_PREFIXES) for key in names):
         return _CMID
-    if any(key.startswith(TEACHERS) for key in weights):
+    if any(key.startswith(TEACHERS) for key in names):
         return None
-    alone = read_backbone(path, UNKNOWN)
+    alone = backbone_in(content, path, UNKNOWN)
+    if alone.size is not None:
+        return _MSSDF
+    # torchvision's Swin and DINO's ViT under this name are of no other program
+    in_wrapper = alone.prefix in (PREFIX, f'module.{PREFIX}') and alone.layout in _DINO_LAYOUTS and not alone.others
+    if is_dino_network(names) or in_wrapper:
+        return _DINO if alone.layout in (key_maps.RESNET, *_DINO_LAYOUTS) else None
     if alone.prefix or set(alone.weights) - set(backbone_of(alone)) - {'mask_token'}:
         return None
     if alone.layout is key_maps.VIT:
@@ -239,13 +257,19 @@ def program_of(content: Any, path: Path) -> Program | None:
 
 def known_as(program: Program, content: Any) -> str:
     """Name a program; a backbone alone shows only that its weights are named as that program's."""
-    if program.several or any(key.startswith(_CMID_PREFIXES) for key in tensors_of(content, 'the file')):
-        return program.name
-    return f'{program.name}, by its names alone'
+    names = names_in(content)
+    shown = {'student', 'teacher'} & set(content) or any(
+        key.startswith((*_CMID_PREFIXES, _MSSDF_TEACHER)) for key in names
+    )
+    return program.name if shown else f'{program.name}, by its names alone'
 
 
 def branches_of(content: Any, path: Path) -> list[str]:
-    """List the branches that a file has; one that says nothing of them has a student."""
+    """List the branches that a file has; one that says nothing of them has a student.
+
+    Raises:
+        ValueError: if it holds no weights.
+    """
     if isinstance(content, dict) and {'student', 'teacher'} & set(content):
         found = [branch for branch in ('student', 'teacher') if isinstance(content.get(branch), dict)]
         if not found:
@@ -254,18 +278,25 @@ def branches_of(content: Any, path: Path) -> list[str]:
     exported = meta_of(content).get('branch')
     if exported is not None:
         return [exported]
-    teacher = any(key.startswith(TEACHERS) for key in tensors_of(content, str(path)))
-    return ['student', 'teacher'] if teacher else ['student']
+    if any(key.startswith(TEACHERS) for key in names_in(content)):
+        return ['student', 'teacher']
+    alone = backbone_in(content, path, UNKNOWN)
+    if alone.branch is not None and alone.beside:
+        return ['student', 'teacher']
+    return [alone.branch or 'student']
 
 
 def left_out(content: Any, found: Mapping[str, BackboneWeights], parts: Mapping[str, Any]) -> list[str]:
     """List the weights of a file that were not converted, and its other entries."""
     names = []
+    heads = tuple(found[branch].prefix for branch in parts)
     for branch, source in found.items():
         head = f'{branch}: '
         kept = backbone_of(source) if branch in parts else {}
         names += [head + source.prefix + key for key in source.weights if key not in kept]
-        names += [head + key for key in source.others]
-    weights = ('student', 'teacher', 'state_dict', 'model', 'meta')
+        # of two networks in one dictionary, each is among the others' weights
+        together = [each for each in heads if each and each != source.prefix]
+        names += [head + key for key in source.others if not key.startswith(tuple(together))]
+    weights = ('student', 'teacher', 'state_dict', 'model', 'meta', *(source.entry for source in found.values()))
     names += [key for key, value in content.items() if key not in weights and not isinstance(value, Tensor)]
     return names

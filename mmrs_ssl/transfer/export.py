@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mmrs_ssl.transfer.networks import meta_of, tensors_of
 from mmrs_ssl.transfer.own_checkpoints import (
     BRANCHES,
     PREFIX,
@@ -19,7 +20,7 @@ from mmrs_ssl.transfer.own_checkpoints import (
     patch_embedding_of,
     read_model,
 )
-from mmrs_ssl.transfer.sources import meta_of, read_file, tensors_of
+from mmrs_ssl.transfer.sources import read_file
 from mmrs_ssl.transfer.targets import NAMES, as_plain_backbone, layout_in, named_for, target_of, translate
 
 FORMATS = ('openmmlab', 'timm', 'torchvision', 'safetensors')

@@ -21,7 +21,7 @@ INERT = {
     *(f'pathlib.{kind}' for kind in ('Path', 'PosixPath', 'WindowsPath', 'PurePosixPath', 'PureWindowsPath')),
     *(f'collections.{kind}' for kind in ('deque', 'defaultdict', 'Counter')),
     *(f'datetime.{kind}' for kind in ('date', 'datetime', 'time', 'timedelta', 'timezone')),
-    *(f'builtins.{kind}' for kind in ('object', 'bool', 'int', 'float', 'str', 'bytes', 'list', 'tuple', 'dict')),
+    *(f'builtins.{kind}' for kind in ('object', 'bool', 'int', 'float', 'str', 'list', 'tuple', 'dict')),
     *(f'builtins.{kind}' for kind in ('slice', 'range')),
     'argparse.Namespace',
     'types.SimpleNamespace',
@@ -70,6 +70,9 @@ class Placeholder(dict[Any, Any]):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,11 @@ def _encoded(text: Any, encoding: Any) -> bytes:
     return str(text).encode('latin1')
 
 
+def _no_bytes(*args: Any) -> bytes:
+    require(not args, 'it asks for bytes of something')
+    return b''
+
+
 def _number_type(text: Any, *_: Any) -> NumberType:
     fine = isinstance(text, str) and re.fullmatch(r'[iu][1248]|f[248]|c8|c16|b1', text) is not None
     require(fine, f'it asks for numpy.dtype({text!r}), which is no type of plain numbers')
@@ -219,6 +227,15 @@ def _set(values: Any = ()) -> set[Any]:
     return {as_key(value) for value in values}
 
 
+def _frozen(values: Any = ()) -> frozenset[Any]:
+    return frozenset(_set(values))
+
+
+def _complex(real: Any, imaginary: Any) -> complex:
+    require(isinstance(real, float) and isinstance(imaginary, float), 'it asks for a complex number of no numbers')
+    return complex(real, imaginary)
+
+
 def _table() -> dict[str, Any]:
     table: dict[str, Any] = {f'torch.{kind}Storage': getattr(torch, dtype) for kind, dtype in _DTYPES.items()}
     table |= {'torch.UntypedStorage': torch.uint8, 'torch.storage.UntypedStorage': torch.uint8}
@@ -237,7 +254,10 @@ def _table() -> dict[str, Any]:
         'numpy.dtype': _number_type,
         'builtins.getattr': _attribute,  # statistics of mmengine's HistoryBuffer, classes within classes
         'builtins.set': _set,
+        'builtins.frozenset': _frozen,
+        'builtins.complex': _complex,
         '_codecs.encode': _encoded,  # bytes
+        'builtins.bytes': _no_bytes,
         'copyreg._reconstructor': make_placeholder,
     }
     for core in ('numpy.core.multiarray', 'numpy._core.multiarray'):  # before numpy 2, and since

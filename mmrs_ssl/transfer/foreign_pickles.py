@@ -167,7 +167,8 @@ class ForeignUnpickler(pickle._Unpickler):
         self._enter(items)
 
     def _frozenset(self) -> None:
-        self.append(frozenset(map(as_key, self.pop_mark())))
+        items = self.pop_mark()  # before append, which is of the stack that this leaves
+        self.append(frozenset(map(as_key, items)))
 
     def _refuse(self) -> NoReturn:
         raise RefusedError(f'it makes objects in a way that no data needs; {ADVICE}')
@@ -201,8 +202,8 @@ def read_foreign(path: Path) -> tuple[Any, list[str]]:
     """
     if not zipfile.is_zipfile(path):
         raise RefusedError(
-            f'it is of the form in which torch saved before 1.6, and holds more than weights; {ADVICE}, or save it again '
-            'where it was made'
+            'it is of the form in which torch saved before 1.6, and holds more than weights; '
+            f'{ADVICE}, or save it again where it was made'
         )
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}

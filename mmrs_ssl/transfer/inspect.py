@@ -11,8 +11,9 @@ from typing import Any
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
 from mmrs_ssl.transfer.convert import UNKNOWN, backbone_of, branches_of, known_as, method_of, program_of
 from mmrs_ssl.transfer.layouts import DERIVED
+from mmrs_ssl.transfer.networks import meta_of
 from mmrs_ssl.transfer.own_checkpoints import UnsaidBranchError, read_model
-from mmrs_ssl.transfer.sources import meta_of, read_backbone, read_file
+from mmrs_ssl.transfer.sources import backbone_in, read_file
 
 # Entries of a state dict that are no parameters: what BatchNorm counts.
 _STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
@@ -34,6 +35,8 @@ class Inspection:
         bands: that the first convolution takes; None if there is none.
         meta: what the file says of itself.
         others: names of this branch that are no part of the backbone.
+        entry: of the file, that the weights are in; ``''`` for the file itself.
+        beside: where the file has other backbones; ``''`` for nowhere.
     """
 
     file_format: str
@@ -47,6 +50,8 @@ class Inspection:
     bands: int | None
     meta: dict[str, Any]
     others: list[str]
+    entry: str = ''
+    beside: str = ''
 
 
 def inspect_checkpoint(checkpoint: str | Path, branch: str | None = None) -> Inspection:
@@ -66,9 +71,9 @@ def inspect_checkpoint(checkpoint: str | Path, branch: str | None = None) -> Ins
     content = read_file(path)
     meta = meta_of(content)
     try:
-        source = read_backbone(path, UNKNOWN, branch)
+        source = backbone_in(content, path, UNKNOWN, branch)
     except UnsaidBranchError:
-        source = read_backbone(path, UNKNOWN, 'student')
+        source = backbone_in(content, path, UNKNOWN, 'student')
         meta = {**meta, 'evaluated': 'not said: to load or export it choose a branch'}
     own = backbone_of(source)
     renamed = source.layout.to_mmpretrain(own)
@@ -85,6 +90,8 @@ def inspect_checkpoint(checkpoint: str | Path, branch: str | None = None) -> Ins
         bands=next((renamed[key].shape[1] for key in FIRST_CONVOLUTIONS if key in renamed), None),
         meta=facts(content, meta),
         others=[source.prefix + key for key in source.weights if key not in own] + source.others,
+        entry=source.entry,
+        beside=source.beside,
     )
 
 

@@ -2,35 +2,27 @@
 
 import argparse
 import json
+import pickle
 import re
 import warnings
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from safetensors import safe_open
 from torch import Tensor
 
+from mmrs_ssl.transfer.foreign_names import RefusedError
+from mmrs_ssl.transfer.foreign_pickles import read_foreign
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.layouts import KeyLayout, find_backbones
-from mmrs_ssl.transfer.own_checkpoints import (
-    PREFIX,
-    UnsaidBranchError,
-    choose_modality,
-    evaluated_branch,
-    evaluated_by,
-    patch_embedding_of,
-    read_model,
-)
+from mmrs_ssl.transfer.networks import choose_network, choose_prefix, meta_of, tensors_of
+from mmrs_ssl.transfer.own_checkpoints import choose_modality, patch_embedding_of, read_model
+from mmrs_ssl.transfer.published_vits import PUBLISHED_SIZE, add_positions, patches_at, restore_names, size_said
 from mmrs_ssl.transfer.records import Record, read_record
-
-# Where a teacher's weights are when they are in one dictionary with the student's: this project's, the published CMID.
-CMID_TEACHER = 'branch_encoder.'
-TEACHERS = ('teacher.module.', CMID_TEACHER)
-# Which backbone is meant where a file has several: OpenMMLab's and this project's, DINO's, the published CMID's, a bare
-# one.
-PREFIXES = (PREFIX, f'module.{PREFIX}', 'online_encoder.model.', '', 'module.')
 
 
 @dataclass(frozen=True)
@@ -44,6 +36,11 @@ class BackboneWeights:
         branch: ``'student'`` or ``'teacher'`` where the file has, or had, both.
         others: names of all other weights of this branch, e.g. of heads.
         record: what the file says of its pre-training.
+        entry: of the file, that the weights are in; ``''`` for the file itself.
+        beside: where other backbones of the file are.
+        size: of the images of the pre-training, in pixels (0 if the file does not say it), if the position embeddings
+            are sines that the file does not hold.
+        computed: what was added to the file's weights.
     """
 
     weights: dict[str, Tensor]
@@ -52,6 +49,34 @@ class BackboneWeights:
     branch: str | None
     others: list[str]
     record: Record
+    entry: str = ''
+    beside: str = ''
+    size: int | None = None
+    computed: str = ''
+
+    @property
+    def origin(self) -> str:
+        """Say which of the networks of the file it is, and what lies beside it."""
+        parts = [self.branch or '', self.layout.name, f'names after {self.prefix!r}']
+        parts[2] += f' in {self.entry!r}' if self.entry not in ('', 'state_dict', self.branch) else ''
+        parts += [f'not the backbone in {self.beside}'] if self.beside else []
+        return ', '.join(part for part in (*parts, self.computed) if part)
+
+    def with_positions(self, count: int | None = None) -> 'BackboneWeights':
+        """Add the position embeddings that the file's program computes by itself; nothing to any other program's.
+
+        They are those of the images of the pre-training, where the file says their size.
+
+        Args:
+            count: of the model's patches, where it does not; by default of images of 320 pixels, MSSDF's.
+        """
+        if self.size is None:
+            return self
+        patches = patches_at(self.weights, self.size or PUBLISHED_SIZE) if self.size or not count else count
+        weights = add_positions(self.weights, patches)
+        return replace(
+            self, weights=weights, size=None, computed=f'position embeddings: 1-D sines of {patches} patches'
+        )
 
 
 def read_backbone(
@@ -77,27 +102,73 @@ def read_backbone(
             which none is the obvious one.
     """
     path = Path(checkpoint)
+    return backbone_in(read_file(path), path, other, branch, modality)
+
+
+def backbone_in(
+    content: Any, path: Path, other: KeyLayout, branch: str | None = None, modality: str | None = None
+) -> BackboneWeights:
+    """Find the backbone in what a file holds, see :func:`read_backbone`."""
     if branch not in (None, 'student', 'teacher'):
         raise ValueError(f"branch={branch!r}, expected 'student', 'teacher' or None")
-    content = read_file(path)
-    weights, branch = weights_of_branch(content, path, branch)
+    layouts = (*LAYOUTS, other)
+    network = choose_network(content, path, branch, layouts)
+    weights = network.weights
     if modality is not None:
-        weights = weights | modality_of(content, path, branch, modality)
-    found = find_backbones(weights, (*LAYOUTS, other))
-    prefix = next((prefix for prefix in PREFIXES if prefix in found), None)
-    if prefix is None and len(found) > 1:
-        raise ValueError(
-            f'{path} holds several backbones, under {", ".join(map(repr, found))}: save one to a file of its own'
-        )
-    if prefix is None:
-        prefix = next(iter(found), '')
+        weights = weights | modality_of(content, path, network.branch, modality)
+    found = find_backbones(weights, layouts)
+    prefix = choose_prefix(found, path) if network.prefix is None else network.prefix
+    beside = network.beside or ', '.join(repr(each) for each in found if each != prefix)
+    layout = other if prefix is None else found[prefix]
+    prefix = prefix or ''
     own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     others = [key for key in weights if not key.startswith(prefix)]
-    return BackboneWeights(own, found.get(prefix, other), prefix, branch, others, read_record(content, modality))
+    own, sines = restore_names(own) if layout.family == 'vit' else (own, False)
+    return BackboneWeights(
+        own,
+        layout,
+        prefix,
+        network.branch,
+        others,
+        read_record(content, modality),
+        network.entry,
+        beside,
+        (size_said(content) or 0) if sines else None,
+    )
 
 
-def read_file(path: Path, mmap: bool = False) -> Any:
-    """Read what a checkpoint holds, without running anything in it.
+class NotPlainError(ValueError):
+    """Raised for a file that asks for more than plain data and the types of known programs."""
+
+
+def read_file(path: Path) -> Any:
+    """Read what a checkpoint of whatever program holds, without running anything in it.
+
+    Objects of classes that are not known here are placeholders, which is said.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or asks for something that is neither data nor the class of another program.
+    """
+    try:
+        return read_strictly(path)
+    except NotPlainError:
+        if not zipfile.is_zipfile(path):
+            raise
+    try:
+        content, replaced = read_foreign(path)
+    except RefusedError as error:
+        raise ValueError(f'{path} is refused, nothing in it was run: {error}') from None
+    except Exception as error:  # what a damaged or crafted file raises depends on its bytes
+        raise ValueError(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None
+    if replaced:
+        names = ', '.join(replaced)
+        print_log(f'{path}: placeholders stand for objects of {names}; nothing of them was run', logger='current')
+    return content
+
+
+def read_strictly(path: Path, mmap: bool = False) -> Any:
+    """Read what a checkpoint holds, if it is plain data and types of this project and the libraries it is made with.
 
     Args:
         path: the file.
@@ -105,7 +176,8 @@ def read_file(path: Path, mmap: bool = False) -> Any:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or asks for anything but plain data and the types of known programs.
+        NotPlainError: if it asks for anything else.
+        ValueError: if it is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(f'no checkpoint {str(path)!r}')
@@ -115,6 +187,7 @@ def read_file(path: Path, mmap: bool = False) -> Any:
         # DINO's and DINO-MC's options; torch's hint at torch.jit.load, which would run what the file holds
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='.*looks like a TorchScript archive')
+            warnings.filterwarnings('ignore', message='Detected pickle protocol')
             return torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
     except OSError as error:
         if error.filename is not None:
@@ -123,7 +196,8 @@ def read_file(path: Path, mmap: bool = False) -> Any:
         raise ValueError(f'{path} cannot be read ({error}): it is damaged or no checkpoint') from None
     except Exception as error:  # what a damaged or crafted file raises depends on its bytes
         # torch's own message advises to read the file without the check: it is not passed on
-        raise ValueError(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None
+        kind = NotPlainError if isinstance(error, pickle.UnpicklingError) else ValueError
+        raise kind(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
@@ -150,50 +224,6 @@ def why_refused(error: Exception) -> str:
         f'it is damaged or no checkpoint ({type(error).__name__}); expected what torch.save wrote, or safetensors '
         'where the name ends with .safetensors'
     )
-
-
-def weights_of_branch(content: Any, path: Path, branch: str | None) -> tuple[dict[str, Tensor], str | None]:
-    """Return the weights of one branch, without what marks it in their names, and which branch it is."""
-    if isinstance(content, dict) and {'student', 'teacher'} & set(content):  # DINO, DINO-MC
-        branch = branch or evaluated_by('mmrs_ssl.DINOMC')
-        return tensors_of(content.get(branch), f'{path} ({branch})'), branch
-    weights = tensors_of(content, str(path))
-    if (exported := meta_of(content).get('branch')) is not None:
-        if branch not in (None, exported):
-            raise ValueError(f'{path} holds the {exported} alone, not the {branch}: leave branch out')
-        return weights, exported
-    head = next((head for head in TEACHERS if any(key.startswith(head) for key in weights)), None)
-    if head is None:
-        if branch == 'teacher':
-            raise ValueError(
-                f'{path} holds no teacher, whose names begin with {" or ".join(TEACHERS)}: leave branch out'
-            )
-        return weights, branch
-    branch = branch or (evaluated_by('mmrs_ssl.CMID') if head == CMID_TEACHER else evaluated_branch(meta_of(content)))
-    if branch is None:
-        raise UnsaidBranchError(path)
-    if branch == 'student':
-        return {key: value for key, value in weights.items() if not key.startswith(head)}, branch
-    return {key.removeprefix(head): value for key, value in weights.items() if key.startswith(head)}, branch
-
-
-def tensors_of(content: Any, name: str) -> dict[str, Tensor]:
-    """Find the weights of a checkpoint, whether or not they lie in ``state_dict`` or ``model``."""
-    if isinstance(content, dict):
-        for part in ('state_dict', 'model'):
-            if isinstance(content.get(part), dict):
-                content = content[part]
-        tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
-        if tensors:
-            return tensors
-    held = ', '.join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
-    raise ValueError(f'{name} holds no weights but {held or "nothing"}; expected a state dict, or one in state_dict')
-
-
-def meta_of(content: Any) -> dict[str, Any]:
-    """Return the meta data of a checkpoint; empty where it has none."""
-    meta = content.get('meta') if isinstance(content, dict) else None
-    return meta if isinstance(meta, dict) else {}
 
 
 def modality_of(content: Any, path: Path, branch: str | None, modality: str) -> dict[str, Tensor]:

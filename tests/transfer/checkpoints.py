@@ -50,11 +50,12 @@ def published_dino(path, family):
         state = torchvisions(family, seed).state_dict()
         return {key: value for key, value in state.items() if not key.startswith(('fc.', 'head.'))}
 
-    backbones = dict(student=under('module.backbone.', weights(0)), teacher=under('backbone.', weights(1)))
+    wrapper = 'module.' if family == 'resnet' else ''  # of the teacher: BatchNorm
+    backbones = dict(student=under('module.backbone.', weights(0)), teacher=under(f'{wrapper}backbone.', weights(1)))
     head = {'head.mlp.0.weight': torch.zeros(1), 'head.last_layer.weight_g': torch.zeros(1)}
     content = dict(
         student=backbones['student'] | under('module.', head),
-        teacher=backbones['teacher'] | head,
+        teacher=backbones['teacher'] | under(wrapper, head),
         optimizer=dict(state={}),
         epoch=300,
         args=argparse.Namespace(arch='resnet50', lr=0.0005),

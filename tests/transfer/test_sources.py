@@ -178,13 +178,16 @@ def test_safetensors_say_what_they_hold(tmp_path):
 
 
 def test_openmmlab_checkpoints_prefer_the_backbone(tmp_path):
-    """A momentum encoder of another method is not mistaken for it; two equals are refused."""
+    """A momentum encoder of another method is not mistaken for it; two of which nothing says which are refused."""
     source = mine('resnet')
     keys = under('encoder_k.0.', mine('resnet', seed=5).state_dict())
     path = save(keys | under('backbone.', source.state_dict()), tmp_path / 'moco.pth')
-    assert same(loaded(path, mine('resnet', seed=1)), weights_of(source))
-    path = save(keys | under('encoder_q.0.', source.state_dict()), tmp_path / 'moco.pth')
-    with pytest.raises(ValueError, match=r"several backbones, under 'encoder_k\.0\.', 'encoder_q\.0\.': save one"):
+    backbone = mine('resnet', seed=1)
+    report = load_backbone(backbone, path)
+    assert same(weights_of(backbone), weights_of(source))
+    assert "names after 'backbone.', not the backbone in 'encoder_k.0.')" in report.source
+    path = save(keys | under('encoder.0.', source.state_dict()), tmp_path / 'moco.pth')
+    with pytest.raises(ValueError, match=r"several backbones, under 'encoder\.0\.', 'encoder_k\.0\.': save one"):
         load_backbone(mine('resnet'), path)
 
 

@@ -1,0 +1,215 @@
+"""Choose one of the networks that a checkpoint holds: of its entries, of its branches, of what stands before its names.
+
+Programs keep a network and its average beside each other. Which of them is meant follows from fixed rules:
+
+- of entries for a student and a teacher (DINO), and of this project's and CMID's one dictionary, the branch that the
+  authors evaluate;
+- of an entry and its average (``model`` and ``model_ema``, ``state_dict`` and ``state_dict_ema``), the average, for
+  who keeps one evaluates it (timm's loader takes it, too); mmengine's ``EMAHook`` puts it into ``state_dict``;
+- of the networks of a known pair (:data:`PAIRS`), the one that its authors evaluate.
+
+A branch that the user names takes the other. Whatever lies beside what was taken is said.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mmrs_ssl.transfer.layouts import KeyLayout, find_backbones
+from mmrs_ssl.transfer.own_checkpoints import PREFIX, UnsaidBranchError, evaluated_branch, evaluated_by
+
+# Where a teacher's weights are when they are in one dictionary with the student's: this project's, the published CMID.
+CMID_TEACHER = 'branch_encoder.'
+TEACHERS = ('teacher.module.', CMID_TEACHER)
+# Which backbone is meant where a file has several: OpenMMLab's and this project's, DINO's, the published CMID's, a bare
+# one.
+PREFIXES = (PREFIX, f'module.{PREFIX}', 'online_encoder.model.', '', 'module.')
+# What the student and the teacher are called where they stand in one dictionary, and which of them is evaluated.
+PAIRS = (
+    ('encoder_q', 'encoder_k', 'student'),  # MoCo, SeCo and what is made of them
+    ('base_encoder', 'momentum_encoder', 'student'),  # MoCo v3
+    ('encoder', 'momentum_encoder', 'student'),
+    ('online_encoder', 'target_encoder', 'student'),  # BYOL
+    ('online_network', 'target_network', 'student'),
+    ('encoder', 'target_encoder', 'teacher'),  # I-JEPA
+    ('encoder', 'ema_teacher', 'student'),  # MSSDF
+    ('backbone', 'momentum_backbone', 'student'),  # solo-learn
+    ('backbone', 'backbone_momentum', 'student'),  # lightly
+    ('student_backbone', 'teacher_backbone', 'teacher'),
+    ('student', 'teacher', 'teacher'),  # DINOv2
+)
+# Entries that hold an average of the weights of another one.
+_AVERAGE = re.compile(r'(?:.*[_.])?(?:ema|swa|teacher|target|momentum)(?:[_.].*)?')
+# The head of DINO, whose published files may be one network alone, a teacher.
+_DINO_HEAD = re.compile(r'(?:module\.)?head\.(?:mlp\.|last_layer\.)')
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of a checkpoint.
+
+    Args:
+        weights: all of its branch, and under their names there what else the dictionary has.
+        branch: ``'student'`` or ``'teacher'`` where the file has, or had, both.
+        entry: of the file, that it was found in; ``''`` for the file itself.
+        beside: where the file has the other branch; ``''`` if it has not.
+        prefix: what stands before the names; None where that is still to be found.
+    """
+
+    weights: dict[str, Tensor]
+    branch: str | None
+    entry: str = ''
+    beside: str = ''
+    prefix: str | None = None
+
+
+def choose_network(content: Any, path: Path, branch: str | None, layouts: Iterable[KeyLayout]) -> Network:
+    """Find the network that is meant, see the rules above.
+
+    Args:
+        content: of the file.
+        path: of it, for messages.
+        branch: ``'student'`` or ``'teacher'``; by default what the rules say.
+        layouts: names of backbones.
+
+    Raises:
+        ValueError: if there is no such branch, no weights, or several networks of which none is the obvious one.
+    """
+    layouts = tuple(layouts)
+    if isinstance(content, dict) and {'student', 'teacher'} & set(content):  # DINO, DINO-MC
+        branch = branch or evaluated_by('mmrs_ssl.DINOMC')
+        other = next(name for name in ('teacher', 'student') if name != branch)
+        beside = f'the entry {other!r}' if isinstance(content.get(other), dict) else ''
+        return Network(tensors_of(content.get(branch), f'{path} ({branch})'), branch, str(branch), beside)
+    found = _choose_entry(content, path, branch, layouts)
+    if found.beside and found.branch:
+        return found
+    weights = found.weights
+    if (exported := meta_of(content).get('branch')) is not None:
+        if branch not in (None, exported):
+            raise ValueError(f'{path} holds the {exported} alone, not the {branch}: leave branch out')
+        return Network(weights, exported, found.entry)
+    head = next((head for head in TEACHERS if any(key.startswith(head) for key in weights)), None)
+    if head is not None:
+        return _of_one_dictionary(content, path, branch, found, head)
+    if (pair := _choose_pair(find_backbones(weights, layouts), branch)) is not None:
+        branch, prefix, beside = pair
+        return Network(weights, branch, found.entry, beside, prefix)
+    if branch is None and is_dino_network(weights):
+        return Network(weights, 'teacher', found.entry)
+    if branch == 'teacher' and not is_dino_network(weights):
+        raise ValueError(
+            f'{path} holds no teacher, whose names begin with {" or ".join(TEACHERS)} or as the second of '
+            f'{", ".join("/".join(pair[:2]) for pair in PAIRS)}: leave branch out'
+        )
+    return Network(weights, branch, found.entry, found.beside)
+
+
+def is_dino_network(weights: Iterable[str]) -> bool:
+    """Tell whether these are names of one network of DINO's, a backbone with its head."""
+    weights = tuple(weights)
+    return any(_DINO_HEAD.match(key) for key in weights) and any(
+        key.startswith((PREFIX, f'module.{PREFIX}')) for key in weights
+    )
+
+
+def _of_one_dictionary(content: Any, path: Path, branch: str | None, found: Network, head: str) -> Network:
+    branch = branch or (evaluated_by('mmrs_ssl.CMID') if head == CMID_TEACHER else evaluated_branch(meta_of(content)))
+    if branch is None:
+        raise UnsaidBranchError(path)
+    student = branch == 'student'
+    weights = {
+        key.removeprefix('' if student else head): value
+        for key, value in found.weights.items()
+        if key.startswith(head) != student
+    }
+    return Network(weights, branch, found.entry, 'the student' if not student else f'{head!r}')
+
+
+def _choose_entry(content: Any, path: Path, branch: str | None, layouts: tuple[KeyLayout, ...]) -> Network:
+    if not isinstance(content, dict) or find_backbones(_tensors(content), layouts):
+        return Network(tensors_of(content, str(path)), branch)
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, dict) or name.startswith('optim'):
+            continue
+        inner = (value, value.get('state_dict'), value.get('model'))
+        weights = (_tensors(part) for part in inner if isinstance(part, dict))
+        if backbone := next((part for part in weights if find_backbones(part, layouts)), None):
+            found[name] = backbone
+    if not found:  # names that no map knows
+        return Network(tensors_of(content, str(path)), branch)
+    if 'state_dict' in found and 'mmengine_version' in meta_of(content):
+        # mmengine's EMAHook puts the averages into it, and what they are averages of beside it
+        beside = "'ema_state_dict', which is not averaged" if 'ema_state_dict' in found else ''
+        return Network(found['state_dict'], None, 'state_dict', beside)
+    averages = [name for name in found if _AVERAGE.fullmatch(name.lower())]
+    plain = [name for name in found if name not in averages]
+    if len(plain) > 1 or len(averages) > 1:
+        raise ValueError(
+            f'{path} holds several backbones, in {", ".join(map(repr, found))}: save one to a file of its own'
+        )
+    if not (plain and averages):
+        return Network(next(iter(found.values())), branch, next(iter(found)))
+    branch = branch or 'teacher'
+    names = (plain[0], averages[0]) if branch == 'student' else (averages[0], plain[0])
+    return Network(found[names[0]], branch, names[0], f'the entry {names[1]!r}')
+
+
+def _choose_pair(found: Mapping[str, KeyLayout], branch: str | None) -> tuple[str, str, str] | None:
+    """Find a known pair among what stands before names: the branch, its prefix, and where the other is."""
+    parts = {prefix: prefix.split('.') for prefix in found}
+    for student, teacher, evaluated in PAIRS:
+        for first, own in parts.items():
+            for second, others in parts.items():
+                if student in own and [teacher if part == student else part for part in own] == others:
+                    chosen = branch or evaluated
+                    prefixes = (first, second) if chosen == 'student' else (second, first)
+                    return chosen, prefixes[0], repr(prefixes[1])
+    return None
+
+
+def choose_prefix(found: Mapping[str, KeyLayout], path: Path) -> str | None:
+    """Choose what stands before the names of the backbone that is meant; None if there is no backbone.
+
+    Raises:
+        ValueError: if there are several, and none is the obvious one.
+    """
+    prefix = next((prefix for prefix in PREFIXES if prefix in found), None)
+    if prefix is None and len(found) > 1:
+        raise ValueError(
+            f'{path} holds several backbones, under {", ".join(map(repr, found))}: save one to a file of its own'
+        )
+    return next(iter(found), None) if prefix is None else prefix
+
+
+def tensors_of(content: Any, name: str) -> dict[str, Tensor]:
+    """Find the weights of a checkpoint, whether or not they lie in ``state_dict`` or ``model``."""
+    if isinstance(content, dict):
+        for part in ('state_dict', 'model'):
+            if isinstance(content.get(part), dict):
+                content = content[part]
+        if tensors := _tensors(content):
+            return tensors
+    held = ', '.join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
+    raise ValueError(f'{name} holds no weights but {held or "nothing"}; expected a state dict, or one in state_dict')
+
+
+def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+
+
+def names_in(content: Any) -> list[str]:
+    """List the names of all weights of a checkpoint, in whichever of its entries they are."""
+    parts = [content, *content.values()] if isinstance(content, dict) else []
+    return [name for part in parts if isinstance(part, dict) for name in _tensors(part)]
+
+
+def meta_of(content: Any) -> dict[str, Any]:
+    """Return the meta data of a checkpoint; empty where it has none."""
+    meta = content.get('meta') if isinstance(content, dict) else None
+    return meta if isinstance(meta, dict) else {}
