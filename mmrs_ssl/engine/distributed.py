@@ -7,9 +7,10 @@ from contextlib import suppress
 
 import torch
 from mmengine.dist import all_gather, get_world_size
-from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.model import MMDistributedDataParallel
 from torch import Tensor, nn
 
+from mmrs_ssl.engine.gathered_batch_norm import gather_batch_norms
 from mmrs_ssl.registry import MODEL_WRAPPERS
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
@@ -17,14 +18,14 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 @MODEL_WRAPPERS.register_module()
 class CPUDistributedDataParallel(MMDistributedDataParallel):
-    """Wrap a model as mmengine does, but without devices; SyncBN, which needs a GPU, becomes BatchNorm."""
+    """Wrap a model as mmengine does, but without devices; SyncBN, which needs a GPU, becomes one of ours."""
 
     def __init__(
         self, module: nn.Module, device_ids: list[int] | None = None, find_unused_parameters: bool = False
     ) -> None:
         del device_ids  # mmengine's Runner gives a device to every data-parallel wrapper
         super().__init__(
-            revert_sync_batchnorm(module), broadcast_buffers=False, find_unused_parameters=find_unused_parameters
+            gather_batch_norms(module), broadcast_buffers=False, find_unused_parameters=find_unused_parameters
         )
 
 

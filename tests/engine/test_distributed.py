@@ -58,10 +58,24 @@ def keys(found, kind):
 
 PARTS = dict(
     cmid=('backbone', 'mask_token', 'neck', 'local_head', 'reconstruction_head'),
+    cnn=('backbone.bn1', 'backbone.layer1', 'mask_token', 'neck', 'local_head', 'reconstruction_head'),
     dino=('backbone', 'head.mlp', 'head.last_layer'),
     mssdf=('backbone', 'patch_embeds', 'fusion', 'decoders', 'predictors', 'classifier'),
 )
-MOVING = dict(cmid='center.value', dino='center.value', mssdf='teacher.module.backbone.layers.0.attn.qkv.weight')
+MOVING = dict(
+    cmid='center.value',
+    cnn='teacher.module.backbone.bn1.running_mean',
+    dino='center.value',
+    mssdf='teacher.module.backbone.layers.0.attn.qkv.weight',
+)
+
+
+def assert_same(found, expected, method, key):
+    """To rounding, which BatchNorm of a ResNet's last maps, of few places, makes larger."""
+    if method == 'cnn':
+        assert (found - expected).float().norm() <= 1e-2 * expected.float().norm() + 1e-5, key
+    else:
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, msg=lambda m: f'{key}: {m}')
 
 
 @pytest.mark.parametrize('method', PARTS)
@@ -70,7 +84,7 @@ def test_terms_and_gradients_of_two_processes_are_those_of_one(one, two, method)
     assert len(keys(one, 'grad')) > 30
     for rank in range(2):
         for key in keys(one, 'grad') + keys(one, 'term'):
-            torch.testing.assert_close(two[rank][key], one[key], rtol=1e-4, atol=1e-5, msg=lambda m, k=key: f'{k}: {m}')
+            assert_same(two[rank][key], one[key], method, key)
     for part in PARTS[method]:
         assert any(f'/grad/{part}' in key and one[key].abs().max() > 1e-4 for key in keys(one, 'grad')), part
 
@@ -82,12 +96,13 @@ def test_teacher_center_and_queue_of_two_processes_are_those_of_one(one, two, me
         for rank in range(2):
             for key in keys(one, 'state'):
                 if key.startswith(f'step{step}') and not key.endswith('global_head.queue'):
-                    torch.testing.assert_close(two[rank][key], one[key], rtol=1e-4, atol=1e-5)
-            if method != 'cmid':
+                    assert_same(two[rank][key], one[key], method, key)
+            if method not in ('cmid', 'cnn'):
                 continue
             mine, reference = (found[f'step{step}/state/global_head.queue'] for found in (one, two[rank]))
-            assert torch.cdist(mine, reference).min(1).values.max() < 1e-5  # the same rows, in whatever order
-            assert torch.cdist(reference, mine).min(1).values.max() < 1e-5
+            near = 1e-5 if method == 'cmid' else 1e-3
+            assert torch.cdist(mine, reference).min(1).values.max() < near  # the same rows, in whatever order
+            assert torch.cdist(reference, mine).min(1).values.max() < near
         assert method != 'cmid' or one[f'step{step}/state/global_head.queue_position'] == 2 * workers.BATCH * (step + 1)
     assert not torch.equal(*(one[f'step{step}/state/{MOVING[method]}'] for step in range(2)))
     for key in one:  # and the two processes stay together
@@ -103,13 +118,13 @@ def test_each_share_alone_is_something_else(one, monkeypatch, method):
     monkeypatch.setattr(cmid, 'block_mask', cmid.block_mask)
     monkeypatch.setattr(cross_modal, 'draw_mask', cross_modal.draw_mask)
     alone = workers.steps(method)
-    key = 'step0/grad/backbone.layers.0.attn.qkv.weight'
-    assert (alone[key] - one[key]).abs().max() > 1e-4
+    key = f'step0/grad/backbone.{"conv1" if method == "cnn" else "layers.0.attn.qkv"}.weight'
+    assert (alone[key] - one[key]).norm() > 0.1 * one[key].norm()
     moved = f'step0/state/{MOVING[method]}'
     assert (alone[moved] - one[moved]).abs().max() > 1e-5
 
 
-def test_sync_batchnorm_becomes_batchnorm(tmp_path):
+def test_sync_batchnorm_becomes_one_of_gloo(tmp_path):
     torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/meet', rank=0, world_size=1)
     try:
         module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4), nn.Sequential(nn.SyncBatchNorm(4)))

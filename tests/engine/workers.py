@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from mmengine.dist import get_dist_info
+from mmengine.model import convert_sync_batchnorm
 
 from mmrs_ssl.engine import CPUDistributedDataParallel, start_gloo
 from mmrs_ssl.models.algorithms import cmid
@@ -37,11 +38,17 @@ def share(step: int) -> tuple[dict, torch.Tensor]:
     return dict(inputs=inputs, data_samples=batch['data_samples'][part]), masks[:, part]
 
 
-def cmid_model() -> torch.nn.Module:
+def cmid_model(family: str = 'vit') -> torch.nn.Module:
     """CMID without the term that depends on how a batch is divided."""
-    model = build_cmid('vit')
+    model = build_cmid(family)
     model.reconstruction_head.spectral_weight = 0.0  # its spectrum is averaged over the batch before it is squared
     return model
+
+
+def cnn_model() -> torch.nn.Module:
+    """CMID likewise, of a ResNet whose BatchNorm sees the images of all processes."""
+    model = cmid_model('resnet')
+    return convert_sync_batchnorm(model, 'torch') if torch.distributed.is_initialized() else model
 
 
 def cmid_batch(step: int) -> dict:
@@ -77,7 +84,10 @@ def mssdf_batch(step: int) -> dict:
 
 
 METHODS = dict(
-    cmid=(cmid_model, cmid_batch), dino=(lambda: build_dino('vit'), dino_batch), mssdf=(mssdf_model, mssdf_batch)
+    cmid=(cmid_model, cmid_batch),
+    cnn=(cnn_model, cmid_batch),
+    dino=(lambda: build_dino('vit'), dino_batch),
+    mssdf=(mssdf_model, mssdf_batch),
 )
 
 

@@ -20,3 +20,4 @@ model = dict(
         loss=dict(type='CosineSimilarityLoss'),
     ),
 )
+sync_bn = 'torch'  # as mmpretrain's config: on several GPUs BatchNorm sees all of them

@@ -11,5 +11,5 @@ model = dict(
         patch_cfg=dict(padding=0),
         drop_path_rate=0.1,
     ),
-    head=dict(in_channels=384),
+    init_std=0.02,
 )

@@ -1,4 +1,4 @@
-# mmpretrain's MoCo v2
+# mmpretrain's MoCo v2; as in the paper BatchNorm is each GPU's own, and images are shuffled between the GPUs
 model = dict(
     type='MoCo',
     queue_len=65536,  # a multiple of the batch

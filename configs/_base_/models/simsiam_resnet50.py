@@ -28,3 +28,4 @@ model = dict(
         ),
     ),
 )
+sync_bn = 'torch'  # as mmpretrain's config: on several GPUs BatchNorm sees all of them

@@ -4,12 +4,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from mmpretrain.models import BaseSelfSupervisor, VisionTransformer
+from mmpretrain.models import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmrs_ssl.models.backbones.pooling import averaged
 from mmrs_ssl.models.data_preprocessor import BandPreprocessor, with_bands
+from mmrs_ssl.models.following import Found, following, output_size_of, shape_given
 from mmrs_ssl.models.losses import PrototypeCenter, soft_cross_entropy
 from mmrs_ssl.models.mask_token import MaskToken, entrance_of
 from mmrs_ssl.models.masks.blocks import block_grid, block_mask, fill_with_mean, upsample_mask
@@ -45,7 +46,8 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
             (BYOL).
         global_head: :class:`QueueContrastHead` (MoCo) or :class:`PredictionHead` (BYOL).
         local_head: :class:`PrototypeHead`.
-        reconstruction_head: :class:`PixelReconstructionHead`.
+        reconstruction_head: :class:`PixelReconstructionHead`. Where they are not given, ``in_channels`` of these four
+            follow the backbone, as this one's ``stride`` does, and the global head's width follows the neck.
         data_preprocessor: :class:`BandPreprocessor`; its number of bands is the backbone's and the reconstruction's.
         mask_block: side of a mask block in pixels.
         mask_ratio: share of blocks masked in each view.
@@ -81,18 +83,15 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         init_cfg: dict | None = None,
     ) -> None:
         preprocessor = MODELS.build(data_preprocessor)
-        super().__init__(
-            backbone=with_bands(backbone, 'in_channels', preprocessor.bands),
-            neck=neck,
-            data_preprocessor=preprocessor,
-            init_cfg=init_cfg,
-        )
-        if isinstance(self.backbone, VisionTransformer) and self.backbone.out_type != 'featmap':
-            raise ValueError(f"CMID needs a map: set backbone.out_type='featmap' (now {self.backbone.out_type!r})")
+        encoder = MODELS.build(with_bands(backbone, 'in_channels', preprocessor.bands))
+        feature_map = map_size(encoder, preprocessor.bands)
+        projector = MODELS.build(following(neck, 'neck', feature_map))
+        super().__init__(backbone=encoder, neck=projector, data_preprocessor=preprocessor, init_cfg=init_cfg)
         self.mask_token = MaskToken(entrance_of(self.backbone)[1], mask_token_mode)
-        self.global_head = MODELS.build(global_head)
-        self.local_head = MODELS.build(local_head)
-        self.reconstruction_head = MODELS.build(with_bands(reconstruction_head, 'bands', preprocessor.bands))
+        self.global_head = MODELS.build(fed_by_neck(global_head, projector, feature_map['in_channels']))
+        self.local_head = MODELS.build(following(local_head, 'local_head', feature_map))
+        decoder = with_bands(reconstruction_head, 'bands', preprocessor.bands)
+        self.reconstruction_head = MODELS.build(following(decoder, 'reconstruction_head', feature_map))
         self.center = PrototypeCenter(self.local_head.num_prototypes)
         self.mask_block = mask_block
         self.mask_ratio = mask_ratio
@@ -246,11 +245,37 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
 
 
 def last_map(backbone: nn.Module, view: Tensor) -> Tensor:
-    """Return the last output of a backbone; refuse what is no map (B, D, N, M)."""
-    feature_map: Any = backbone(view)[-1]
-    if feature_map.ndim != 4:
-        raise ValueError(
-            f'CMID needs a feature map (B, D, N, M) from {type(backbone).__name__}, which returns '
-            f"{tuple(feature_map.shape)}: set out_type='featmap' (ViT) or gap_before_final_norm=False (ConvNeXt)"
-        )
+    """Return the last output of a backbone, a map (B, D, N, M)."""
+    feature_map: Tensor = backbone(view)[-1]
     return feature_map
+
+
+def map_size(backbone: nn.Module, bands: int) -> dict[str, Found]:
+    """Find the channels of a backbone's last map and its stride, for the parts that it feeds.
+
+    Raises:
+        ValueError: if it gives no map (B, D, N, M).
+    """
+    kind, size = type(backbone).__name__, output_size_of(backbone, bands)
+    if size is None:
+        return dict(in_channels=None, stride=None)
+    if size.stride is None:
+        raise ValueError(
+            f'CMID needs a feature map (B, D, N, M) from {kind}, which returns {size.shape}: set '
+            "backbone.out_type='featmap' (ViT) or backbone.gap_before_final_norm=False (ConvNeXt)"
+        )
+    return dict(
+        in_channels=(size.channels, f'the channels of the last map of {kind} are'),
+        stride=(size.stride, f'the stride of the last map of {kind} is'),
+    )
+
+
+def fed_by_neck(head: dict, neck: nn.Module, channels: Found) -> dict:
+    """Fill in what the global head's config takes from the neck: width of the queue, or of the predictor's ends."""
+    shape = shape_given(neck, (2, channels[0], 2, 2), in_tuple=True) if channels else None
+    width = (shape[-1], 'the width of what the neck gives is') if shape else None
+    filled = following(head, 'global_head', dict(channels=width))
+    if isinstance(predictor := head.get('predictor'), dict):
+        ends = dict(in_channels=width, out_channels=width)
+        filled['predictor'] = following(predictor, 'global_head.predictor', ends)
+    return filled

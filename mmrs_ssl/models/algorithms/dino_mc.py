@@ -16,10 +16,12 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmrs_ssl.aliases import accept_old_options
+from mmrs_ssl.models.backbones.initial import from_file, start_truncated
 from mmrs_ssl.models.backbones.packed_vit import packed_class_tokens, refuse_other_layers
 from mmrs_ssl.models.backbones.padded_swin import PaddedSwinTransformer
 from mmrs_ssl.models.backbones.pooling import pooled
 from mmrs_ssl.models.data_preprocessor import BandPreprocessor, with_bands
+from mmrs_ssl.models.following import following, output_size_of
 from mmrs_ssl.models.heads import PrototypeHead
 from mmrs_ssl.models.heads.sizing import HeadSize, head_size
 from mmrs_ssl.models.losses import PrototypeCenter, cross_view_entropy
@@ -49,7 +51,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
     Args:
         backbone: mmpretrain's VisionTransformer (``out_type='cls_token'``), ResNet, SwinTransformer or any other that
             returns a map (B, D, h, w), which is averaged, or a vector (B, D).
-        head: :class:`PrototypeHead`; ``num_prototypes`` is filled in if it is not given.
+        head: :class:`PrototypeHead`; ``num_prototypes`` and ``in_channels`` are filled in if they are not given.
         data_preprocessor: :class:`BandPreprocessor`; its number of bands is the backbone's.
         num_global: how many of the first views the teacher sees.
         num_images: size of the data set, by which ``head.num_prototypes`` and ``teacher_temperature`` are chosen where
@@ -57,7 +59,11 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         student_temperature: T_s.
         teacher_temperature: T_t; a ``ScheduleHook`` on ``teacher_temperature`` may warm it up.
         teacher_momentum: weight of the teacher's old value; a ``ScheduleHook`` on ``teacher.momentum`` raises it to 1.
+        teacher_drop_path: let the teacher drop paths too, as the published program's Swin does.
         center_momentum: weight of the old center.
+        init_std: start the backbone's linear and convolution layers, class token and positions from a truncated normal
+            distribution of this width and biases from 0, as the published program's ViT (0.02); by default as
+            mmpretrain does.
         packed: of a ViT compute all sizes in one pass, see :mod:`mmrs_ssl.models.backbones.packed_vit`.
 
     Differs from the official code: the teacher is updated after the optimizer's step whatever is accumulated, and the
@@ -78,15 +84,20 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         student_temperature: float = 0.1,
         teacher_temperature: float | None = None,
         teacher_momentum: float = 0.996,
+        teacher_drop_path: bool = False,
         center_momentum: float = 0.9,
+        init_std: float | None = None,
         packed: bool = True,
         init_cfg: dict | None = None,
     ) -> None:
         preprocessor = MODELS.build(data_preprocessor)
         size = head_size(num_images)
+        encoder = MODELS.build(with_bands(backbone, 'in_channels', preprocessor.bands))
+        output = output_size_of(encoder, preprocessor.bands)
+        width = (output.channels, f'the width of what {type(encoder).__name__} gives is') if output else None
         super().__init__(
-            backbone=with_bands(backbone, 'in_channels', preprocessor.bands),
-            head={'num_prototypes': size.num_prototypes, **head},
+            backbone=encoder,
+            head=following({'num_prototypes': size.num_prototypes, **head}, 'head', dict(in_channels=width)),
             data_preprocessor=preprocessor,
             init_cfg=init_cfg,
         )
@@ -98,9 +109,16 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         self.teacher_temperature = size.teacher_temperature if teacher_temperature is None else teacher_temperature
         self.check_options(backbone, center_momentum)
         self.center = PrototypeCenter(self.head.num_prototypes, center_momentum)
-        self.make_teacher(('backbone', 'head'), teacher_momentum)
+        self.init_std = init_std
+        self.make_teacher(('backbone', 'head'), teacher_momentum, teacher_drop_path)
         self.log_head_size(size, given=('num_prototypes' in head, teacher_temperature is not None))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+
+    def init_student(self) -> None:
+        """Initialize as mmpretrain does, then the backbone as ``init_std`` says; weights of a file stay."""
+        super().init_student()
+        if self.init_std is not None and not from_file(self.init_cfg) and not from_file(self.backbone.init_cfg):
+            start_truncated(self.backbone, self.init_std)
 
     def check_options(self, backbone: dict, center_momentum: float) -> None:
         """Refuse impossible values, and backbones that would treat small crops otherwise than published.

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import weight_norm
 
 from mmrs_ssl.ops.pointwise import PointwiseLinear
@@ -64,7 +65,7 @@ class PrototypeHead(BaseModule):
         head were called once for each.
         """
         for layer in self.mlp:
-            if isinstance(layer, nn.BatchNorm1d):
+            if isinstance(layer, _BatchNorm):  # SyncBatchNorm, too
                 rows = torch.cat([layer(group) for group in rows.chunk(groups)])
             else:
                 rows = layer(rows)

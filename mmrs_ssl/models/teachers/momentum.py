@@ -1,6 +1,7 @@
 """The momentum teacher: an exponential moving average of the student's parameters."""
 
 import torch
+from mmcv.cnn.bricks.drop import DropPath
 from mmengine.model import BaseAveragedModel
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,22 +12,25 @@ class MomentumTeacher(BaseAveragedModel):
 
     Only parameters are averaged. BatchNorm uses the statistics of the teacher's own batches while training and keeps
     its own running statistics from them, so the teacher can be evaluated at any time. Everything else (dropout,
-    stochastic depth) is off in the teacher. It is updated by :class:`mmrs_ssl.TeacherUpdateHook` after the optimizer
-    step; ``momentum`` is a plain attribute that :class:`mmrs_ssl.ScheduleHook` drives.
+    and, unless asked for, stochastic depth) is off in the teacher. It is updated by
+    :class:`mmrs_ssl.TeacherUpdateHook` after the optimizer step; ``momentum`` is a plain attribute that
+    :class:`mmrs_ssl.ScheduleHook` drives.
 
     Args:
         student: module to copy; its parameters and the teacher's are matched by name.
         momentum: weight m of the teacher's *old* value, as the papers give it (0.996), in [0, 1].
+        drop_path: let the teacher drop paths while training, at the student's rate, by draws of its own.
 
     Source: MoCo (arXiv 1911.05722), equation 2. Unlike mmengine's averaged models, the first update averages too, the
     copy can be renewed after ``init_weights``, and BatchNorm's buffers are not overwritten by the student's.
     """
 
-    def __init__(self, student: nn.Module, momentum: float = 0.996) -> None:
+    def __init__(self, student: nn.Module, momentum: float = 0.996, drop_path: bool = False) -> None:
         super().__init__(student)
         if not 0 <= momentum <= 1:
             raise ValueError(f'teacher momentum {momentum} is outside [0, 1]; the papers use 0.996, rising to 1')
         self.momentum = momentum
+        self.active = (_BatchNorm, DropPath) if drop_path else (_BatchNorm,)  # what training mode concerns
 
     @torch.no_grad()
     def copy_from(self, student: nn.Module) -> None:
@@ -44,10 +48,10 @@ class MomentumTeacher(BaseAveragedModel):
         self.steps += 1
 
     def train(self, mode: bool = True) -> 'MomentumTeacher':
-        """Training mode concerns BatchNorm alone: it takes its batch's statistics; dropout and drop path stay off."""
+        """Training mode concerns BatchNorm, which takes its batch's statistics, and drop path if asked for."""
         super().train(False)
         self.training = mode
         for module in self.module.modules():
-            if isinstance(module, _BatchNorm):
+            if isinstance(module, self.active):
                 module.train(mode)
         return self

@@ -32,10 +32,10 @@ class StudentTeacher(nn.Module):
     teacher_is_updated = False
     evaluated = 'student'
 
-    def make_teacher(self, parts: tuple[str, ...], momentum: float) -> None:
-        """Build the teacher of the named parts; call once, at the end of ``__init__``."""
+    def make_teacher(self, parts: tuple[str, ...], momentum: float, drop_path: bool = False) -> None:
+        """Build the teacher of the named parts, :class:`MomentumTeacher`; call once, at the end of ``__init__``."""
         self._parts = parts
-        self.teacher = MomentumTeacher(self.student_parts(), momentum)
+        self.teacher = MomentumTeacher(self.student_parts(), momentum, drop_path)
         take_over_with_cp(self.backbone)
         self.register_load_state_dict_pre_hook(check_backbone_fits)
 
@@ -45,8 +45,12 @@ class StudentTeacher(nn.Module):
 
     def init_weights(self) -> None:
         """Initialize the student, then start the teacher from it."""
-        super().init_weights()  # type: ignore[misc]
+        self.init_student()
         self.teacher.copy_from(self.student_parts())
+
+    def init_student(self) -> None:
+        """Initialize the student as its ``init_cfg`` and its parts' say."""
+        super().init_weights()  # type: ignore[misc]
 
     @property
     def evaluated_backbone(self) -> nn.Module:

@@ -146,13 +146,13 @@ REFUSED = [
     (dict(loss_weights=dict(loss_locl=2.0)), ValueError, r"loss_weights of \['loss_locl'\]: the terms are"),
     (dict(backbone__in_channels=4), ValueError, r'in_channels=4, but the data preprocessor'),
     (dict(reconstruction_head__bands=4), ValueError, r'bands=4, but the data preprocessor'),
-    (dict(reconstruction_head__stride=16), ValueError, r'set model.reconstruction_head.stride'),
-    (dict(reconstruction_head__in_channels=32), RuntimeError, '32'),
+    (dict(reconstruction_head__stride=16), ValueError, r'head\.stride=16, but the stride of the last map of \w+ is 32'),
+    (dict(reconstruction_head__in_channels=32), ValueError, r'reconstruction_head\.in_channels=32, but .* are 64'),
     (dict(global_head__temperature=0.0), ValueError, r'temperature=0\.0'),
     (dict(global_head__queue_length=0), ValueError, 'queue_length=0'),
-    (dict(global_head__channels=8), RuntimeError, 'shape'),
-    (dict(neck__in_channels=32), RuntimeError, 'shape'),
-    (dict(local_head__in_channels=32), RuntimeError, 'shape'),
+    (dict(global_head__channels=8), ValueError, r'global_head\.channels=8, but the width of what the neck gives is 16'),
+    (dict(neck__in_channels=32), ValueError, r'model\.neck\.in_channels=32, but the channels of .* are 64: give that'),
+    (dict(local_head__in_channels=32), ValueError, r'local_head\.in_channels=32, but .* are 64'),
 ]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmcv.cnn.bricks.drop import DropPath
 from mmengine.registry import MODELS, init_default_scope
 
 from mmrs_ssl.engine.hooks import ScheduleHook
@@ -178,6 +179,59 @@ def test_student_drops_paths_and_the_teacher_does_not():
     assert not torch.equal(*students)
 
 
+@pytest.mark.parametrize('family', ['vit', 'swin'])
+def test_the_teacher_drops_paths_if_it_is_to(family):
+    backbone = {**dino_config(family)['backbone'], 'drop_path_rate': 0.5, 'drop_rate': 0.1}
+    model = build_dino(family, backbone=backbone, teacher_drop_path=True).train()
+    teacher = model.teacher.module['backbone']
+    views = model.data_preprocessor(make_crops(SIZES), True)['inputs']
+    with torch.no_grad():
+        first, second = (model.encode(teacher, views) for _ in range(2))
+        assert not torch.equal(first, second)
+        model.eval()
+        first, second = (model.encode(teacher, views) for _ in range(2))
+        assert torch.equal(first, second)
+        torch.testing.assert_close(first, model.encode(model.backbone, views))
+    model.train()
+    active = [module for module in teacher.modules() if module.training and not list(module.children())]
+    assert active
+    assert {type(module) for module in active} == {DropPath}  # dropout stays off
+
+
+def test_a_vit_starts_from_truncated_normal_weights_and_zero_biases(tmp_path):
+    arch = dict(embed_dims=128, num_layers=2, num_heads=2, feedforward_channels=256)
+    backbone = {**dino_config('vit')['backbone'], 'arch': arch}
+    head = {**dino_config('vit')['head'], 'in_channels': 128}
+    plain, model = (build_dino('vit', backbone=backbone, head=head, **each) for each in ({}, dict(init_std=0.02)))
+    weights = {}
+    for name, value in model.backbone.named_parameters():
+        if name.startswith('ln1') or '.ln' in name:
+            assert torch.equal(value, torch.full_like(value, float(name.endswith('weight')))), name
+        elif name.endswith('bias'):
+            assert value.abs().max() == 0, name
+        else:
+            weights[name] = value
+    assert len(weights) == 1 + 2 + 2 * 4
+    for name, value in weights.items():
+        assert value.std().item() == pytest.approx(0.02, rel=0.25 if name == 'cls_token' else 0.05), name
+        assert value.mean().abs() < 0.005, name
+        assert value.abs().max() < 0.12, name
+    ffn = plain.backbone.layers[0].ffn.layers[1]
+    assert ffn.weight.std() > 0.05  # mmpretrain's own
+    assert ffn.bias.abs().max() > 0
+    for name, value in model.teacher.module['backbone'].state_dict().items():
+        assert torch.equal(value, model.backbone.state_dict()[name]), name
+
+    # a file's weights stay, whichever init_cfg names it
+    torch.save(dict(state_dict=plain.state_dict()), tmp_path / 'plain.pth')
+    pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'plain.pth'))
+    whole = build_dino('vit', 1, backbone=backbone, head=head, init_std=0.02, init_cfg=pretrained)
+    assert torch.equal(whole.backbone.layers[0].ffn.layers[1].weight, ffn.weight)
+    backbone['init_cfg'] = [dict(**pretrained, prefix='backbone.')]
+    again = build_dino('vit', 2, backbone=backbone, head=head, init_std=0.02)
+    assert torch.equal(again.backbone.layers[0].ffn.layers[1].weight, ffn.weight)
+
+
 @pytest.mark.parametrize('bands', [1, 4, 13])
 def test_any_number_of_bands(bands):
     model = build_dino('vit', bands=bands).train()
@@ -206,8 +260,11 @@ def test_crops_smaller_than_a_patch():
 def test_crops_smaller_than_a_window():
     config = dino_config('swin')
     config['backbone'].pop('pad_small_map')
-    with pytest.raises(ValueError, match='pad_small_map=True'):
+    with pytest.raises(ValueError, match=r"backbone\.type='mmrs_ssl\.PaddedSwinTransformer'.*pad_small_map=True"):
         build_dino('swin', backbone=config['backbone'])
+    model = build_dino('swin', backbone={**config['backbone'], 'type': 'mmrs_ssl.PaddedSwinTransformer'}).train()
+    model.loss(**model.data_preprocessor(make_crops((64, 64, 28)), True))['loss'].backward()
+    assert model.backbone.stages[3].blocks[0].attn.w_msa.qkv.weight.grad.abs().max() > 0
 
 
 def test_vit_that_pads_at_the_corner():
