@@ -167,9 +167,20 @@ class Fitter:
         """Bring position embeddings to the model's grid of patches; ``absolute_pos_embed`` has no class token."""
         known, wanted = self.class_tokens if name == 'pos_embed' else (0, 0)
         grid = patch_grid(self.module, like.shape[1] - wanted)
+        note = ", without the class token's position" if wanted < known else ''
+        if known and has_no_token(weight.shape[1], grid):  # timm's no_embed_class: nothing is added to the token
+            known, note = wanted, "zeros as the class token's position" if wanted else ''
+            weight = F.pad(weight, (0, 0, wanted, 0))
+            if weight.shape == like.shape:
+                return weight, note
+            note = f', {note}' if note else ''
         resized = resize_positions(weight, grid, (known, wanted), getattr(self.module, 'interpolate_mode', 'bicubic'))
         if resized.shape != like.shape:
             raise DoesNotFitError(f'{list(weight.shape)} in the file, {list(like.shape)} in the model')
         size = side(weight.shape[1] - known)
-        note = f'{size}x{size} -> {grid[0]}x{grid[1]} patches'
-        return resized, note + (", without the class token's position" if wanted < known else '')
+        return resized, f'{size}x{size} -> {grid[0]}x{grid[1]} patches{note}'
+
+
+def has_no_token(count: int, grid: tuple[int, int]) -> bool:
+    """Tell whether so many positions are those of patches alone, of a square or of a model's grid."""
+    return math.isqrt(count - 1) ** 2 != count - 1 and count in (math.isqrt(count) ** 2, grid[0] * grid[1])

@@ -1,12 +1,13 @@
 """Map mmpretrain's names of backbone weights to other libraries', and back.
 
 Sources: the state dicts of mmpretrain 1.2, mmsegmentation 1.2, mmdetection 3.3, torchvision 0.28 and timm 1.0; the
-published programs of Swin (microsoft/Swin-Transformer), DINO and CMID. mmsegmentation's and mmdetection's ResNet and
-Swin have mmpretrain's names; their ConvNeXt, and mmdetection's ViT, are mmpretrain's classes.
+published programs of Swin (microsoft/Swin-Transformer), DINO, DINOv2, DINOv3 and CMID. mmsegmentation's and
+mmdetection's ResNet and Swin have mmpretrain's names; their ConvNeXt, and mmdetection's ViT, are mmpretrain's classes.
 
 timm's ResNets with a deep stem or with pooled shortcuts (C, D) and its ConvNeXt with the norm before pooling have other
-names, and no map: they are refused. What weights do not show is said elsewhere: of files in
-:func:`mmrs_ssl.transfer.loading.differences`, of exports in :func:`mmrs_ssl.transfer.targets.remarks`.
+names, and no map: they are refused. So are registers, QK-norm and rotary positions, which have no place in OpenMMLab's
+ViTs; that timm's Perception Encoders turn queries and keys cannot be seen in their files. What weights do not show is
+said elsewhere: of files in :mod:`mmrs_ssl.transfer.behavior`, of exports in :func:`mmrs_ssl.transfer.targets.remarks`.
 """
 
 from collections.abc import Callable
@@ -37,6 +38,13 @@ RESNET_FLAT_STEM = KeyLayout(
     'resnet',
     ('layer1.0.conv1.weight', 'stem.0.weight'),
     (rule('stem.{3n}.*', 'stem.{n}.conv.*'), rule('stem.{3n+1}.*', 'stem.{n}.bn.*')),
+)
+# A torchvision ResNet's children in a row, as SeCo has them, and whoever cuts off the classifier so.
+RESNET_SEQUENTIAL = KeyLayout(
+    'ResNet, children by number',
+    'resnet',
+    ('4.0.conv1.weight', '0.weight', '1.running_mean'),
+    (rule('0.*', 'conv1.*'), rule('1.*', 'bn1.*'), rule('{n+3}.*', 'layer{n}.*')),
 )
 
 
@@ -116,22 +124,43 @@ VIT_MMSEG = KeyLayout(
         rule('ln_pre.*', 'pre_norm.*'),
     ),
 )
-VIT_TIMM = KeyLayout(
-    'ViT of timm and DINO',
-    'vit',
-    ('blocks.0.attn.qkv.weight', 'patch_embed.proj.weight'),
-    (
-        rule('patch_embed.proj.*', 'patch_embed.projection.*'),
-        rule('blocks.{n}.norm{k}.*', 'layers.{n}.ln{k}.*'),
-        rule('blocks.{n}.ls1.gamma', 'layers.{n}.attn.gamma1.weight'),  # before attn.*, which would match it
-        rule('blocks.{n}.ls2.gamma', 'layers.{n}.ffn.gamma2.weight'),
-        rule('blocks.{n}.attn.*', 'layers.{n}.attn.*'),
-        rule('blocks.{n}.mlp.fc1.*', 'layers.{n}.ffn.layers.0.0.*'),
-        rule('blocks.{n}.mlp.fc2.*', 'layers.{n}.ffn.layers.1.*'),
-        rule('norm_pre.*', 'pre_norm.*'),
-        rule('norm.*', 'ln1.*'),
-        rule('fc_norm.*', 'ln2.*'),
-    ),
+
+
+def timm_vit(name: str, markers: tuple[str, ...], block: str, *others: Rule) -> KeyLayout:
+    """Lay out ViT with timm's names, in blocks of a name; rules of others come first."""
+    common = 'layers.{n}'
+    return KeyLayout(
+        name,
+        'vit',
+        (*markers, 'patch_embed.proj.weight'),
+        (
+            *others,
+            rule('patch_embed.proj.*', 'patch_embed.projection.*'),
+            rule(f'{block}.norm{{k}}.*', f'{common}.ln{{k}}.*'),
+            rule(f'{block}.ls1.gamma', f'{common}.attn.gamma1.weight'),  # before attn.*, which would match it
+            rule(f'{block}.ls2.gamma', f'{common}.ffn.gamma2.weight'),
+            rule(f'{block}.gamma_1', f'{common}.attn.gamma1.weight'),  # of BEiT and of those with rotary positions
+            rule(f'{block}.gamma_2', f'{common}.ffn.gamma2.weight'),
+            rule(f'{block}.attn.*', f'{common}.attn.*'),
+            rule(f'{block}.mlp.fc1.*', f'{common}.ffn.layers.0.0.*'),
+            rule(f'{block}.mlp.fc2.*', f'{common}.ffn.layers.1.*'),
+            rule('norm_pre.*', 'pre_norm.*'),
+            rule('norm.*', 'ln1.*'),
+            rule('fc_norm.*', 'ln2.*'),
+        ),
+    )
+
+
+def gates(block: str) -> tuple[Rule, ...]:
+    """Map DINOv2's SwiGLU; timm's has the names of an MLP, see :func:`mmrs_ssl.transfer.comparing.gated_name`."""
+    return tuple(rule(f'{block}.mlp.{part}.*', f'layers.{{n}}.ffn.{part}.*') for part in ('w12', 'w3'))
+
+
+VIT_TIMM = timm_vit('ViT of timm and DINO', ('blocks.0.attn.qkv.weight',), 'blocks.{n}')
+VIT_GATED = timm_vit('ViT of DINOv2, SwiGLU', ('blocks.0.mlp.w12.weight',), 'blocks.{n}', *gates('blocks.{n}'))
+# DINOv2's training puts blocks in chunks; a block's number is the same in all of them
+VIT_CHUNKED = timm_vit(
+    'ViT of DINOv2, in chunks', ('blocks.0.0.attn.qkv.weight',), 'blocks.{_}.{n}', *gates('blocks.{_}.{n}')
 )
 _TORCHVISION_LAYER = 'encoder.layers.encoder_layer_{n}'
 VIT_TORCHVISION = KeyLayout(
@@ -209,12 +238,15 @@ LAYOUTS = (
     RESNET_FLAT_STEM,
     RESNET_DEEP_STEM,
     RESNET,
+    RESNET_SEQUENTIAL,
     SWIN,
     SWIN_PUBLISHED,
     SWIN_TIMM,
     SWIN_TORCHVISION,
     VIT,
     VIT_MMSEG,
+    VIT_GATED,
+    VIT_CHUNKED,
     VIT_TIMM,
     VIT_TORCHVISION,
     CONVNEXT,

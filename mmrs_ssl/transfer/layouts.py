@@ -14,7 +14,7 @@ from torch import Tensor
 
 # Buffers that follow from the architecture; every class makes its own.
 DERIVED = ('relative_position_index', 'relative_coords_table', 'attn_mask')
-_FIELD = re.compile(r'\{(?P<factor>\d*)(?P<name>[a-z])(?:\+(?P<offset>\d+))?\}|(?P<rest>\*)')
+_FIELD = re.compile(r'\{(?P<factor>\d*)(?P<name>[a-z_])(?:\+(?P<offset>\d+))?\}|(?P<rest>\*)')
 
 
 def unchanged(weight: Tensor) -> Tensor:
@@ -26,8 +26,8 @@ def unchanged(weight: Tensor) -> Tensor:
 class Template:
     """A pattern of names, e.g. ``'features.{2n+1}.{m}.mlp.0.*'``.
 
-    ``{n}`` stands for an index, ``{2n+1}`` for an index that is 1, 3, 5, ... for n = 0, 1, 2, ..., and a ``*`` at the
-    end for whatever is left.
+    ``{n}`` stands for an index, ``{2n+1}`` for an index that is 1, 3, 5, ... for n = 0, 1, 2, ..., ``{_}`` for one that
+    says nothing (0 in names that are made), and a ``*`` at the end for whatever is left.
     """
 
     text: str
@@ -67,7 +67,7 @@ class Template:
 
         def value(_: re.Match[str]) -> str:
             name, factor, offset = next(numbers)
-            found = values[name]
+            found = values.get(name, 0) if name == '_' else values[name]
             return found if isinstance(found, str) else str(factor * found + offset)
 
         return _FIELD.sub(value, self.text)

@@ -47,7 +47,10 @@ _MAPS: dict[str, dict[str, Any]] = dict(
 _PRETRAINING: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = dict(
     MAEViT=('VisionTransformer', ('mask_ratio',), ()),
     SimMIMSwinTransformer=('SwinTransformer', (), ('mask_token',)),
+    PaddedSimMIMSwinTransformer=('PaddedSwinTransformer', (), ('mask_token',)),
 )
+# This project's classes -> mmpretrain's with the same weights, and arguments that mean nothing to ours.
+_PLAIN = dict(PaddedSwinTransformer=('SwinTransformer', ('pad_small_map',)))
 
 # Of mmpretrain's names, by family, those that belong to a backbone.
 PARTS = dict(
@@ -146,9 +149,8 @@ def target_of(library: str, backbone: Mapping[str, Any], bands: int) -> Target:
     """
     if library not in LIBRARIES:
         raise ValueError(f'--for {library}: expected one of {", ".join(LIBRARIES)}')
-    kind = backbone['type'].rsplit('.', 1)[-1]
+    kind, given = librarys_class(backbone)
     channels = {} if bands == 3 else dict(in_channels=bands)
-    given = backbone_arguments(backbone)
     if library == 'mmpretrain':
         return Target(dict(type=f'mmpretrain.{kind}', **given, **channels), 'backbone.', {})
     owner = _OWNER[library]
@@ -264,18 +266,30 @@ def remarks(backbone: Mapping[str, Any], library: str) -> list[str]:
         backbone: config of mmpretrain's backbone.
         library: one of ``LIBRARIES``, ``'timm'`` or ``'torchvision'``.
     """
-    kind = backbone['type'].rsplit('.', 1)[-1]
-    shifts = bool(backbone.get('pad_small_map', False))
-    own = kind in _OWN.get(_OWNER.get(library, ''), ()) and not without_counterpart(kind, backbone_arguments(backbone))
+    kind, given = librarys_class(backbone)
+    shifts = bool(given.get('pad_small_map', False))
+    own = kind in _OWN.get(_OWNER.get(library, ''), ()) and not without_counterpart(kind, given)
     ways = ('the whole map', 'shifted windows of it')
     if kind == 'SwinTransformer' and (shifts if library in NAMES else own and not shifts):
         return [
             f'on maps no larger than a window {library} attends to {ways[library not in NAMES]}, pre-training did to '
             f'{ways[library in NAMES]}: there the features are others'
         ]
+    if backbone['type'].endswith('.PaddedSwinTransformer') and library not in NAMES:
+        return [
+            "on maps no larger than a window pre-training attended to the whole map: mmpretrain's class does so where "
+            'a map is as large, and refuses smaller ones; mmrs_ssl.PaddedSwinTransformer takes them'
+        ]
     if kind == 'ConvNeXt' and library in NAMES and not backbone.get('gap_before_final_norm', True):
         return [f"{library}'s last norm comes after it averages the map, in pre-training it came before"]
     return []
+
+
+def librarys_class(backbone: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the class of mmpretrain that takes a backbone's weights, and its arguments."""
+    kind = backbone['type'].rsplit('.', 1)[-1]
+    plain, without = _PLAIN.get(kind, (kind, ()))
+    return plain, {key: value for key, value in backbone_arguments(backbone).items() if key not in without}
 
 
 def backbone_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,9 +38,10 @@ COUNTERPARTS = dict(
 
 
 def build(library, config, seed=0, **changes):
-    """A backbone of an OpenMMLab library, ready for evaluation."""
+    """A backbone of an OpenMMLab library, or of the one that its type names, ready for evaluation."""
     config = {**config, **changes}
-    return scramble(REGISTRIES[library].build({**config, 'type': f'{library}.{config["type"]}'}), seed)
+    kind = config['type']
+    return scramble(REGISTRIES[library].build({**config, 'type': kind if '.' in kind else f'{library}.{kind}'}), seed)
 
 
 def mine(family, seed=0, **changes):

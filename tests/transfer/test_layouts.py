@@ -21,8 +21,10 @@ def mmpretrains(layout):
         return mine('deep_stem')
     if layout is key_maps.CONVNEXT_TIMM:
         return mine('convnext', use_grn=True)
-    if layout in (key_maps.VIT_TIMM, key_maps.VIT):
+    if layout in (key_maps.VIT_TIMM, key_maps.VIT, key_maps.VIT_CHUNKED):
         return mine('vit', layer_scale_init_value=0.1, pre_norm=True, out_type='avg_featmap')
+    if layout is key_maps.VIT_GATED:
+        return mine('vit', layer_scale_init_value=0.1, layer_cfgs=dict(ffn_type='swiglu_fused'))
     return mine(layout.family)
 
 
@@ -220,12 +222,17 @@ def test_patch_merging_by_hand():
         ('norm.*', 'fc_norm.weight', None),
         ('cls_token', 'cls_token', {}),
         ('cls_token', 'cls_tokens', None),
+        ('blocks.{_}.{n}.norm{k}.*', 'blocks.0.3.norm1.bias', {'_': 0, 'n': 3, 'k': 1, '*': 'bias'}),
     ],
 )
 def test_templates(template, key, values):
     assert Template(template).match(key) == values
     if values is not None:
         assert Template(template).fill(values) == key
+
+
+def test_an_index_that_says_nothing_is_made_a_zero():
+    assert Template('blocks.{_}.{n}.*').fill({'n': 3, '*': 'bias'}) == 'blocks.0.3.bias'
 
 
 def test_two_names_of_one_weight_are_refused():

@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from mmrs_ssl.transfer import load_backbone
-from mmrs_ssl.transfer.adapt import adapt_bands, resize_positions, resize_relative_positions
+from mmrs_ssl.transfer.adapt import adapt_bands, resize_relative_positions
 from tests.conftest import BACKBONES
 from tests.transfer.backbones import COUNTERPARTS, SWIN, agree, build, mine, same, save, under, weights_of
 
@@ -61,21 +61,61 @@ def test_one_table_says_what_became_of_every_weight(tmp_path, log):
     assert 'SwinTransformer of mmseg' in report.table()
 
 
-def test_a_weight_without_a_place_is_warned_of(tmp_path, log):
-    """mmseg's ViT has by default no bias of its patch embedding: its tokens would be others."""
-    source = mine('vit')
-    target = build('mmseg', COUNTERPARTS['vit'], seed=1, patch_bias=False, final_norm=False)
-    report = load_backbone(target, save(under('backbone.', source.state_dict()), tmp_path / 'mine.pth'))
-    assert report.unplaced == ['backbone.patch_embed.projection.bias']
-    assert set(report.ignored) == {*report.unplaced, 'backbone.ln1.weight', 'backbone.ln1.bias'}
-    assert 'WARNING - the model has no place for 1 weights of the backbone' in log()
-
-
 # What is refused
 
 
 def unchanged(module, before):
     return same(weights_of(module), before)
+
+
+def test_a_weight_without_a_place_is_refused(tmp_path):
+    """mmseg's ViT has by default no bias of its patch embedding: its tokens would be others."""
+    source = mine('vit')
+    target = build('mmseg', COUNTERPARTS['vit'], seed=1, patch_bias=False, final_norm=False)
+    before = weights_of(target)
+    path = save(under('backbone.', source.state_dict()), tmp_path / 'mine.pth')
+    with pytest.raises(ValueError, match='no place for 1 weights of the backbone, without which it computes') as error:
+        load_backbone(target, path)
+    rows = {line.split()[0]: line for line in str(error.value).splitlines()}
+    assert rows['unplaced'].split()[1:] == ['1', 'backbone.patch_embed.projection.bias']
+    assert 'the bias of the patch embedding' in rows['why:']
+    assert 'with patch_bias=True' in rows['why:']
+    assert unchanged(target, before)
+
+
+def test_a_weight_that_does_nothing_needs_no_place(tmp_path):
+    """A bias of zeros; and a last norm is left out on purpose, which is said."""
+    source = mine('vit')
+    source.patch_embed.projection.bias.data.zero_()
+    target = build('mmseg', COUNTERPARTS['vit'], seed=1, patch_bias=False, final_norm=False)
+    report = load_backbone(target, save(under('backbone.', source.state_dict()), tmp_path / 'mine.pth'))
+    assert report.unplaced == []
+    norm = ['backbone.ln1.weight', 'backbone.ln1.bias']
+    assert report.ignored == ['backbone.patch_embed.projection.bias', *norm]
+    assert report.notes == ['the file has a last norm, the model has none']
+    source.final_norm = False
+    agree(target, source, torch.randn(2, 3, 64, 64))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf'), 1e300])
+@pytest.mark.parametrize(('library', 'family'), [('mmpretrain', 'convnext'), ('mmseg', 'vit'), ('mmdet', 'resnet')])
+def test_values_that_are_no_numbers_raise_and_change_nothing(value, library, family, tmp_path):
+    """1e300 is none in single precision."""
+    weights = {
+        key: value.double() if value.is_floating_point() else value for key, value in mine(family).state_dict().items()
+    }
+    name = list(weights)[7]
+    weights[name].flatten()[1] = value
+    target = build(library, COUNTERPARTS[family], seed=1) if library != 'mmpretrain' else mine(family, seed=1)
+    before = weights_of(target)
+    with pytest.raises(ValueError, match=r'mismatch +1 .*\(1 of \d+ values are NaN or inf: pre-training had diverged'):
+        load_backbone(target, save(weights, tmp_path / 'broken.pth'))
+    assert unchanged(target, before)
+
+
+def test_values_that_are_not_loaded_may_be_anything(tmp_path):
+    weights = weights_of(mine('resnet')) | {'head.fc.weight': torch.full((2,), float('nan'))}
+    assert load_backbone(mine('resnet', seed=1), save(weights, tmp_path / 'mine.pth')).ignored == ['head.fc.weight']
 
 
 def test_missing_weights_raise_and_change_nothing(tmp_path):
@@ -220,22 +260,30 @@ def test_position_embeddings_are_mmpretrains(size, tmp_path):
     agree(other, reference, image)
 
 
+def test_a_model_without_a_class_token(tmp_path):
+    """Patches attended to it: their features would be others."""
+    target = mine('vit', seed=1, with_cls_token=False)
+    before = weights_of(target)
+    with pytest.raises(ValueError, match=r'unplaced +1  cls_token\n.*which all others attend to.*with_cls_token=True'):
+        load_backbone(target, save(weights_of(mine('vit')), tmp_path / 'mine.pth'))
+    assert unchanged(target, before)
+
+
 @pytest.mark.parametrize('size', [64, 96])
-def test_a_model_without_a_class_token(size, tmp_path):
-    source, target = mine('vit'), mine('vit', seed=1, with_cls_token=False, img_size=size)
-    reference = mine('vit', seed=2, with_cls_token=False)
-    reference.load_state_dict(source.state_dict(), strict=False)  # leaves out the token's position
-    report = load_backbone(target, save(source.state_dict(), tmp_path / 'mine.pth'))
-    assert report.adapted == {
-        'pos_embed': f"4x4 -> {size // 16}x{size // 16} patches, without the class token's position"
-    }
-    assert report.ignored == ['cls_token']
-    if size == 64:
-        assert torch.equal(target.pos_embed, reference.pos_embed)
-    else:
-        torch.testing.assert_close(
-            target.pos_embed, resize_positions(reference.pos_embed, (6, 6), (0, 0)), rtol=1e-6, atol=1e-6
-        )
+def test_positions_of_patches_alone(size, tmp_path):
+    """timm's no_embed_class: nothing is added to the class token."""
+    source = mine('vit')
+    source.pos_embed.data[:, 0] = 0
+    weights = weights_of(source)
+    whole, patches = (
+        save(weights | dict(pos_embed=weights['pos_embed'][:, i:]), tmp_path / f'{i}.pth') for i in (0, 1)
+    )
+    reference, target = (mine('vit', seed=seed, img_size=size) for seed in (1, 2))
+    load_backbone(reference, whole)
+    report = load_backbone(target, patches)
+    resized = f'4x4 -> {size // 16}x{size // 16} patches, ' if size > 64 else ''
+    assert report.adapted == {'pos_embed': f"{resized}zeros as the class token's position"}
+    assert same(weights_of(target), weights_of(reference))
 
 
 def test_a_file_without_a_class_token(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 import timm.models.deit
+import timm.models.eva
 import torch
 from mmengine.logging import MMLogger
 
@@ -56,7 +57,6 @@ SWIN = PAIRS['timm, Swin']
         ),
         (timm_resnet_of('BasicBlock', DEPTHS, avg_down=True), R18, r'missing +\d+  layer1\.0\.downsample\.0'),
         (timm_resnet_of('BasicBlock', (2, 2, 2, 3)), R18, r'of a block that the model has not'),
-        (timm_vit_of(no_embed_class=True), VIT, r'mismatch +1  pos_embed \(15 positions are no square'),
         (timm_vit_of(reg_tokens=4), VIT, r'mismatch +1  pos_embed \(20 positions are no square'),
         (timm_vit_of(pos_embed='none'), VIT, r'missing +1  pos_embed'),
         (timm_vit_of(global_pool='avg'), VIT, r'missing +2  ln1\.weight'),
@@ -79,48 +79,107 @@ def test_networks_that_are_none_of_ours_are_refused(reference, like, message, tm
 
 
 NO_TOKEN = dict(with_cls_token=False)
-WARNED = {
-    'qk norm': (timm_vit_of(qk_norm=True), VIT, {}, 'blocks.0.attn.q_norm.weight'),
-    'biases of qkv': (timm_vit_of(), VIT, dict(qkv_bias=False), 'blocks.0.attn.qkv.bias'),
-    'layer scale': (timm_vit_of(init_values=0.1), VIT, {}, 'blocks.0.ls1.gamma'),
-    'class token': (timm_vit_of(), VIT, NO_TOKEN, 'cls_token'),
-    'class token without a position': (timm_vit_of(no_embed_class=True), VIT, NO_TOKEN, 'cls_token'),
-    'registers': (timm_vit_of(reg_tokens=4, no_embed_class=True), VIT, NO_TOKEN, 'reg_token'),
-    'norm before': (timm_vit_of(pre_norm=True), VIT, dict(patch_cfg=dict(padding=0, bias=False)), 'norm_pre.weight'),
+WITHOUT_PLACE = {
+    'qk norm': (timm_vit_of(qk_norm=True), VIT, {}, 'blocks.0.attn.q_norm.weight', 'QK-norm'),
+    'biases of qkv': (timm_vit_of(), VIT, dict(qkv_bias=False), 'blocks.0.attn.qkv.bias', 'qkv_bias=True'),
+    'layer scale': (timm_vit_of(init_values=0.1), VIT, {}, 'blocks.0.ls1.gamma', 'layer_scale_init_value above 0'),
+    'class token': (timm_vit_of(), VIT, NO_TOKEN, 'cls_token', 'with_cls_token=True'),
+    'class token without a position': (
+        timm_vit_of(no_embed_class=True),
+        VIT,
+        NO_TOKEN,
+        'cls_token',
+        'with_cls_token=True',
+    ),
+    'registers': (timm_vit_of(reg_tokens=4, no_embed_class=True), VIT, {}, 'reg_token', 'register tokens'),
+    'registers with positions': (timm_vit_of(reg_tokens=4), VIT, {}, 'reg_token', 'register tokens'),
+    'a second token': (distilled, VIT, {}, 'dist_token', "DeiT's second token"),
+    'norm before': (
+        timm_vit_of(pre_norm=True),
+        VIT,
+        dict(patch_cfg=dict(padding=0, bias=False)),
+        'norm_pre.weight',
+        'pre_norm=True',
+    ),
+    'norms within': (timm_vit_of(scale_attn_norm=True), VIT, {}, 'blocks.0.attn.norm.weight', ''),
     'squeeze and excitation': (
         timm_resnet_of('BasicBlock', DEPTHS, block_args=dict(attn_layer='se')),
         R18,
         {},
         'layer1.0.se.fc1.weight',
+        '',
     ),
     'layer scale of ConvNeXt': (
         timm_convnext_of(),
         PAIRS['timm, ConvNeXt'],
         dict(layer_scale_init_value=0.0),
         'stages.0.blocks.0.gamma',
+        'layer_scale_init_value above 0',
     ),
 }
 
 
-@pytest.mark.parametrize('what', WARNED)
-def test_weights_that_change_what_others_compute_are_not_left_out_in_silence(what, log, tmp_path):
-    reference, like, changes, name = WARNED[what]
-    network, backbone = scramble(reference(3), 0), like.backbone(**changes)
-    torch.save(network.state_dict(), tmp_path / 'reference.pth')
-    report = load_backbone(backbone, tmp_path / 'reference.pth')
-    assert name in report.unplaced
-    assert f'WARNING - the model has no place for {len(report.unplaced)} weights of the backbone' in log()
-    found, expected = (features(each, like.image()) for each in (backbone, network))
-    if found.shape != expected.shape:
-        expected = expected[:, -found.shape[1] :]  # without tokens that it has not
-    assert (found - expected).abs().max() > 0.01 * expected.std()
+@pytest.mark.parametrize('what', WITHOUT_PLACE)
+def test_weights_that_change_what_others_compute_are_not_left_out(what, tmp_path):
+    reference, like, changes, name, reason = WITHOUT_PLACE[what]
+    backbone = like.backbone(**changes)
+    before = weights_of(backbone)
+    torch.save(scramble(reference(3), 0).state_dict(), tmp_path / 'reference.pth')
+    with pytest.raises(ValueError, match='the model has no place for') as error:
+        load_backbone(backbone, tmp_path / 'reference.pth')
+    rows = [line.strip() for line in str(error.value).splitlines()]
+    (row,) = [row for row in rows if row.startswith('unplaced')]
+    assert name in row
+    assert any(row.startswith('why: the file has') and reason in row for row in rows) or not reason
+    assert same(weights_of(backbone), before)
 
 
-def test_positions_of_swin_that_the_model_has_not(log, tmp_path):
+def test_positions_of_swin_that_the_model_has_not(tmp_path):
     source, target = mine('swin', use_abs_pos_embed=True), mine('swin', seed=1)
     torch.save(source.state_dict(), tmp_path / 'mine.pth')
-    assert load_backbone(target, tmp_path / 'mine.pth').unplaced == ['absolute_pos_embed']
-    assert 'WARNING - the model has no place for 1 weights' in log()
+    with pytest.raises(ValueError, match=r'unplaced +1  absolute_pos_embed\n.*use_abs_pos_embed=True'):
+        load_backbone(target, tmp_path / 'mine.pth')
+
+
+@pytest.mark.parametrize(
+    ('options', 'reason'),
+    [
+        (dict(use_abs_pos_emb=False, use_rot_pos_emb=True, attn_type='rope'), 'which no class of OpenMMLab does'),
+        (dict(use_abs_pos_emb=False, use_rot_pos_emb=True, num_reg_tokens=4, init_values=0.1), 'register tokens'),
+        (
+            dict(use_rot_pos_emb=True, rope_type='mixed', attn_type='rope', ref_feat_shape=(4, 4)),
+            'the file has rotary positions',
+        ),
+        (dict(init_values=0.1), 'the file has LayerScale'),
+        (dict(scale_attn_inner=True), 'no place for'),
+    ],
+)
+def test_the_eva_of_timm_and_dinov3_are_refused(options, reason, tmp_path):
+    """They have ViT's names."""
+    sizes = dict(img_size=64, patch_size=16, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2, num_classes=5)
+    network = scramble(timm.models.eva.Eva(**sizes, **options), 0)
+    backbone = VIT.backbone()
+    before = weights_of(backbone)
+    torch.save(network.state_dict(), tmp_path / 'reference.pth')
+    with pytest.raises(ValueError, match=reason):
+        load_backbone(backbone, tmp_path / 'reference.pth')
+    assert same(weights_of(backbone), before)
+
+
+@pytest.mark.parametrize(
+    ('name', 'shape', 'reason'),
+    [
+        ('register_tokens', (1, 4, 32), 'register tokens'),
+        ('storage_tokens', (1, 4, 32), 'register tokens'),
+        ('rope_embed.periods', (4,), 'rotary positions'),
+        ('blocks.0.attn.qkv.bias_mask', (96,), 'no place for 1 weights'),
+    ],
+)
+def test_what_dinov2_and_dinov3_add_to_timms_names_is_refused(name, shape, reason, tmp_path):
+    weights = VIT.network().state_dict() | {'mask_token': torch.zeros(1, 32), name: torch.ones(shape)}
+    torch.save(weights, tmp_path / 'reference.pth')
+    with pytest.raises(ValueError, match=reason):
+        load_backbone(VIT.backbone(), tmp_path / 'reference.pth')
 
 
 # What weights do not show
@@ -163,7 +222,7 @@ def test_the_eps_of_norms(log, tmp_path):
     right, other = build('mmseg', config), build('mmseg', config, norm_cfg=dict(type='LN'))
     assert load_backbone(right, tmp_path / 'reference.pth').notes == []
     (note,) = load_backbone(other, tmp_path / 'reference.pth').notes
-    assert note == "the LayerNorms' eps: 1e-05; of ViT of timm and DINO it is 1e-06 by default"
+    assert note == "the norms' eps: 1e-05; of ViT of timm and DINO it is 1e-06 by default"
     assert f'  note: {note}' in log()
     assert deviation(other, right, images(13, size)) > 1e-8
     torch.save(dict(state_dict=other.state_dict()), tmp_path / 'mmseg.pth')

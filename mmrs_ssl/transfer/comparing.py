@@ -1,0 +1,148 @@
+"""Compare the weights of a file with a model's, one by one, and fit them."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS, Bands, DoesNotFitError, Fitter
+from mmrs_ssl.transfer.behavior import compare_settings
+from mmrs_ssl.transfer.layouts import KeyLayout
+from mmrs_ssl.transfer.placeless import CLASSIFIERS, INSIDE, has_no_effect, of_later_stage, reasons_of
+from mmrs_ssl.transfer.report import LoadReport
+from mmrs_ssl.transfer.sources import BackboneWeights
+
+# Norms of outputs that pre-training does not have: it uses the last stage alone, and ViT's before pooling.
+FRESH = dict(swin=r'norm[0-2]\.', convnext=r'norm[0-2]\.', vit=r'ln2\.')
+# A block, after the stage that it is in.
+IN_A_BLOCK = re.compile(r'(layers|layer\d|stages\.\d)\.(?:blocks\.)?\d+\.')
+# BatchNorm's count of batches, which published files leave out and which nothing needs.
+OPTIONAL = 'num_batches_tracked'
+_LINEAR = re.compile(r'(layers\.\d+\.ffn)\.layers\.(0\.0|1)\.(weight|bias)')
+
+
+def fit_weights(
+    module: nn.Module,
+    layout: KeyLayout,
+    own: dict[str, Tensor],
+    source: BackboneWeights,
+    bands: Bands,
+    report: LoadReport,
+) -> dict[str, Tensor]:
+    """Fit the file's weights to the model's, under the model's names; what became of each goes into the report.
+
+    Raises:
+        ValueError: if ``bands`` does not fit.
+    """
+    wanted = layout.to_mmpretrain(own)
+    names = {layout.mmpretrain_name(key)[0]: key for key in own}
+    given, file_names = weights_in(source)
+    if bands != 'mean' and not any(name in FIRST_CONVOLUTIONS for name in wanted):
+        raise ValueError(
+            f'bands={bands!r}: the first convolution of {type(module).__name__} is not known, leave it out'
+        )
+    fit = Fitter(module, bands, ('cls_token' in given, 'cls_token' in wanted))
+    fresh = re.compile(FRESH.get(layout.family, r'(?!)'))
+    fitted: dict[str, Tensor] = {}
+    missing = []
+    for name, like in wanted.items():
+        key = names[name]
+        if name in given:
+            try:
+                fitted[name], note = fit(name, given[name], like)
+                check_finite(fitted[name], like)
+            except DoesNotFitError as error:
+                report.mismatch[key] = str(error)
+                continue
+            if note:
+                report.adapted[key] = note
+            else:
+                report.matched.append(key)
+        elif fresh.match(name):
+            report.fresh.append(key)
+        elif not name.endswith(OPTIONAL):
+            missing.append(name)
+    report.missing = [names[name] for name in missing]
+    unplaced = leave_out(given, wanted, file_names, source, report)
+    if source.layout.family == layout.family:
+        report.reasons = reasons_of(unplaced, missing)
+        if layout.family:
+            report.differs, report.notes = compare_settings(module, source.layout, given, source.record.backbone)
+            if 'ln1.weight' in given and 'ln1.weight' not in wanted:
+                report.notes.append('the file has a last norm, the model has none')
+    return layout.from_mmpretrain(fitted)
+
+
+def leave_out(
+    given: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    file_names: Mapping[str, str],
+    source: BackboneWeights,
+    report: LoadReport,
+) -> list[str]:
+    """Report the file's weights that the model has no place for; return those that change what it computes."""
+    inside = {name.split('.')[0] for name in wanted}
+    inside |= {file_names[name].split('.')[0] for name in given if name in wanted} - set(CLASSIFIERS)
+    cut = cut_off(given, wanted)
+    unplaced = []
+    for name in [name for name in given if name not in wanted]:
+        key = source.prefix + file_names[name]
+        if name in cut:
+            report.mismatch[key] = 'of a block that the model has not'
+            continue
+        report.ignored.append(key)
+        if not (name.split('.')[0] in inside or INSIDE.fullmatch(name)):
+            continue
+        if not (has_no_effect(name, given[name]) or of_later_stage(name, wanted)):
+            report.unplaced.append(key)
+            unplaced.append(name)
+    report.ignored += source.others
+    return unplaced
+
+
+def weights_in(source: BackboneWeights) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return a file's weights under mmpretrain's names, and the file's names of them."""
+    given = source.layout.to_mmpretrain(source.weights)
+    file_names = {source.layout.mmpretrain_name(key)[0]: key for key in source.weights}
+    gated = {name: gated_name(name, given) for name in given}
+    if len(set(gated.values())) < len(gated):  # names of both kinds: left as they are
+        return given, file_names
+    return {gated[name]: weight for name, weight in given.items()}, {gated.get(n, n): k for n, k in file_names.items()}
+
+
+def gated_name(name: str, given: Mapping[str, Tensor]) -> str:
+    """Return mmpretrain's name of a weight of SwiGLU, whose two linear layers timm calls as those of an MLP.
+
+    The first one is twice as wide as the second one's input: values after gates.
+    """
+    found = _LINEAR.fullmatch(name)
+    if found is None:
+        return name
+    first, second = (given.get(f'{found[1]}.layers.{part}.weight') for part in ('0.0', '1'))
+    if first is None or second is None or len(first) != 2 * second.shape[1]:
+        return name
+    return f'{found[1]}.{"w12" if found[2] == "0.0" else "w3"}.{found[3]}'
+
+
+def check_finite(weight: Tensor, like: Tensor) -> None:
+    """Refuse values that the model would get as NaN or inf.
+
+    Raises:
+        DoesNotFitError: if there is one.
+    """
+    if not (like.is_floating_point() and weight.is_floating_point()):
+        return
+    broken = int((~torch.isfinite(weight.to(like.dtype))).sum())
+    if broken:
+        raise DoesNotFitError(
+            f'{broken} of {weight.numel()} values are NaN or inf: pre-training had diverged, or the file is damaged; '
+            'take an earlier checkpoint'
+        )
+
+
+def cut_off(given: Iterable[str], wanted: Iterable[str]) -> set[str]:
+    """Find weights of blocks that a model lacks in stages that it has: it is not as deep as the file's backbone."""
+    stages = {block[0]: block[1] for block in map(IN_A_BLOCK.match, wanted) if block}
+    found = ((name, IN_A_BLOCK.match(name)) for name in given)
+    return {name for name, block in found if block and block[0] not in stages and block[1] in stages.values()}
