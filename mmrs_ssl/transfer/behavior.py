@@ -184,7 +184,7 @@ def settings_by_default(layout: KeyLayout, given: Mapping[str, Tensor]) -> dict[
     return {key: value for key, value in found.items() if value is not None}
 
 
-def compare_settings(
+def compare_behavior(
     module: nn.Module, layout: KeyLayout, given: Mapping[str, Tensor], backbone: Mapping[str, Any] | None
 ) -> tuple[list[str], list[str]]:
     """Compare a model with what a file says of the backbone that its weights are of.

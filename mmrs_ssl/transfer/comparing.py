@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS, Bands, DoesNotFitError, Fitter
-from mmrs_ssl.transfer.behavior import compare_settings
+from mmrs_ssl.transfer.behavior import compare_behavior
 from mmrs_ssl.transfer.layouts import KeyLayout
 from mmrs_ssl.transfer.placeless import CLASSIFIERS, INSIDE, has_no_effect, of_later_stage, reasons_of
 from mmrs_ssl.transfer.report import LoadReport
@@ -64,17 +64,17 @@ def fit_weights(
         elif not name.endswith(OPTIONAL):
             missing.append(name)
     report.missing = [names[name] for name in missing]
-    unplaced = leave_out(given, wanted, file_names, source, report)
+    unplaced = without_place(given, wanted, file_names, source, report)
     if source.layout.family == layout.family:
         report.reasons = reasons_of(unplaced, missing)
         if layout.family:
-            report.differs, report.notes = compare_settings(module, source.layout, given, source.record.backbone)
+            report.differs, report.notes = compare_behavior(module, source.layout, given, source.record.backbone)
             if 'ln1.weight' in given and 'ln1.weight' not in wanted:
                 report.notes.append('the file has a last norm, the model has none')
     return layout.from_mmpretrain(fitted)
 
 
-def leave_out(
+def without_place(
     given: Mapping[str, Tensor],
     wanted: Mapping[str, Tensor],
     file_names: Mapping[str, str],

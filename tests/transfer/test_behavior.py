@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from mmrs_ssl.registry import MODELS
 from mmrs_ssl.transfer import load_backbone
-from mmrs_ssl.transfer.behavior import compare_settings, settings_by_default, settings_of, settings_said
+from mmrs_ssl.transfer.behavior import compare_behavior, settings_by_default, settings_of, settings_said
 from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.key_maps import LAYOUTS, RESNET, SWIN, VIT, VIT_MMSEG, VIT_TIMM
 from mmrs_ssl.transfer.layouts import find_backbones
@@ -149,6 +149,14 @@ def test_heads_of_mmsegs_own_checkpoints(tmp_path):
     assert load_backbone(mine('vit'), path).differs == []
 
 
+def test_heads_of_a_layers_settings(tmp_path):
+    path, _ = written('training', tmp_path, 'vit', layer_cfgs=dict(num_heads=8))
+    refused(mine('vit'), path, '2 in the model, 8 in pre-training')
+    assert load_backbone(mine('vit', arch=dict(ARCH, num_heads=8)), path).differs == []
+    mixed = mine('vit', layer_cfgs=[dict(num_heads=8), dict(num_heads=4)])
+    refused(mixed, path, '4, 8 in the model, 8 in pre-training')
+
+
 @pytest.mark.parametrize(('heads', 'notes'), [(3, 0), (6, 1)])
 def test_heads_of_published_vits_follow_from_the_width(heads, notes, tmp_path):
     arch = dict(embed_dims=192, num_layers=1, num_heads=heads, feedforward_channels=192)
@@ -278,7 +286,7 @@ def test_shipped_configs_raise_no_false_alarm():
         for said, others in pretrained:
             if any(others.get(key) != shape for key, shape in shapes.items()):
                 continue
-            errors, found = compare_settings(model, layout_of(model.state_dict()), {}, said)
+            errors, found = compare_behavior(model, layout_of(model.state_dict()), {}, said)
             assert errors == []
             notes |= set(found)
             compared += 1
