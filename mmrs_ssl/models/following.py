@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmrs_ssl.models.data_preprocessor import with_bands
 from mmrs_ssl.registry import MODELS
 
 Found = tuple[int, str] | None  # a size and how a sentence about it begins, ``'its width is'``; None: not found out
@@ -19,6 +20,18 @@ class OutputSize(NamedTuple):
     channels: int
     stride: int | None  # pixels of the image per cell of a map; None where it gives no map
     shape: tuple[int, ...]
+
+
+_sizes: dict[str, OutputSize | None] = {}  # of this process's backbones, which are often built again (runs, tests)
+
+
+def build_backbone(config: dict, bands: int) -> tuple[nn.Module, OutputSize | None]:
+    """Build a backbone for images of so many bands, and find the size of its last output, :func:`output_size_of`."""
+    backbone = MODELS.build(with_bands(config, 'in_channels', bands))
+    key = f'{type(backbone)} {bands} {config}'
+    if key not in _sizes:
+        _sizes[key] = output_size_of(backbone, bands)
+    return backbone, _sizes[key]
 
 
 def output_size_of(backbone: nn.Module, bands: int) -> OutputSize | None:

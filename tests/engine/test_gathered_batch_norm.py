@@ -15,6 +15,7 @@ from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmrs_ssl.engine.gathered_batch_norm import GatheredBatchNorm, gather_batch_norms
+from mmrs_ssl.models.batch_norms import is_batch_norm
 from mmrs_ssl.registry import MODEL_WRAPPERS
 from tests.conftest import ROOT, build_cmid
 
@@ -57,6 +58,18 @@ def run_case(norm, samples, gradient, part):
     return found | {f'state_{name}': value for name, value in norm.state_dict().items()}
 
 
+def of_mmcv(rank):
+    """Running means of mmcv's, where it is installed with operators, and its state's names before and after."""
+    try:
+        from mmcv.ops import SyncBatchNorm
+    except ImportError:
+        return None
+    theirs = SyncBatchNorm(1, momentum=0.5)
+    (ours,) = gather_batch_norms(nn.Sequential(theirs))
+    ours(torch.full((2, 1), float(rank)))
+    return ours.running_mean, is_batch_norm(theirs), list(theirs.state_dict()) == list(ours.state_dict())
+
+
 def both(rank, folder):
     """One of two processes: its part of every case."""
     warnings.resetwarnings()
@@ -73,6 +86,7 @@ def both(rank, folder):
         single(torch.ones(1 - rank, 2))
     except ValueError as error:
         found['too few'] = str(error)
+    found['of mmcv'] = of_mmcv(rank)
     half = torch.randn(3, CHANNELS, generator=torch.Generator().manual_seed(rank)).bfloat16()
     found['half'] = half, GatheredBatchNorm(nn.SyncBatchNorm(CHANNELS))(half).detach()
     torch.save(found, f'{folder}/{rank}.pth')
@@ -128,6 +142,16 @@ def test_each_alone_normalizes_otherwise(two):
 def test_one_value_of_all_processes_is_refused(two):
     for found in two:
         assert 'BatchNorm has 1 values per channel in all processes' in found['too few']
+
+
+def test_mmcvs_own_is_one_too(two):
+    for found in two:
+        if found['of mmcv'] is None:
+            pytest.skip('mmcv is installed without operators')
+        mean, known, same_names = found['of mmcv']
+        assert mean.item() == 0.25  # half of the mean of 0 and 1
+        assert known
+        assert same_names
 
 
 def test_half_precision_is_normalized_in_full(two):

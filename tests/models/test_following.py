@@ -5,6 +5,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mmrs_ssl import get_config
 from mmrs_ssl.models.following import following, options_of, output_size_of, shape_given
 from mmrs_ssl.registry import MODELS as OURS
 from tests.conftest import BACKBONES, build, cmid_config, dino_config, make_batch, make_crops
@@ -67,6 +68,35 @@ def test_dino_trains_with_another_backbone(name):
     train_step(model, make_crops((64, 64, 40)))
     widths = dict(resnet50=128, wide=128, regnet=384, padded=64)
     assert model.head.mlp[0].in_features == widths[name]
+
+
+CONVNEXT = dict(type='ConvNeXt', arch=BACKBONES['convnext'][0]['arch'], gap_before_final_norm=False)
+R50 = dict(type='ResNet', depth=50, stem_channels=8, base_channels=8)
+
+
+@pytest.mark.parametrize(
+    ('name', 'backbone'),
+    [
+        ('cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px', R50),
+        ('cmid/cmid_resnet18_1xb64-coslr-100e_geotiff-224px', OTHERS['padded']),
+        ('cmid/cmid_resnet18_1xb32-coslr-22e_demo-64px', CONVNEXT),
+        ('dino_mc/dino-mc_resnet18_1xb64-coslr-100e_folder-224px', OTHERS['padded']),
+        ('dino_mc/dino-mc_resnet18_1xb64-coslr-100e_geotiff-224px', R50),
+        ('dino_mc/dino-mc_resnet18_1xb32-coslr-16e_demo-64px', CONVNEXT),
+    ],
+)
+def test_configs_for_ones_own_data_take_other_backbones(name, backbone):
+    config = get_config(name).model
+    config.backbone = backbone
+    config.data_preprocessor.update(mean=[100.0] * 3, std=[50.0] * 3)
+    for head in ('head', 'local_head'):
+        if head in config:
+            config[head].update(hidden_channels=16, num_prototypes=16)
+    model = build(config, seed=0)
+    batch = make_batch() if 'cmid' in name else make_crops((64, 64, 40))
+    train_step(model, batch)
+    first = next(iter(model.backbone.parameters()))
+    assert first.grad.abs().max() > 0
 
 
 def test_a_narrower_neck_takes_the_queue_with_it():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmrs_ssl.models.backbones.pooling import averaged
 from mmrs_ssl.models.data_preprocessor import BandPreprocessor, with_bands
-from mmrs_ssl.models.following import Found, following, output_size_of, shape_given
+from mmrs_ssl.models.following import Found, OutputSize, build_backbone, following, shape_given
 from mmrs_ssl.models.losses import PrototypeCenter, soft_cross_entropy
 from mmrs_ssl.models.mask_token import MaskToken, entrance_of
 from mmrs_ssl.models.masks.blocks import block_grid, block_mask, fill_with_mean, upsample_mask
@@ -83,8 +83,8 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         init_cfg: dict | None = None,
     ) -> None:
         preprocessor = MODELS.build(data_preprocessor)
-        encoder = MODELS.build(with_bands(backbone, 'in_channels', preprocessor.bands))
-        feature_map = map_size(encoder, preprocessor.bands)
+        encoder, output = build_backbone(backbone, preprocessor.bands)
+        feature_map = map_size(output, type(encoder).__name__)
         projector = MODELS.build(following(neck, 'neck', feature_map))
         super().__init__(backbone=encoder, neck=projector, data_preprocessor=preprocessor, init_cfg=init_cfg)
         self.mask_token = MaskToken(entrance_of(self.backbone)[1], mask_token_mode)
@@ -250,13 +250,16 @@ def last_map(backbone: nn.Module, view: Tensor) -> Tensor:
     return feature_map
 
 
-def map_size(backbone: nn.Module, bands: int) -> dict[str, Found]:
-    """Find the channels of a backbone's last map and its stride, for the parts that it feeds.
+def map_size(size: OutputSize | None, kind: str) -> dict[str, Found]:
+    """Return the channels of a backbone's last map and its stride as options of the parts that it feeds.
+
+    Args:
+        size: None where it could not be found out.
+        kind: the backbone's class, for messages.
 
     Raises:
         ValueError: if it gives no map (B, D, N, M).
     """
-    kind, size = type(backbone).__name__, output_size_of(backbone, bands)
     if size is None:
         return dict(in_channels=None, stride=None)
     if size.stride is None:

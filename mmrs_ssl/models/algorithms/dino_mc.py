@@ -20,8 +20,8 @@ from mmrs_ssl.models.backbones.initial import from_file, start_truncated
 from mmrs_ssl.models.backbones.packed_vit import packed_class_tokens, refuse_other_layers
 from mmrs_ssl.models.backbones.padded_swin import PaddedSwinTransformer
 from mmrs_ssl.models.backbones.pooling import pooled
-from mmrs_ssl.models.data_preprocessor import BandPreprocessor, with_bands
-from mmrs_ssl.models.following import following, output_size_of
+from mmrs_ssl.models.data_preprocessor import BandPreprocessor
+from mmrs_ssl.models.following import build_backbone, following
 from mmrs_ssl.models.heads import PrototypeHead
 from mmrs_ssl.models.heads.sizing import HeadSize, head_size
 from mmrs_ssl.models.losses import PrototypeCenter, cross_view_entropy
@@ -92,8 +92,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
     ) -> None:
         preprocessor = MODELS.build(data_preprocessor)
         size = head_size(num_images)
-        encoder = MODELS.build(with_bands(backbone, 'in_channels', preprocessor.bands))
-        output = output_size_of(encoder, preprocessor.bands)
+        encoder, output = build_backbone(backbone, preprocessor.bands)
         width = (output.channels, f'the width of what {type(encoder).__name__} gives is') if output else None
         super().__init__(
             backbone=encoder,

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import weight_norm
 
+from mmrs_ssl.models.batch_norms import is_batch_norm
 from mmrs_ssl.ops.pointwise import PointwiseLinear
 from mmrs_ssl.registry import MODELS
 
@@ -65,8 +65,6 @@ class PrototypeHead(BaseModule):
         head were called once for each.
         """
         for layer in self.mlp:
-            if isinstance(layer, _BatchNorm):  # SyncBatchNorm, too
-                rows = torch.cat([layer(group) for group in rows.chunk(groups)])
-            else:
-                rows = layer(rows)
+            parts = rows.chunk(groups) if is_batch_norm(layer) else (rows,)
+            rows = torch.cat([layer(part) for part in parts])
         return self.last_layer(F.normalize(rows, dim=-1))

@@ -39,9 +39,11 @@ class PixelReconstructionHead(BaseModule):
             mask: (B, 1, H, W), True = masked.
         """
         if pred.shape != view.shape:
+            stride = self.shuffle.upscale_factor
             raise ValueError(
-                f'the reconstruction is {tuple(pred.shape)}, the view {tuple(view.shape)}: set '
-                'model.reconstruction_head.stride to the stride of the last map (16 for ViT, 32 for the others)'
+                f'the reconstruction is {tuple(pred.shape)}, the view {tuple(view.shape)}: views have to be whole '
+                f'numbers of model.reconstruction_head.stride={stride} pixels high and wide (e.g. '
+                f'{max(round(view.shape[-1] / stride), 1) * stride}), and this the stride of the last map'
             )
         pred = pred.float()
         return dict(

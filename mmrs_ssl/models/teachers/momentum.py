@@ -4,7 +4,8 @@ import torch
 from mmcv.cnn.bricks.drop import DropPath
 from mmengine.model import BaseAveragedModel
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmrs_ssl.models.batch_norms import is_batch_norm
 
 
 class MomentumTeacher(BaseAveragedModel):
@@ -30,7 +31,7 @@ class MomentumTeacher(BaseAveragedModel):
         if not 0 <= momentum <= 1:
             raise ValueError(f'teacher momentum {momentum} is outside [0, 1]; the papers use 0.996, rising to 1')
         self.momentum = momentum
-        self.active = (_BatchNorm, DropPath) if drop_path else (_BatchNorm,)  # what training mode concerns
+        self.drop_path = drop_path
 
     @torch.no_grad()
     def copy_from(self, student: nn.Module) -> None:
@@ -52,6 +53,6 @@ class MomentumTeacher(BaseAveragedModel):
         super().train(False)
         self.training = mode
         for module in self.module.modules():
-            if isinstance(module, self.active):
+            if is_batch_norm(module) or (self.drop_path and isinstance(module, DropPath)):
                 module.train(mode)
         return self

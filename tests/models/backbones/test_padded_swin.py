@@ -163,6 +163,25 @@ def test_all_windows_are_padded_and_initialized():
     assert type(network[0]) is nn.Linear
 
 
+@pytest.mark.parametrize('library', ['mmseg', 'mmdet'])
+def test_other_libraries_build_it(library):
+    """By its name alone, with all maps, for images of any size; the weights are those of their own class."""
+    models = pytest.importorskip(f'{library}.registry').MODELS
+    own = pytest.importorskip(f'{library}.models.backbones').SwinTransformer
+    init_default_scope(library)
+    torch.manual_seed(0)
+    swin = models.build(dict(type='mmrs_ssl.PaddedSwinTransformer', out_indices=(0, 1, 2, 3), **SMALL))
+    theirs = own(embed_dims=8, window_size=2, depths=(2, 2, 2, 2), num_heads=(1, 1, 2, 2), drop_path_rate=0.0)
+    assert set(swin.state_dict()) == set(theirs.state_dict())
+    swin.init_weights()
+    theirs.load_state_dict(swin.state_dict())
+    maps = swin(torch.randn(1, 3, 92, 60))
+    assert [tuple(each.shape) for each in maps] == [(1, 8, 23, 15), (1, 16, 12, 8), (1, 32, 6, 4), (1, 64, 3, 2)]
+    image = torch.randn(1, 3, 128, 192)
+    for mine, other in zip(swin(image), theirs(image), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
 def test_simmim_masks_as_mmpretrain_on_large_maps():
     ours, plain = build('mmrs_ssl.PaddedSimMIMSwinTransformer', **SIMMIM), build('SimMIMSwinTransformer', **SIMMIM)
     plain.load_state_dict(ours.state_dict())

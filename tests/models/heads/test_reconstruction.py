@@ -24,5 +24,6 @@ def test_pixel_shuffle_puts_cells_where_they_belong():
 def test_decoder_of_another_stride():
     head = PixelReconstructionHead(in_channels=2, stride=32)
     view, mask = torch.randn(1, 3, 64, 64), torch.zeros(1, 1, 64, 64, dtype=torch.bool)
-    with pytest.raises(ValueError, match=r'reconstruction_head\.stride'):
+    words = r'is \(1, 3, 128, 128\), the view \(1, 3, 64, 64\): .*reconstruction_head\.stride=32 pixels .*e\.g\. 64'
+    with pytest.raises(ValueError, match=words):
         head.loss(head(torch.randn(1, 2, 4, 4)), view, mask)
