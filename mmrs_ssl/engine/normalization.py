@@ -134,12 +134,12 @@ def _compare_order(
     loaders = ', '.join(dict.fromkeys(each.loader for each in read)) or 'no pipeline'
     orders = {each.order for each in read} - {None}
     swapped = ', swapped' if now else ''
-    if pretrained.order is None or not orders:
+    if pretrained.order is None or not orders or own is None:
         told = f'{" and ".join(sorted(map(str, orders))) or "not known"} by {loaders}{swapped}'
         outcome = 'as the config says' if pretrained.order is None else 'not compared'
         result.rows.append(('order of bands', pretrained.order or 'not recorded', told, outcome))
         return now if pretrained.swaps is None else pretrained.swaps
-    if len(orders) > 1:
+    if len(orders) > 1:  # of pipelines that are told apart by nothing that a data preprocessor sees
         result.rows.append(('order of bands', pretrained.order, f'rgb and bgr by {loaders}', 'refused'))
         result.errors.append(
             f'{loaders}: one pipeline gives the bands in another order than the next, and one data preprocessor serves '

@@ -137,7 +137,7 @@ class PretrainedBackboneHook(Hook):
             bands=len(kept['mean']),
             swaps=kept['swaps'],
         )
-        result = self._compare(runner, pretrained, _planned(runner, 'train', 'val', 'test'), 'the checkpoint')
+        result = self._compare(runner, pretrained, _planned(runner, 'train', 'val', 'test'), kept['source'])
         self._report(result, 'the checkpoint, of a model that was trained with adopted statistics')
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:

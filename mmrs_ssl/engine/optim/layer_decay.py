@@ -31,7 +31,8 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
             ``flat_decay_mult`` and ``custom_keys``.
 
     Raises:
-        ValueError: for another option, or a rate out of range; when it is called, for a model without such a backbone.
+        ValueError: for another option, a rate out of range, or an optimizer without ``weight_decay``; when it is
+            called, for a model without such a backbone.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -42,6 +43,8 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
         if not isinstance(rate, int | float) or not 0 < rate <= 1:
             raise ValueError(f'paramwise_cfg.layer_decay_rate={rate!r}, expected a factor per layer: 0 < factor <= 1')
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
+        if self.base_wd is None:
+            raise ValueError('optimizer.weight_decay is not set, expected a number for weights that decay, or 0.0')
 
     def add_params(
         self,
