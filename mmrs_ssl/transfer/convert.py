@@ -270,7 +270,7 @@ def branches_of(content: Any, path: Path) -> list[str]:
     Raises:
         ValueError: if it holds no weights.
     """
-    if isinstance(content, dict) and {'student', 'teacher'} & set(content):
+    if isinstance(content, dict) and 'student' in content:
         found = [branch for branch in ('student', 'teacher') if isinstance(content.get(branch), dict)]
         if not found:
             raise ValueError(f'{path} holds no weights of a student or teacher, though it has entries of these names')
@@ -278,8 +278,10 @@ def branches_of(content: Any, path: Path) -> list[str]:
     exported = meta_of(content).get('branch')
     if exported is not None:
         return [exported]
-    if any(key.startswith(TEACHERS) for key in names_in(content)):
-        return ['student', 'teacher']
+    names = names_in(content)
+    if any(key.startswith(TEACHERS) for key in names):
+        student = any(key.startswith((PREFIX, _CMID.prefixes['student'])) for key in names)
+        return ['student', 'teacher'] if student else ['teacher']
     alone = backbone_in(content, path, UNKNOWN)
     if alone.branch is not None and alone.beside:
         return ['student', 'teacher']

@@ -221,13 +221,14 @@ def read_foreign(path: Path) -> tuple[Any, list[str]]:
 
 def _read_archive(archive: zipfile.ZipFile, head: str, size: int) -> tuple[Any, list[str]]:
     storages: dict[str, Tensor] = {}
+    left = size
 
     def storage(key: str, dtype: torch.dtype, count: int) -> Tensor:
+        nonlocal left
         if key not in storages:
             entry = archive.getinfo(f'{head}data/{key}')
-            # entries that lie on one another would give more than the file has
-            read = sum(map(len, storages.values())) + entry.file_size
-            require(read <= size, 'its entries are larger than the file')
+            left -= entry.file_size  # entries that lie on one another would give more than the file has
+            require(left >= 0, 'its entries are larger than the file')
             values = bytearray(archive.read(entry))
             storages[key] = torch.frombuffer(values, dtype=torch.uint8) if values else torch.empty(0, dtype=torch.uint8)
         fine = len(storages[key]) == count * dtype.itemsize

@@ -80,13 +80,13 @@ def choose_network(content: Any, path: Path, branch: str | None, layouts: Iterab
         ValueError: if there is no such branch, no weights, or several networks of which none is the obvious one.
     """
     layouts = tuple(layouts)
-    if isinstance(content, dict) and {'student', 'teacher'} & set(content):  # DINO, DINO-MC
+    if isinstance(content, dict) and 'student' in content:  # DINO, DINO-MC
         branch = branch or evaluated_by('mmrs_ssl.DINOMC')
         other = next(name for name in ('teacher', 'student') if name != branch)
         beside = f'the entry {other!r}' if isinstance(content.get(other), dict) else ''
         return Network(tensors_of(content.get(branch), f'{path} ({branch})'), branch, str(branch), beside)
-    found = _choose_entry(content, path, branch, layouts)
-    if found.beside and found.branch:
+    found, settled = _choose_entry(content, path, branch, layouts)
+    if settled:
         return found
     weights = found.weights
     if (exported := meta_of(content).get('branch')) is not None:
@@ -130,9 +130,10 @@ def _of_one_dictionary(content: Any, path: Path, branch: str | None, found: Netw
     return Network(weights, branch, found.entry, 'the student' if not student else f'{head!r}')
 
 
-def _choose_entry(content: Any, path: Path, branch: str | None, layouts: tuple[KeyLayout, ...]) -> Network:
+def _choose_entry(content: Any, path: Path, branch: str | None, layouts: tuple[KeyLayout, ...]) -> tuple[Network, bool]:
+    """Choose an entry of a file; tell, too, whether that settles the branch."""
     if not isinstance(content, dict) or find_backbones(_tensors(content), layouts):
-        return Network(tensors_of(content, str(path)), branch)
+        return Network(tensors_of(content, str(path)), branch), False
     found: dict[str, dict[str, Tensor]] = {}
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, dict) or name.startswith('optim'):
@@ -142,22 +143,25 @@ def _choose_entry(content: Any, path: Path, branch: str | None, layouts: tuple[K
         if backbone := next((part for part in weights if find_backbones(part, layouts)), None):
             found[name] = backbone
     if not found:  # names that no map knows
-        return Network(tensors_of(content, str(path)), branch)
+        return Network(tensors_of(content, str(path)), branch), False
     if 'state_dict' in found and 'mmengine_version' in meta_of(content):
         # mmengine's EMAHook puts the averages into it, and what they are averages of beside it
         beside = "'ema_state_dict', which is not averaged" if 'ema_state_dict' in found else ''
-        return Network(found['state_dict'], None, 'state_dict', beside)
+        return Network(found['state_dict'], None, 'state_dict', beside), False
     averages = [name for name in found if _AVERAGE.fullmatch(name.lower())]
     plain = [name for name in found if name not in averages]
     if len(plain) > 1 or len(averages) > 1:
         raise ValueError(
             f'{path} holds several backbones, in {", ".join(map(repr, found))}: save one to a file of its own'
         )
-    if not (plain and averages):
-        return Network(next(iter(found.values())), branch, next(iter(found)))
+    if not averages:
+        return Network(found[plain[0]], branch, plain[0]), False
     branch = branch or 'teacher'
-    names = (plain[0], averages[0]) if branch == 'student' else (averages[0], plain[0])
-    return Network(found[names[0]], branch, names[0], f'the entry {names[1]!r}')
+    if branch == 'student' and not plain:
+        raise ValueError(f'{path} holds the average {averages[0]!r} alone, no student: leave branch out')
+    chosen, *others = [*plain, *averages] if branch == 'student' else [*averages, *plain]
+    beside = f'the entry {others[0]!r}' if others else ''
+    return Network(found[chosen], branch, chosen, beside), True
 
 
 def _choose_pair(found: Mapping[str, KeyLayout], branch: str | None) -> tuple[str, str, str] | None:

@@ -162,7 +162,7 @@ def read_file(path: Path) -> Any:
     except Exception as error:  # what a damaged or crafted file raises depends on its bytes
         raise ValueError(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None
     if replaced:
-        names = ', '.join(replaced)
+        names = ', '.join(replaced[:8]) + (f' and {len(replaced) - 8} more' if len(replaced) > 8 else '')
         print_log(f'{path}: placeholders stand for objects of {names}; nothing of them was run', logger='current')
     return content
 

@@ -104,12 +104,12 @@ def cmid_training(path, family='resnet'):
 
 
 def dino_names(family, seed):
-    """The state dict of DINO-MC's backbone of a family, and a network that has it."""
+    """The state dict of DINO-MC's backbone of a family, and a network that has it; its ResNet is a small one."""
+    network = torchvisions('swin', seed) if family == 'swin' else mine(family, seed)
+    weights = network.state_dict()
     if family == 'vit':
-        network = mine('vit', seed)
-        return key_maps.VIT_TIMM.from_mmpretrain(weights_of(network)), network
-    network = torchvisions(family, seed)
-    return {key: value for key, value in network.state_dict().items() if not key.startswith(('fc.', 'head.'))}, network
+        weights = key_maps.VIT_TIMM.from_mmpretrain(weights_of(network))
+    return {key: value for key, value in weights.items() if not key.startswith('head.')}, network
 
 
 def dino_head():
@@ -172,7 +172,7 @@ class MssdfEncoder(nn.Module):
         self.sines = sines((size // 16) ** 2, width)
 
     def forward(self, image):
-        """Return the map of the last block (B, C, H, W)."""
+        """Return the map of the last block (B, C, H, W), in a tuple as backbones do."""
         grid = self.patch_embed.proj(image)
         tokens = grid.flatten(2).mT + self.sines.to(image)
         first = (self.cls_token + self.cls_embed.weight).expand(len(image), -1, -1)
@@ -180,7 +180,7 @@ class MssdfEncoder(nn.Module):
         for block in self.blocks:
             tokens = tokens + block.attn(block.norm1(tokens))
             tokens = tokens + block.mlp.fc2(F.gelu(block.mlp.fc1(block.norm2(tokens))))
-        return self.norm(tokens)[:, 1:].mT.unflatten(2, grid.shape[2:])
+        return (self.norm(tokens)[:, 1:].mT.unflatten(2, grid.shape[2:]),)
 
 
 def sines(count, width):

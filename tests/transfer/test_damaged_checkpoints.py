@@ -1,9 +1,11 @@
 """Damaged checkpoints end in a message that names them, and never in torch's advice to run what they hold."""
 
+import collections
 import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
@@ -18,10 +20,11 @@ ADVICE = ('weights_only', 'torch.load', 'add_safe_globals', 'trust the source')
 
 @pytest.fixture
 def whole(tmp_path):
-    """A checkpoint of every kind there is: zip, legacy pickle, TorchScript, safetensors."""
+    """A checkpoint of every kind there is: zip, another program's, legacy pickle, TorchScript, safetensors."""
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Linear(8, 8))
     content = dict(state_dict=model.state_dict(), meta=dict(epoch=1, config='x'), message_hub=HistoryBuffer([1.0], [1]))
     torch.save(content, tmp_path / 'zip.pth')
+    torch.save(dict(content, log=collections.deque([1.0]), rate=np.float64(0.1)), tmp_path / 'foreign.pth')
     torch.save(content, tmp_path / 'legacy.pth', _use_new_zipfile_serialization=False)
     torch.jit.script(model).save(tmp_path / 'script.pth')
     save_file(model.state_dict(), tmp_path / 'weights.safetensors')
@@ -37,7 +40,7 @@ def test_torchscript_and_foreign_files_are_refused_in_our_words(whole):
         with pytest.raises(ValueError, match=rf'{name} is refused, nothing in it was run') as caught:
             read_file(whole / name)
         assert not [word for word in ADVICE if word in str(caught.value)]
-    for name in ('zip.pth', 'legacy.pth', 'weights.safetensors'):
+    for name in ('zip.pth', 'foreign.pth', 'legacy.pth', 'weights.safetensors'):
         assert read_file(whole / name)
 
 
