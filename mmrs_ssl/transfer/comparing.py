@@ -19,6 +19,7 @@ FRESH = dict(swin=r'norm[0-2]\.', convnext=r'norm[0-2]\.', vit=r'ln2\.')
 IN_A_BLOCK = re.compile(r'(layers|layer\d|stages\.\d)\.(?:blocks\.)?\d+\.')
 # BatchNorm's count of batches, which published files leave out and which nothing needs.
 OPTIONAL = 'num_batches_tracked'
+PATCH_BIAS = 'patch_embed.projection.bias'
 _LINEAR = re.compile(r'(layers\.\d+\.ffn)\.layers\.(0\.0|1)\.(weight|bias)')
 
 
@@ -64,6 +65,12 @@ def fit_weights(
         elif not name.endswith(OPTIONAL):
             missing.append(name)
     report.missing = [names[name] for name in missing]
+    if bias_in_positions(fitted, given, wanted):
+        key = names['pos_embed']
+        report.matched = [each for each in report.matched if each != key]
+        notes = [report.adapted[key]] if key in report.adapted else []
+        report.adapted[key] = ', '.join([*notes, "with the patch embedding's bias, which the model has not"])
+        given.pop(PATCH_BIAS)
     unplaced = without_place(given, wanted, file_names, source, report)
     if source.layout.family == layout.family:
         report.reasons = reasons_of(unplaced, missing)
@@ -72,6 +79,24 @@ def fit_weights(
             if 'ln1.weight' in given and 'ln1.weight' not in wanted:
                 report.notes.append('the file has a last norm, the model has none')
     return layout.from_mmpretrain(fitted)
+
+
+def bias_in_positions(fitted: dict[str, Tensor], given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+    """Add the bias of the patches to their positions in a model without one, as mmsegmentation's ViT is by default.
+
+    Nothing stands between the two, so the sum is the same; returns whether that was done.
+    """
+    names = {*given, *wanted}
+    between = any(name.startswith('patch_embed.norm') for name in names)
+    if PATCH_BIAS not in given or PATCH_BIAS in wanted or 'pos_embed' not in fitted or between:
+        return False
+    bias = given[PATCH_BIAS]
+    if has_no_effect(PATCH_BIAS, bias) or not torch.isfinite(bias).all():
+        return False
+    positions = fitted['pos_embed'].clone()
+    positions[:, int('cls_token' in wanted) :] += bias.to(positions.dtype)
+    fitted['pos_embed'] = positions
+    return True
 
 
 def without_place(

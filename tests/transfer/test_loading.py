@@ -69,18 +69,35 @@ def unchanged(module, before):
 
 
 def test_a_weight_without_a_place_is_refused(tmp_path):
-    """mmseg's ViT has by default no bias of its patch embedding: its tokens would be others."""
+    """Without biases of the attention, which mmseg leaves out together, every token would be another."""
     source = mine('vit')
-    target = build('mmseg', COUNTERPARTS['vit'], seed=1, patch_bias=False, final_norm=False)
+    target = build('mmseg', COUNTERPARTS['vit'], seed=1, qkv_bias=False)
     before = weights_of(target)
     path = save(under('backbone.', source.state_dict()), tmp_path / 'mine.pth')
-    with pytest.raises(ValueError, match='no place for 1 weights of the backbone, without which it computes') as error:
+    with pytest.raises(ValueError, match='no place for 4 weights of the backbone, without which it computes') as error:
         load_backbone(target, path)
     rows = {line.split()[0]: line for line in str(error.value).splitlines()}
-    assert rows['unplaced'].split()[1:] == ['1', 'backbone.patch_embed.projection.bias']
-    assert 'the bias of the patch embedding' in rows['why:']
-    assert 'with patch_bias=True' in rows['why:']
+    names = [f'backbone.layers.{i}.attn.{part}.bias' for i in range(2) for part in ('qkv', 'proj')]
+    assert rows['unplaced'].split()[1:] == ['4', *', '.join(names).split()]
+    assert 'biases of queries, keys and values' in rows['why:']
+    assert 'with qkv_bias=True' in rows['why:']
     assert unchanged(target, before)
+
+
+@pytest.mark.parametrize('size', [64, 96])
+def test_the_bias_of_patches_goes_into_their_positions(size, tmp_path):
+    """mmseg's ViT has by default none; what it computes is the same, of as many patches exactly."""
+    source = mine('vit')
+    options = dict(patch_bias=False, final_norm=False, img_size=size)
+    target = build('mmseg', COUNTERPARTS['vit'], seed=1, **options)
+    twin = build('mmseg', COUNTERPARTS['vit'], seed=2, **{**options, 'patch_bias': True})
+    path = save(under('backbone.', source.state_dict()), tmp_path / 'mine.pth')
+    report = load_backbone(target, path)
+    load_backbone(twin, path)
+    assert not report.unplaced
+    assert "with the patch embedding's bias" in report.adapted['pos_embed']
+    assert ('pos_embed' in report.matched, len(report.adapted)) == (False, 1)
+    agree(target, twin, torch.randn(2, 3, size, size))
 
 
 def test_a_weight_that_does_nothing_needs_no_place(tmp_path):
