@@ -29,6 +29,7 @@ CLASSES = dict(
 )
 PRETRAINING = {'resnet50': 'cmid', 'swin-base': 'cmid', 'vit-base': 'cmid', 'swin-tiny': 'dino-mc'}
 
+STATISTICS = dict(mean=[80.0, 90.0, 100.0], std=[30.0, 31.0, 32.0])
 
 # mmengine reads all metafiles of a library for every base that a config inherits from it
 ONCE = {
@@ -92,7 +93,9 @@ def weights(tmp_path_factory):
             cfg = Config.fromfile(ROOT / f'configs/_base_/models/{PRETRAINING[name]}_{name}.py')
             init_default_scope('mmpretrain')
             state = MODELS.build(cfg.model.backbone).state_dict()
-            torch.save({'state_dict': {f'backbone.{key}': value for key, value in state.items()}}, path)
+            settings = dict(data_preprocessor=STATISTICS, type='mmrs_ssl.CMID', backbone=cfg.model.backbone.to_dict())
+            weights = {f'backbone.{key}': value for key, value in state.items()}
+            torch.save(dict(state_dict=weights, meta=dict(cfg=f'model = {settings!r}')), path)
         return path
 
     return of
@@ -132,7 +135,7 @@ def test_config_is_consistent(name):
     pyramid = ['mmseg.models'] if 'faster-rcnn_vit' in name else []
     assert cfg.custom_imports == dict(imports=['mmrs_ssl', *pyramid], allow_failed_imports=False)
     hook = HOOKS.build(cfg.custom_hooks[0])
-    assert (hook.checkpoint, hook.module) == ('work_dirs/backbone.pth', 'backbone')
+    assert (hook.checkpoint, hook.module, hook.normalization) == ('work_dirs/backbone.pth', 'backbone', 'adopt')
     dates = 2 if task == 'change_detection' else 1
     assert cfg.model.data_preprocessor.mean == cfg.mean * dates
     assert cfg.model.data_preprocessor.std == cfg.std * dates
@@ -335,5 +338,7 @@ def test_recipe_trains_and_evaluates(name, tmp_path, weights, run_tool):
     log = log_of(tmp_path / 'work')
     assert re.search(r'matched +\d{2,}', log)
     assert re.search(r'missing +0', log)
+    assert re.search(r'mean +80, 90, 100 +86\.18, .* adopted', log)
+    assert re.search(r'order of bands +rgb +rgb \(bgr by .*, swapped\) +same', log)
     assert re.search(rf'{metric}: +[\d.]+', log)
     assert len(losses_of(log)) >= 2

@@ -128,7 +128,7 @@ def check_run(work, library, source):
     # it began with the file's weights, which a learning rate of 0 leaves as they are
     found = {key.removeprefix('backbone.'): value for key, value in saved['state_dict'].items()}
     weights = {name: value for name, value in source.named_parameters() if name in found}
-    assert len(weights) > 0.8 * len(list(source.parameters()))  # but for a deep stem, whose names are others
+    assert len(weights) > 0.6 * len(list(source.parameters()))  # but for those with names of their own
     changed = [name for name, value in weights.items() if not torch.equal(found[name], value)]
     assert changed == (['pos_embed'] if 'pos_embed' in weights else [])  # of smaller images
 
