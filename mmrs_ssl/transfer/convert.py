@@ -11,7 +11,7 @@ from torch import Tensor
 from mmrs_ssl.transfer import key_maps
 from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
 from mmrs_ssl.transfer.layouts import KeyLayout
-from mmrs_ssl.transfer.networks import TEACHERS, is_dino_network, meta_of, names_in
+from mmrs_ssl.transfer.networks import STUDENTS, TEACHERS, is_dino_network, meta_of, names_in
 from mmrs_ssl.transfer.own_checkpoints import BRANCHES, PREFIX, check_out, evaluated_by, read_model
 from mmrs_ssl.transfer.sources import BackboneWeights, backbone_in, read_file
 from mmrs_ssl.transfer.targets import is_part, translate
@@ -280,7 +280,7 @@ def branches_of(content: Any, path: Path) -> list[str]:
         return [exported]
     names = names_in(content)
     if any(key.startswith(TEACHERS) for key in names):
-        student = any(key.startswith((PREFIX, _CMID.prefixes['student'])) for key in names)
+        student = any(key.startswith(tuple(STUDENTS.values())) for key in names)
         return ['student', 'teacher'] if student else ['teacher']
     alone = backbone_in(content, path, UNKNOWN)
     if alone.branch is not None and alone.beside:

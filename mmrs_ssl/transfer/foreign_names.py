@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Of Python's own, what other programs keep beside their weights: inert here, like the classes of packages.
+# What other programs keep beside their weights, of Python's and torch's own: inert here, like the classes of packages.
 INERT = {
     *(f'pathlib.{kind}' for kind in ('Path', 'PosixPath', 'WindowsPath', 'PurePosixPath', 'PureWindowsPath')),
     *(f'collections.{kind}' for kind in ('deque', 'defaultdict', 'Counter')),
@@ -25,6 +25,7 @@ INERT = {
     *(f'builtins.{kind}' for kind in ('slice', 'range')),
     'argparse.Namespace',
     'types.SimpleNamespace',
+    'torch.torch_version.TorchVersion',
 }
 # Those whose names are all known: one that is not in the table is refused.
 _KNOWN_PACKAGES = {*sys.stdlib_module_names, 'torch', 'numpy'}
@@ -92,7 +93,7 @@ class NumberType:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Make numpy's own of it."""
-        return np.dtype(self.text).newbyteorder(self.order)  # type: ignore[call-overload,no-any-return]
+        return np.dtype(f'{self.order}{self.text}')
 
 
 def find_name(module: str, name: str) -> Any:

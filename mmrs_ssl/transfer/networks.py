@@ -13,18 +13,20 @@ A branch that the user names takes the other. Whatever lies beside what was take
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from mmrs_ssl.transfer.foreign_names import Placeholder
 from mmrs_ssl.transfer.layouts import KeyLayout, find_backbones
 from mmrs_ssl.transfer.own_checkpoints import PREFIX, UnsaidBranchError, evaluated_branch, evaluated_by
 
 # Where a teacher's weights are when they are in one dictionary with the student's: this project's, the published CMID.
 CMID_TEACHER = 'branch_encoder.'
-TEACHERS = ('teacher.module.', CMID_TEACHER)
+STUDENTS = {'teacher.module.': PREFIX, CMID_TEACHER: 'online_encoder.model.'}
+TEACHERS = tuple(STUDENTS)
 # Which backbone is meant where a file has several: OpenMMLab's and this project's, DINO's, the published CMID's, a bare
 # one.
 PREFIXES = (PREFIX, f'module.{PREFIX}', 'online_encoder.model.', '', 'module.')
@@ -40,6 +42,9 @@ PAIRS = (
     ('backbone', 'momentum_backbone', 'student'),  # solo-learn
     ('backbone', 'backbone_momentum', 'student'),  # lightly
     ('student_backbone', 'teacher_backbone', 'teacher'),
+    ('student_encoder', 'teacher_encoder', 'teacher'),
+    ('model', 'model_ema', 'teacher'),
+    ('model', 'ema_model', 'teacher'),
     ('student', 'teacher', 'teacher'),  # DINOv2
 )
 # Entries that hold an average of the weights of another one.
@@ -86,8 +91,9 @@ def choose_network(content: Any, path: Path, branch: str | None, layouts: Iterab
         beside = f'the entry {other!r}' if isinstance(content.get(other), dict) else ''
         return Network(tensors_of(content.get(branch), f'{path} ({branch})'), branch, str(branch), beside)
     found, settled = _choose_entry(content, path, branch, layouts)
-    if settled:
-        return found
+    if settled:  # and the branch is that of the entry, whatever networks are in it
+        pair = _choose_pair(find_backbones(found.weights, layouts), None)
+        return found if pair is None else replace(found, prefix=pair[1], beside=f'{found.beside} and in {pair[2]}')
     weights = found.weights
     if (exported := meta_of(content).get('branch')) is not None:
         if branch not in (None, exported):
@@ -127,7 +133,9 @@ def _of_one_dictionary(content: Any, path: Path, branch: str | None, found: Netw
         for key, value in found.weights.items()
         if key.startswith(head) != student
     }
-    return Network(weights, branch, found.entry, 'the student' if not student else f'{head!r}')
+    other = head if student else STUDENTS[head]
+    beside = repr(other) if any(key.startswith(other) for key in found.weights) else ''
+    return Network(weights, branch, found.entry, beside)
 
 
 def _choose_entry(content: Any, path: Path, branch: str | None, layouts: tuple[KeyLayout, ...]) -> tuple[Network, bool]:
@@ -200,6 +208,7 @@ def tensors_of(content: Any, name: str) -> dict[str, Tensor]:
         if tensors := _tensors(content):
             return tensors
     held = ', '.join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
+    held = str(content) if isinstance(content, Placeholder) else held
     raise ValueError(f'{name} holds no weights but {held or "nothing"}; expected a state dict, or one in state_dict')
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmrs_ssl.transfer.foreign_names import Placeholder
 
-# Side of the images that MSSDF was published with, in pixels, for files that do not say theirs.
+# Side of the images that MSSDF was published with, in pixels, for files that say no size.
 PUBLISHED_SIZE = 320
 _CLASS_POSITION = 'cls_embed.weight'
 

@@ -23,11 +23,11 @@ from tests.transfer.backbones import mine, scramble, torchvisions, under, weight
 
 
 @contextmanager
-def modules(**classes):
-    """Classes in modules of these names (``Exploring_utils_metric`` is Exploring.utils.metric), gone afterwards."""
+def modules(classes):
+    """Put classes into modules of these names, and take the modules away afterwards."""
     made = []
     for path, members in classes.items():
-        parts = path.split('_')
+        parts = path.split('.')
         for end in range(1, len(parts) + 1):
             made.append('.'.join(parts[:end]))
             sys.modules[made[-1]] = types.ModuleType(made[-1])
@@ -84,7 +84,7 @@ def cmid_training(path, family='resnet'):
     optimizer = torch.optim.AdamW(parameters)
     parameters[0].sum().backward()
     optimizer.step()
-    with modules(Exploring_utils_metric=[MetricStroge, HistoryBuffer]):
+    with modules({'Exploring.utils.metric': [MetricStroge, HistoryBuffer]}):
         log = MetricStroge()
         for name in ('total_loss', 'lr'):
             log[name] = HistoryBuffer(maxlen=100)

@@ -27,6 +27,7 @@ from tests.transfer.foreign import (
     dino_head,
     dino_names,
     dino_training,
+    modules,
     mssdf_training,
     sines,
 )
@@ -223,7 +224,19 @@ def test_secos_children_by_number(tmp_path):
     networks = [torchvisions('resnet', seed) for seed in (0, 1)]
     rows = [nn.Sequential(*list(network.children())[:-1], nn.Flatten()) for network in networks]
     weights = under('encoder_q.', rows[0].state_dict()) | under('encoder_k.', rows[1].state_dict())
-    path = save(weights | {'queue': torch.zeros(2), 'heads_q.0.0.weight': torch.zeros(1)}, tmp_path / 'seco.pth')
+    path = tmp_path / 'seco.ckpt'
+
+    class AttributeDict(dict):
+        """Of Lightning's parsing."""
+
+    class ModelCheckpoint:
+        """Of Lightning's callbacks, whose class is a key."""
+
+    with modules({'pytorch_lightning.parsing': [AttributeDict], 'pytorch_lightning.callbacks': [ModelCheckpoint]}):
+        options = dict(hyper_parameters=AttributeDict(lr=0.1), callbacks={ModelCheckpoint: dict(monitor='loss')})
+        options['torch'] = torch.__version__
+        heads = {'queue': torch.zeros(2), 'heads_q.0.0.weight': torch.zeros(1)}
+        torch.save(dict(state_dict=weights | heads, **options), path)
     report = load_backbone(query := counterpart('resnet', 4), path)
     agree(query, networks[0], image(), 1e-6)
     assert (
@@ -331,6 +344,40 @@ def test_entries_of_many_names(entries, prefix, tmp_path):
     agree(loaded(tmp_path / 'other.pth', mine('vit', seed=1)), source, image(), 1e-6)
     found = inspect_checkpoint(tmp_path / 'other.pth')
     assert (found.entry, found.prefix, found.beside) == (entries[0], prefix, '')
+
+
+def test_an_average_of_a_pair(tmp_path):
+    """MSSDF's program may keep one of all its networks: the branch names the entry."""
+    weights = {}
+    for seed, entry in enumerate(('model', 'model_ema')):
+        parts = (mine('resnet', 2 * seed + part) for part in (0, 1))
+        weights[entry] = under('encoder.', next(parts).state_dict()) | under('ema_teacher.', next(parts).state_dict())
+    torch.save(weights, tmp_path / 'four.pth')
+    for branch, seed in ((None, 2), ('teacher', 2), ('student', 0)):
+        backbone = mine('resnet', 9)
+        report = load_backbone(backbone, tmp_path / 'four.pth', branch=branch)
+        assert same(weights_of(backbone), weights_of(mine('resnet', seed)))
+        assert "' and in 'ema_teacher.')" in report.source
+
+
+def test_weights_in_a_class_of_dictionaries(tmp_path):
+    """They are read as in a plain dictionary; of a whole model of unknown classes it is said what it is."""
+
+    class Weights(dict):
+        """Of another program."""
+
+    class Model:
+        """Of another program, pickled whole."""
+
+    source = mine('vit')
+    with modules({'other.parts': [Weights, Model]}):
+        torch.save(dict(state_dict=Weights(source.state_dict())), tmp_path / 'weights.pth')
+        model = Model()
+        model.layers = [torch.ones(1)]
+        torch.save(dict(model=model), tmp_path / 'model.pth')
+    assert same(weights_of(loaded(tmp_path / 'weights.pth', mine('vit', 1))), weights_of(source))
+    with pytest.raises(ValueError, match=r'model\.pth holds no weights but <other\.parts\.Model, not read>; expected'):
+        load_backbone(mine('vit'), tmp_path / 'model.pth')
 
 
 def test_several_networks_are_refused(tmp_path):

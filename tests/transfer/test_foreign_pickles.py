@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
+from mmrs_ssl.engine.checkpoint_files import read_checkpoint
 from mmrs_ssl.transfer.foreign_names import Name, Placeholder, RefusedError
 from mmrs_ssl.transfer.foreign_pickles import read_foreign
-from mmrs_ssl.transfer.sources import read_file
+from mmrs_ssl.transfer.sources import read_file, read_strictly
 from tests.transfer.foreign import archive, modules, write
 from tests.transfer.test_safe_types import ATTACKS, Call, attack
 
@@ -89,7 +90,7 @@ def test_placeholders_hold_what_the_file_gives_them(tmp_path, capfd):
     class Plain:
         """With __slots__ and without, as its state says."""
 
-    with modules(other_log=[Log, Buffer, Tags, Plain]):
+    with modules({'other.log': [Log, Buffer, Tags, Plain]}):
         log = Log(loss=Buffer([1.0, 2.0], maxlen=9), tags=Tags(['a']))
         log.window = 20
         plain = Plain()
@@ -167,7 +168,7 @@ def test_objects_that_call_run_nothing(name, inside, tmp_path):
 
     marker = tmp_path / 'marker'
     content = attack(name, f'touch {marker}')
-    with modules(other_log=[Log]):
+    with modules({'other.log': [Log]}):
         if inside:
             log = Log(entry=1)
             log.state = content
@@ -217,7 +218,7 @@ def test_getattr_gives_names_alone(tmp_path):
     class Log:
         """Of another program."""
 
-    with modules(other_log=[Log]):
+    with modules({'other.log': [Log]}):
         for name in ('a.b', '__globals__', '_hidden', 'mro()'):
             content = Call(getattr, Log, name)
             with pytest.raises(RefusedError, match=r"getattr\(Name\(text='other\.log\.Log'\), .*may be harmful"):
@@ -323,6 +324,17 @@ def test_copies_are_counted(tmp_path):
 
 
 # Other forms
+
+
+def test_trainings_go_on_from_plain_files_alone(tmp_path):
+    """They read their own checkpoints strictly."""
+    torch.save(dict(state_dict={}, log=collections.deque([1.0])), tmp_path / 'run.pth')
+    assert read_file(tmp_path / 'run.pth')['log'].elements == [1.0]
+    for read in (read_strictly, read_checkpoint):
+        with pytest.raises(
+            ValueError, match=r'run\.pth is refused, .* asks for collections\.deque, which is no plain data'
+        ):
+            read(tmp_path / 'run.pth')
 
 
 def test_torchscript_is_refused_before_it_is_read(tmp_path):
