@@ -41,6 +41,7 @@ PAIRS = (
     ('encoder', 'ema_teacher', 'student'),  # MSSDF
     ('backbone', 'momentum_backbone', 'student'),  # solo-learn
     ('backbone', 'backbone_momentum', 'student'),  # lightly
+    ('backbone', 'target_backbone', 'student'),
     ('student_backbone', 'teacher_backbone', 'teacher'),
     ('student_encoder', 'teacher_encoder', 'teacher'),
     ('model', 'model_ema', 'teacher'),
@@ -134,8 +135,9 @@ def _of_one_dictionary(content: Any, path: Path, branch: str | None, found: Netw
         if key.startswith(head) != student
     }
     other = head if student else STUDENTS[head]
-    beside = repr(other) if any(key.startswith(other) for key in found.weights) else ''
-    return Network(weights, branch, found.entry, beside)
+    beside = [repr(other)] if any(key.startswith(other) for key in found.weights) else []
+    beside += [found.beside] if found.beside else []
+    return Network(weights, branch, found.entry, ' and in '.join(beside))
 
 
 def _choose_entry(content: Any, path: Path, branch: str | None, layouts: tuple[KeyLayout, ...]) -> tuple[Network, bool]:

@@ -2,7 +2,7 @@
 
 Their attention has a bias of queries and one of values, none of keys; their position embeddings are sines of the
 patch's number (row by row), which the program computes and no file holds; MSSDF's class token has a position of its
-own, ``cls_embed``. BEiT itself, which has tables of relative positions instead, is left as it is.
+own, ``cls_embed``. BEiT and EVA, which have relative or rotary positions instead, are left as they are.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def restore_names(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], boo
         The weights, as they were if they are of another program; and whether the position embeddings are sines.
     """
     biases = [key for key in weights if key.endswith('.attn.q_bias')]
-    relative = any('relative_position' in key or 'rel_pos' in key for key in weights)
+    relative = any(part in key for key in weights for part in ('relative_position', 'rel_pos', 'rope'))
     if relative or not (biases or _CLASS_POSITION in weights):
         return dict(weights), False
     restored: dict[str, Tensor] = {}

@@ -205,7 +205,12 @@ def test_beit_is_left_as_it_is():
     """It has biases of queries and values, too, and relative positions that make it another network."""
     weights = {'blocks.0.attn.q_bias': torch.ones(2), 'blocks.0.attn.v_bias': torch.ones(2)}
     weights |= {'blocks.0.attn.qkv.weight': torch.ones(6, 2), 'cls_token': torch.ones(1, 1, 2)}
-    for name in ('rel_pos_bias.relative_position_bias_table', 'blocks.0.attn.relative_position_bias_table'):
+    others = (
+        'rel_pos_bias.relative_position_bias_table',
+        'blocks.0.attn.relative_position_bias_table',
+        'rope.freqs_cos',
+    )
+    for name in others:
         assert restore_names(weights | {name: torch.ones(1)}) == (weights | {name: torch.ones(1)}, False)
     restored, computed = restore_names(weights)
     assert computed
