@@ -134,8 +134,8 @@ def _vit_said(backbone: Mapping[str, Any], eps: Any, of_mmseg: bool) -> dict[str
             class_token=token,
             activation=_type_in(backbone.get('act_cfg'), 'GELU'),
             eps=1e-5 if eps is None else eps,
-            padding=_padding(backbone.get('patch_pad', 'corner')),
-            step=backbone.get('patch_size', 16),
+            padding=_length(backbone.get('patch_pad', 'corner')),
+            step=_length(backbone.get('patch_size', 16)),
         )
     layers, arch, patch = (backbone.get(key) for key in ('layer_cfgs', 'arch', 'patch_cfg'))
     layers, arch = {} if layers is None else layers, 'base' if arch is None else arch
@@ -143,8 +143,8 @@ def _vit_said(backbone: Mapping[str, Any], eps: Any, of_mmseg: bool) -> dict[str
     patch = patch if isinstance(patch, dict) else {}
     found = dict(
         class_token=token,
-        padding=_padding(patch.get('padding', 'corner')),
-        step=patch.get('stride', backbone.get('patch_size', 16)),
+        padding=_length(patch.get('padding', 'corner')),
+        step=_length(patch.get('stride', backbone.get('patch_size', 16))),
     )
     if isinstance(layers, dict) and isinstance(sizes, dict):  # each layer may have settings of its own
         found['heads'] = layers.get('num_heads', sizes.get('num_heads'))
@@ -216,7 +216,7 @@ def compare_behavior(
             )
         elif key not in said:
             notes.append(f'{setting.label}: {_shown(value)}; of {layout.name} it is {_shown(expected)} by default')
-        elif setting.matters and not {value, expected} <= set(_GELU):
+        elif setting.matters and not (value in _GELU and expected in _GELU):
             errors.append(
                 f'{setting.label}: {_shown(value)} in the model, {_shown(expected)} in pre-training; build the model '
                 f'with that ({setting.argument})'
@@ -247,8 +247,9 @@ def _numbers(value: Any) -> tuple[int, ...] | None:
     return tuple(value) if plain else None
 
 
-def _padding(value: Any) -> Any:
-    return _one(value) if isinstance(value, list | tuple) else value
+def _length(value: Any) -> Any:
+    """Return a length of both directions as one where they are alike."""
+    return value if (numbers := _numbers(value)) is None else _one(numbers)
 
 
 def _type_in(config: Any, default: str) -> str:

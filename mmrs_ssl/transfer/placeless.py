@@ -51,10 +51,8 @@ REASONS: tuple[tuple[str, str, str], ...] = (
 
 
 def has_no_effect(name: str, weight: Tensor) -> bool:
-    """Tell whether a weight, by its mmpretrain name, does nothing where it is: a bias of zeros, a factor of ones."""
-    if re.fullmatch(r'.*(\.|_)bias', name):
-        return not weight.any()
-    return re.fullmatch(r'.*\.(gamma|gamma[12]\.weight)', name) is not None and bool((weight == 1).all())
+    """Tell whether a weight does nothing where it is: it is a bias, all of zeros."""
+    return re.fullmatch(r'.*(\.|_)bias', name) is not None and not weight.any()
 
 
 def of_later_stage(name: str, wanted: Iterable[str]) -> bool:

@@ -24,7 +24,7 @@ from tests.transfer.references import PAIRS
 
 ARCH = BACKBONES['vit'][0]['arch']
 LIBRARIES = ('mmpretrain', 'mmseg', 'mmdet')
-FORMATS = ('training', 'pth', 'safetensors')
+FORMS = [(library, 'training') for library in LIBRARIES] + [('mmpretrain', 'pth'), ('mmseg', 'safetensors')]
 
 
 def model_of(library, family, seed=1, **changes):
@@ -58,8 +58,7 @@ def refused(module, path, *messages):
 # Of ResNet
 
 
-@pytest.mark.parametrize('form', FORMATS)
-@pytest.mark.parametrize('library', LIBRARIES)
+@pytest.mark.parametrize(('library', 'form'), FORMS)
 def test_another_style_is_refused(library, form, tmp_path):
     """The stride is in the first convolution of a bottleneck, or in the second."""
     path, student = written(form, tmp_path, 'resnet', depth=50)
@@ -125,8 +124,7 @@ def test_other_convolutions_and_eps(tmp_path):
 # Of ViT
 
 
-@pytest.mark.parametrize('form', FORMATS)
-@pytest.mark.parametrize('library', LIBRARIES)
+@pytest.mark.parametrize(('library', 'form'), FORMS)
 def test_another_number_of_heads_is_refused(library, form, tmp_path):
     path, student = written(form, tmp_path, 'vit')
     changes = dict(num_heads=4) if library == 'mmseg' else dict(arch=dict(ARCH, num_heads=4))
@@ -175,6 +173,14 @@ def test_another_activation(tmp_path):
     assert load_backbone(nearly, path).notes == ['the activation: GELU of tanh; in pre-training it was GELU']
     other, _ = written('training', tmp_path, 'vit', layer_cfgs=layers['ReLU'])
     refused(build('mmseg', COUNTERPARTS['vit']), other, 'the activation: GELU in the model, ReLU in pre-training')
+
+
+def test_a_model_that_has_more_than_the_file(tmp_path):
+    path, _ = written('training', tmp_path, 'vit')
+    refused(mine('vit', layer_scale_init_value=0.1), path, 'why: the model has LayerScale, the file has not: ')
+    refused(mine('vit', pre_norm=True), path, 'why: the model has a norm before the layers', 'pre_norm=True')
+    path, _ = written('training', tmp_path, 'convnext')
+    refused(mine('convnext', use_grn=True), path, 'why: the model has global response normalization')
 
 
 def test_mmsegs_vit_that_drops_its_class_token(tmp_path):
@@ -327,8 +333,10 @@ def test_configs_of_anyone_say_what_can_be_read():
         'convolution',
         'eps',
     }
-    for arch in ('nowhere', 3, dict(num_heads='a'), None, ['base']):
-        settings_said(dict(type='VisionTransformer', arch=arch, layer_cfgs=3, patch_cfg=[2]), VIT)
+    for arch in ('nowhere', 3, dict(num_heads=['a']), None, ['base']):
+        for others in (3, [2], dict(num_heads=[{}], padding=[{}, 'a'], stride=[8, {}], act_cfg=dict(type=[1]))):
+            settings = dict(type='VisionTransformer', arch=arch, layer_cfgs=others, patch_cfg=others)
+            compare_behavior(mine('vit'), VIT, {}, settings)
     assert settings_said(dict(type='VisionTransformer'), VIT)['heads'] == 12
     assert settings_said(dict(type='MoCoV3ViT', arch='mocov3-small'), VIT)['heads'] == 12
     assert settings_said(dict(type='VisionTransformer', num_heads=3), VIT_MMSEG)['heads'] == 3
