@@ -4,12 +4,14 @@ import itertools
 
 import pytest
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from tests.conftest import log_of, train
+from mmrs_ssl.engine.hooks.pretrained_backbone import without_files
+from tests.conftest import BACKBONES, log_of, train
+from tests.downstream import pretrained_file
 from tests.transfer.backbones import COUNTERPARTS, build, mine, same, save, under, weights_of
 
 NUMBER = itertools.count()
@@ -136,3 +138,90 @@ def test_pre_training_that_goes_on_from_a_backbone(make_config, source, checkpoi
     train(cfg, before_train_iter=keep)
     assert same(found[0], weights_of(source))
     assert same(found[1], weights_of(source))
+
+
+NOWHERE = 'http://127.0.0.1:9/weights.pth'  # who asks there gets an error at once
+
+
+@pytest.mark.parametrize(
+    ('library', 'family', 'options', 'wrapped'),
+    [
+        ('mmpretrain', 'resnet', dict(init_cfg=dict(type='Pretrained', checkpoint=NOWHERE, prefix='backbone')), True),
+        ('mmpretrain', 'vit', dict(init_cfg=[dict(type='Pretrained', checkpoint=NOWHERE)]), False),
+        ('mmseg', 'swin', dict(init_cfg=dict(type='Anything', checkpoint=NOWHERE)), True),
+        ('mmseg', 'vit', dict(init_cfg=dict(type='Pretrained_Part', checkpoint=NOWHERE)), False),
+        ('mmseg', 'resnet', dict(pretrained=NOWHERE), False),
+        ('mmdet', 'resnet', dict(init_cfg=dict(type='Pretrained', checkpoint=NOWHERE)), True),
+        ('mmdet', 'swin', dict(init_cfg=dict(type='Pretrained', checkpoint=NOWHERE)), False),
+    ],
+)
+@pytest.mark.filterwarnings('ignore:DeprecationWarning. pretrained is a deprecated:UserWarning')
+@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")  # mmdetection's own
+def test_nothing_is_downloaded_in_its_place(library, family, options, wrapped, tmp_path, request):
+    """Whatever the library reads while it initializes; also of a model wrapped for several processes."""
+    source = mine(family)
+    path = save(under('backbone.', source.state_dict()), tmp_path / 'pretrained.pth')
+    model = Downstream('mmpretrain')
+    settings = BACKBONES[family][0] if library == 'mmpretrain' else COUNTERPARTS[family]
+    model.backbone = build(library, settings, seed=1, **options)
+    whole = model
+    if wrapped:
+        request.getfixturevalue('one_process')
+        whole = MMDistributedDataParallel(model, find_unused_parameters=True)
+    run(tmp_path, dict(checkpoint=str(path)), library, model=whole)
+    report = log_of(tmp_path / 'work')
+    assert 'missing      0' in report
+    own, expected = model.found['backbone'], weights_of(mine(family) if library == 'mmpretrain' else model.backbone)
+    assert same(own, expected)
+    assert 'Connection' not in report
+
+
+@pytest.fixture
+def one_process(tmp_path):
+    """A process group of this process alone."""
+    torch.distributed.init_process_group('gloo', f'file://{tmp_path}/group', world_size=1, rank=0)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_other_initialization_stays():
+    kaiming, file = dict(type='Kaiming', layer='Conv2d'), dict(type='Pretrained', checkpoint=NOWHERE)
+    assert without_files([kaiming, file]) == [kaiming]
+    assert without_files(kaiming) == kaiming
+    assert without_files(file) is None
+
+
+# Of 50 layers, whose blocks have a stride in their first or second convolution.
+BOTTLENECKS = dict(type='ResNet', depth=50, stem_channels=8, base_channels=8)
+
+
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmseg', 'mmdet'])
+@pytest.mark.parametrize(
+    ('settings', 'changes', 'match'),
+    [
+        (BOTTLENECKS, dict(style='caffe'), r'(?s)computes something else.*style'),
+        (dict(BACKBONES['vit'][0]), dict(num_heads=4), r'(?s)computes something else.*heads'),
+        (BOTTLENECKS, 'nan', r'(?s)NaN or inf'),
+    ],
+)
+def test_training_does_not_start_with_another_network(library, settings, changes, match, tmp_path):
+    """Though all names and shapes are the model's."""
+    vit = settings['type'] == 'VisionTransformer'
+    if vit and library == 'mmdet':
+        pytest.skip('mmdetection has no ViT of its own')
+    path = tmp_path / 'pretrained.pth'
+    pretrained_file(path, settings, mean=[0.0] * 3, std=[1.0] * 3)
+    if changes == 'nan':
+        content = torch.load(path, weights_only=True)
+        content['state_dict']['backbone.layer3.1.conv2.weight'][0, 0, 0, 0] = float('nan')
+        torch.save(content, path)
+        changes = {}
+    model = Downstream('mmpretrain')
+    if vit and library == 'mmpretrain':
+        settings = dict(settings, arch=dict(settings['arch'], **changes))
+        model.backbone = build(library, settings)
+    else:
+        model.backbone = build(library, COUNTERPARTS['vit'] if vit else settings, **changes)
+    with pytest.raises(ValueError, match=match):
+        run(tmp_path, dict(checkpoint=str(path)), library, model=model)
+    assert model.found is None
