@@ -202,9 +202,9 @@ def learning_rate_of_cmid():
 def schedule_of_cmid():
     expected = np.transpose([products(lr, 200, 10) for lr in (0.4, 0.1)])
     np.testing.assert_allclose(curve(CMID), expected, rtol=1e-6, atol=1e-12)
-    # warm-up from the first iteration on, and no higher than the cosine there
+    # of the highest rate it is up to 4.6 % below a cosine that begins after the warm-up
     late = 0.4 * (1 + np.cos(np.pi * (np.arange(600) - 30) / 570)) / 2
-    assert 0.92 < (expected[30:-30, 0] / late[30:-30]).min() < 0.94  # 6.7 % below one that starts after the warm-up
+    assert 0.04 < ((late - expected[:, 0])[30:] / 0.4).max() < 0.05
 
 
 @CHECKS.of('weight decay')

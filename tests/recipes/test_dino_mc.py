@@ -131,7 +131,7 @@ def head():
     linear = [part for part in head.mlp if isinstance(part, torch.nn.Linear)]
     assert [part.out_features for part in linear] == [2048, 2048, 256]
     for part in linear:
-        assert part.weight.std() == pytest.approx(0.02, rel=0.03)
+        assert part.weight.std().item() == pytest.approx(0.02, rel=0.03)
         assert not part.bias.any()
     assert head.last_layer.weight.shape == (65536, 256)
     gain = head.last_layer.parametrizations.weight.original0
@@ -152,7 +152,7 @@ def vit_small():
         if name.endswith('bias'):
             assert not parameter.any(), name
         elif parameter.ndim > 1 and parameter.numel() > 1000:  # a truncated normal within two deviations of 1
-            assert parameter.std() == pytest.approx(0.02, rel=0.1), name
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.1), name
     found = [layer.attn.out_drop.drop_prob for layer in model.backbone.layers]
     np.testing.assert_allclose(found, np.linspace(0, 0.1, 12))
     model.train()
