@@ -162,7 +162,7 @@ def exported_does_as_trained(runner, checkpoint, out):
     bands = meta['bands']
     assert bands == len(runner.model.data_preprocessor.mean.flatten())
     kind = meta['backbone']['type']
-    assert kind in ('ResNet', 'VisionTransformer', 'SwinTransformer')
+    assert kind in ('ResNet', 'VisionTransformer', 'mmrs_ssl.PaddedSwinTransformer')
     settings = {**meta['backbone'], 'in_channels': bands}
     plain = MODELS.build(settings)
     weights = torch.load(out, weights_only=True)['state_dict']

@@ -11,7 +11,7 @@ from mmrs_ssl.models.data_preprocessor import with_bands
 from mmrs_ssl.registry import MODELS
 
 Found = tuple[int, str] | None  # a size and how a sentence about it begins, ``'its width is'``; None: not found out
-LARGE = 2048  # pixels: of a map of so large an image, what rounding cuts off is no matter
+LARGE = 2048  # pixels: so many that what a map's size is rounded by does not show in the stride
 
 
 class OutputSize(NamedTuple):
@@ -73,7 +73,7 @@ def shape_given(module: nn.Module, *shapes: tuple[int, ...], in_tuple: bool = Fa
             )
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError):
         return None
-    last = output if isinstance(output, Tensor) else output[-1]
+    last = output[-1] if isinstance(output, tuple | list) else output
     return tuple(last.shape) if isinstance(last, Tensor) else None
 
 

@@ -11,5 +11,5 @@ model = dict(
         patch_cfg=dict(padding=0),
         drop_path_rate=0.1,
     ),
-    init_std=0.02,
+    init_std=0.02,  # as published
 )

@@ -116,7 +116,8 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
     def init_student(self) -> None:
         """Initialize as mmpretrain does, then the backbone as ``init_std`` says; weights of a file stay."""
         super().init_student()
-        if self.init_std is not None and not from_file(self.init_cfg) and not from_file(self.backbone.init_cfg):
+        settings = self.init_cfg, getattr(self.backbone, 'init_cfg', None)
+        if self.init_std is not None and not any(from_file(each) for each in settings):
             start_truncated(self.backbone, self.init_std)
 
     def check_options(self, backbone: dict, center_momentum: float) -> None:
@@ -131,8 +132,8 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
                 f'num_global={self.num_global} is at least 1, temperatures {temperatures} are above 0, '
                 f'center_momentum={center_momentum} is in [0, 1]'
             )
-        asserts = isinstance(self.backbone, SwinTransformer) and not isinstance(self.backbone, PaddedSwinTransformer)
-        if asserts and not backbone.get('pad_small_map'):
+        plain = isinstance(self.backbone, SwinTransformer) and not isinstance(self.backbone, PaddedSwinTransformer)
+        if plain and not backbone.get('pad_small_map'):
             raise ValueError(
                 'small crops have maps smaller than a window of Swin: set '
                 "backbone.type='mmrs_ssl.PaddedSwinTransformer', which pads them as published (or pad_small_map=True, "

@@ -65,6 +65,6 @@ class PrototypeHead(BaseModule):
         head were called once for each.
         """
         for layer in self.mlp:
-            parts = rows.chunk(groups) if is_batch_norm(layer) else (rows,)
-            rows = torch.cat([layer(part) for part in parts])
+            apart = groups > 1 and is_batch_norm(layer)
+            rows = torch.cat([layer(group) for group in rows.chunk(groups)]) if apart else layer(rows)
         return self.last_layer(F.normalize(rows, dim=-1))
