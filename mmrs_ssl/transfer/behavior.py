@@ -88,7 +88,8 @@ def settings_of(module: nn.Module, family: str) -> dict[str, Any]:
         attentions = [part for part in parts if hasattr(part, 'qkv') or hasattr(part, 'in_proj_weight')]
         found['heads'] = _one(part.num_heads for part in attentions if hasattr(part, 'num_heads'))
         found['class_token'] = getattr(module, 'with_cls_token', None)
-    if family in ('vit', 'swin') and (projection := getattr(getattr(module, 'patch_embed', None), 'projection', None)):
+    projection = getattr(getattr(module, 'patch_embed', None), 'projection', None)
+    if family in ('vit', 'swin') and isinstance(projection, nn.Conv2d):
         ways = (getattr(module.patch_embed, name, None) for name in ('adaptive_padding', 'adap_padding'))
         found['padding'] = next((way.padding for way in ways if way), None) or _one(projection.padding)
         found['step'] = _one(projection.stride)
@@ -199,8 +200,10 @@ def compare_behavior(
         What makes the model compute other features of any image, with what to do; and what is worth a note.
     """
     said = settings_said(backbone or {}, layout)
-    if layout.family == 'resnet' and 'style' not in said and {'fc.weight'} <= set(given) and 'conv1.bias' not in given:
+    if layout.family == 'resnet' and 'style' not in said and 'fc.weight' in given and 'conv1.bias' not in given:
         said['style'] = 'pytorch'  # a whole network of torchvision or timm, which have no other
+    if layout is not key_maps.VIT_MMSEG and 'cls_token' in given:  # which mmsegmentation's has in any case
+        said.setdefault('class_token', True)
     usual = settings_by_default(layout, given)
     errors, notes = [], []
     for key, value in settings_of(module, layout.family).items():
@@ -257,6 +260,7 @@ def _type_in(config: Any, default: str) -> str:
     if not isinstance(config, dict) or config.get('type') is None:
         return default
     kind = str(config['type'])
+    kind = 'Conv2d' if kind == 'Conv' else kind
     return _GELU[1] if kind == 'GELU' and config.get('approximate') == 'tanh' else kind
 
 
@@ -273,13 +277,16 @@ def _style(part: nn.Module) -> str | None:
     convolutions = [getattr(part, f'conv{i}', None) for i in (1, 2, 3)]
     if None in convolutions:
         return None
-    first, second = (max(convolution.stride) > 1 for convolution in convolutions[:2])  # type: ignore[union-attr]
+    strides = [getattr(convolution, 'stride', 1) for convolution in convolutions[:2]]
+    first, second = (max(stride) > 1 if isinstance(stride, tuple) else stride > 1 for stride in strides)
     return 'caffe' if first else 'pytorch' if second else None
 
 
 def _scale(part: Any) -> float | None:
     """Return the factor on the scores of a window's attention, in parts of the usual one."""
     if not all(hasattr(part, name) for name in ('scale', 'relative_position_bias_table', 'qkv')):
+        return None
+    if not isinstance(part.qkv, nn.Linear):
         return None
     channels = part.qkv.out_features // 3 // part.relative_position_bias_table.shape[1]
     return round(float(part.scale) * channels**0.5, 6)
