@@ -87,7 +87,8 @@ def settings_of(module: nn.Module, family: str) -> dict[str, Any]:
     if family == 'vit':
         attentions = [part for part in parts if hasattr(part, 'qkv') or hasattr(part, 'in_proj_weight')]
         found['heads'] = _one(part.num_heads for part in attentions if hasattr(part, 'num_heads'))
-        found['class_token'] = getattr(module, 'with_cls_token', None)
+        if getattr(module, 'cls_token', None) is not None:  # mmsegmentation's keeps it where it does not use it
+            found['class_token'] = getattr(module, 'with_cls_token', None)
     projection = getattr(getattr(module, 'patch_embed', None), 'projection', None)
     if family in ('vit', 'swin') and isinstance(projection, nn.Conv2d):
         ways = (getattr(module.patch_embed, name, None) for name in ('adaptive_padding', 'adap_padding'))
