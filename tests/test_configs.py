@@ -142,7 +142,7 @@ def test_model_builds(model):
     backbones = [{**cfg.backbone, 'zero_init_residual': None} for cfg in configs]
     assert all(backbone == backbones[0] for backbone in backbones)
     init_default_scope('mmpretrain')
-    name = next((n for n in names if 'millionaid' in n), next(n for n in names if 'folder' in n))
+    (name, *_) = [n for n in names if 'millionaid' in n] or [n for n in names if 'folder' in n]
     built = MODELS.build(get_config(name).model)
     assert built.reconstruction_head.decoder.in_channels == WIDTHS[model]
     assert built.local_head.num_prototypes == 2048

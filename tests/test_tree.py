@@ -63,7 +63,7 @@ def test_a_name_means_one_thing():
 
 @pytest.mark.parametrize('file', [file.relative_to(ROOT).as_posix() for file in FILES if file.name != 'aliases.py'])
 def test_retired_words_do_not_come_back(file):
-    options = {old for names in aliases.OPTIONS.values() for old in names}
+    options = {old for names in aliases.OPTIONS.values() for old in names} - {'shrink'}  # an ordinary word
     words = {*aliases.TRANSFORM_NAMES, *options, 'centre', 'colour', 'normalis', 'solaris'}
     words |= {'homeless', 'unfit', 'say_sizes', 'theirs', 'bare_model'}
     text = (ROOT / file).read_text()

@@ -33,7 +33,7 @@ METHODS = {
 MEDIUM: dict[str, tuple[dict, int]] = {
     # of 50 layers with BatchNorm, untrained and on few images, the gradients would be mostly rounding
     'ResNet': (dict(type='ResNet', depth=18, zero_init_residual=False), 512),
-    'Swin': (dict(type='SwinTransformer', arch='tiny', drop_path_rate=0.1, pad_small_map=True), 768),
+    'Swin': (dict(type='mmrs_ssl.PaddedSwinTransformer', arch='tiny', drop_path_rate=0.1), 768),
     'ViT': (dict(type='VisionTransformer', arch='deit-small', patch_size=16, drop_path_rate=0.1), 384),
     'ConvNeXt': (dict(type='ConvNeXt', arch='tiny', drop_path_rate=0.1), 768),
 }
@@ -41,12 +41,11 @@ SMALL: dict[str, tuple[dict, int]] = {
     'ResNet': (dict(type='ResNet', depth=18, stem_channels=8, base_channels=8, zero_init_residual=False), 64),
     'Swin': (
         dict(
-            type='SwinTransformer',
+            type='mmrs_ssl.PaddedSwinTransformer',
             arch=dict(embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
             img_size=64,
             window_size=2,
             drop_path_rate=0.1,
-            pad_small_map=True,
         ),
         128,
     ),
