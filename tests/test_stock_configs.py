@@ -95,14 +95,19 @@ def run_script(monkeypatch, library, *arguments):
     runpy.run_path(str(script), run_name='__main__')
 
 
-def train_stock(tmp_path, monkeypatch, library, config, settings, **record):
+def train_stock(tmp_path, monkeypatch, library, config, settings, spoil=None, normalization='adopt'):
     """Train a stock config with the documented lines; returns its work dir and the pre-trained backbone."""
-    source = pretrained_file(tmp_path / 'pretrained.pth', settings, **{'mean': MEAN, 'std': STD, **record})
+    source = pretrained_file(tmp_path / 'pretrained.pth', settings, mean=MEAN, std=STD)
+    if spoil:
+        content = torch.load(tmp_path / 'pretrained.pth', weights_only=True)
+        spoil(content)
+        torch.save(content, tmp_path / 'pretrained.pth')
     write_images(tmp_path / 'data')
     data, options = data_of(library, tmp_path / 'data')
     stock = Path(importlib.import_module(library).__file__).parent / '.mim/configs' / config
     path = tmp_path / 'stock.py'
-    path.write_text(f'_base_ = {str(stock)!r}\n{documented_lines(tmp_path / "pretrained.pth")}\n{data}')
+    lines = documented_lines(tmp_path / 'pretrained.pth').replace("'adopt'", repr(normalization))
+    path.write_text(f'_base_ = {str(stock)!r}\n{lines}\n{data}')
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'downloads'))
     work = tmp_path / 'work'
     run_script(monkeypatch, library, 'train.py', path, '--work-dir', work, '--cfg-options', *options)
@@ -148,3 +153,33 @@ def test_a_large_stock_config_takes_the_documented_lines(name, tmp_path, monkeyp
     library, config, settings = LARGE[name]
     work, source = train_stock(tmp_path, monkeypatch, library, config, settings)
     check_run(work, library, source)
+
+
+SIX_HEADS = dict(embed_dims=768, num_layers=12, num_heads=6, feedforward_channels=3072)
+
+
+def not_a_number(content):
+    content['state_dict']['backbone.layer4.2.conv3.weight'][0, 0] = float('nan')
+
+
+def reflectances(content):
+    content['meta']['cfg'] = content['meta']['cfg'].replace(str(STD), '[0.1, 0.1, 0.1]')
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize(
+    ('name', 'changes', 'options', 'match'),
+    [
+        ('Mask R-CNN', dict(style='caffe'), {}, r'(?s)computes something else.*style'),
+        ('ViT', dict(arch=SIX_HEADS), {}, r'(?s)computes something else.*heads'),
+        ('ResNet-50', {}, dict(spoil=not_a_number), 'NaN or inf'),
+        ('UPerNet of ResNet-50', {}, dict(spoil=reflectances, normalization='check'), 'means other units'),
+    ],
+)
+def test_a_stock_config_refuses_what_does_not_fit(name, changes, options, match, tmp_path, monkeypatch):
+    """Style, heads, values that are no numbers, and statistics: what names and shapes do not tell."""
+    library, config, settings = LARGE[name]
+    with pytest.raises(ValueError, match=match):
+        train_stock(tmp_path, monkeypatch, library, config, {**settings, **changes}, **options)
+    assert not list((tmp_path / 'work').glob('*.pth'))
