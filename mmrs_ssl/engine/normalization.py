@@ -17,6 +17,8 @@ from mmrs_ssl.engine.preprocessors import (
 from mmrs_ssl.transfer.adapt import Bands
 from mmrs_ssl.transfer.records import Record
 
+# Where a checkpoint of a downstream model keeps what was adopted.
+ADOPTED = 'adopted_normalization'
 # How far a band's deviation may be from pre-training's, as a factor, and its mean, in these deviations.
 LIMIT = 3.0
 MEND = (

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmrs_ssl.aliases import accept_old_options
 from mmrs_ssl.engine.band_order import Reading, readings
 from mmrs_ssl.engine.normalization import (
+    ADOPTED,
     MEND,
     Comparison,
     Pretrained,
@@ -27,9 +28,6 @@ from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.adapt import Bands
 from mmrs_ssl.transfer.loading import LoadReport
-
-# Where a checkpoint of a downstream model keeps what was adopted.
-ADOPTED = 'adopted_normalization'
 
 
 @HOOKS.register_module()

@@ -9,6 +9,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmrs_ssl.engine.checkpoint_files import position_of
+from mmrs_ssl.engine.normalization import ADOPTED
 from mmrs_ssl.engine.resuming.position import convert, replay
 from mmrs_ssl.engine.resuming.settings import Difference, compare_settings, table
 from mmrs_ssl.engine.resuming.weights import check_optimizer, check_weights
@@ -68,6 +69,9 @@ class CheckpointGuard(Hook):
             if key in meta and value is not None:
                 before[name], now[name] = meta[key], value
         differences = compare_settings(before, now)
+        if ADOPTED in meta and any(getattr(hook, 'normalization', None) == 'adopt' for hook in runner.hooks):
+            # the hook takes these from the checkpoint again, whatever the config says
+            differences = [each for each in differences if 'data_preprocessor' not in each.path.split('.')]
         if not differences:
             return []
         text = f'{self.file} was made with other settings:\n{table(differences)}'

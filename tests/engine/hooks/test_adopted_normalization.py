@@ -14,6 +14,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmpretrain.apis import get_model
 
+from mmrs_ssl.engine.resuming.guard import CheckpointGuard
 from tests.conftest import BACKBONES, log_of
 from tests.downstream import pretrained_file
 
@@ -123,9 +124,14 @@ def test_what_is_adopted_counts_in_training_evaluation_and_ever_after(averaged, 
     saved = tmp_path / 'work' / 'epoch_1.pth'
     kept = torch.load(saved, weights_only=True)['meta']['adopted_normalization']
     assert kept == dict(mean=MEAN, std=STD, order='rgb', swaps=True, source=str(checkpoint))
-    # resumed
-    runner = start(make(tmp_path, images, **options, epochs=2, resume=True))
+    # resumed, as tools/train.py does it: what is adopted again is no difference of settings
+    runner = Runner.from_cfg(make(tmp_path, images, **options, epochs=2, resume=True))
+    runner.register_hook(CheckpointGuard(str(saved), resume=True))
+    runner.train()
     assert runner.iter == 4
+    table = log_of(tmp_path / 'work').split('was made with other settings')[1]
+    assert 'train_cfg.max_epochs' in table
+    assert 'data_preprocessor.mean' not in table
     assert seen() == (ADOPTED, ADOPTED)
     assert torch.load(tmp_path / 'work' / 'epoch_2.pth', weights_only=True)['meta']['adopted_normalization'] == kept
     # evaluated by the config as it was written, which has other values
