@@ -37,7 +37,7 @@ def test_8_bits_are_what_pillow_computes_of_each_band(before, after, bands):
 def test_other_types_differ_by_rounding_alone(dtype):
     scale = {'int8': 0.5, 'int16': 100, 'uint16': 257}.get(dtype, 1.0)
     image = picture(200, 300, 4)
-    resized = resize_by_averaging((image * scale).astype(dtype), (64, 48))
+    resized = resize_by_averaging((image * float(scale)).astype(dtype), (64, 48))
     assert resized.dtype == dtype
     assert resized.flags.writeable
     np.testing.assert_allclose(resized / scale, resize_by_averaging(image, (64, 48)), atol=0.6 + 1 / scale)
