@@ -35,12 +35,13 @@ def test_8_bits_are_what_pillow_computes_of_each_band(before, after, bands):
 
 @pytest.mark.parametrize('dtype', ['int8', 'int16', 'uint16', 'int32', 'float32', 'float64'])
 def test_other_types_differ_by_rounding_alone(dtype):
+    # 8 bits are rounded twice, and here once more
     scale = {'int8': 0.5, 'int16': 100, 'uint16': 257}.get(dtype, 1.0)
     image = picture(200, 300, 4)
     resized = resize_by_averaging((image * float(scale)).astype(dtype), (64, 48))
     assert resized.dtype == dtype
     assert resized.flags.writeable
-    np.testing.assert_allclose(resized / scale, resize_by_averaging(image, (64, 48)), atol=0.6 + 1 / scale)
+    np.testing.assert_allclose(resized / scale, resize_by_averaging(image, (64, 48)), atol=1.1 + 1 / scale)
 
 
 def test_integers_stay_within_their_type():
