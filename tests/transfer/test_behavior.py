@@ -108,8 +108,13 @@ def test_fewer_stages_are_no_other_strides(tmp_path):
 def test_other_convolutions_and_eps(tmp_path):
     path, _ = written('training', tmp_path, 'resnet')
     refused(mine('resnet', conv_cfg=dict(type='ConvWS')), path, 'ConvWS in the model, Conv2d in pre-training')
+    same_kind = mine('resnet', conv_cfg=dict(type='Conv'))  # another name of it
+    assert load_backbone(same_kind, path).notes == []
     model = mine('resnet', norm_cfg=dict(type='BN', eps=1e-3))
     assert load_backbone(model, path).notes == ["the norms' eps: 0.001; in pre-training it was 1e-05"]
+    path, _ = written('training', tmp_path, 'resnet', norm_cfg=dict(type='BN', eps=1e-3))
+    assert load_backbone(model, path).notes == []
+    assert load_backbone(same_kind, path).notes == ["the norms' eps: 1e-05; in pre-training it was 0.001"]
 
 
 # Of ViT

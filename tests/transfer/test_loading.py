@@ -200,14 +200,30 @@ def test_a_deeper_backbone_is_not_cut_short(family, deeper, place, tmp_path):
     assert unchanged(target, before)
 
 
-def test_a_stage_less(tmp_path):
+STAGES = {
+    'resnet': (dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1)), ['layer4']),
+    'swin': (
+        dict(arch=dict(embed_dims=8, depths=[1, 1, 2], num_heads=[1, 2, 4])),
+        ['stages.2.downsample', 'stages.3', 'norm3'],
+    ),
+    'convnext': (
+        dict(arch=dict(depths=[1, 1, 1], channels=[8, 16, 32])),
+        ['stages.3', 'downsample_layers.3', 'norm3'],
+    ),
+}
+
+
+@pytest.mark.parametrize('family', STAGES)
+def test_a_stage_less(family, tmp_path):
     """Taken on purpose, e.g. by detectors that use the third stage of a ResNet."""
-    source = mine('resnet')
-    stages = dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,))
-    target = mine('resnet', seed=1, **stages)
+    changes, without = STAGES[family]
+    source, target = mine(family), mine(family, seed=1, **changes, out_indices=(2,))
     report = load_backbone(target, save(source.state_dict(), tmp_path / 'mine.pth'))
-    assert {key.split('.')[0] for key in report.ignored} == {'layer4'}
-    assert same(weights_of(target), {k: w for k, w in weights_of(source).items() if not k.startswith('layer4')})
+    assert report.unplaced == []
+    assert all(key.startswith(tuple(f'{part}.' for part in without)) for key in report.ignored)
+    assert set(report.ignored) == {key for key in weights_of(source) if key not in weights_of(target)}
+    kept = {key: w for key, w in weights_of(source).items() if key in weights_of(target)}
+    assert same({key: w for key, w in weights_of(target).items() if key not in report.fresh}, kept)
 
 
 def test_a_module_without_weights(tmp_path):

@@ -173,6 +173,7 @@ def test_the_eva_of_timm_and_dinov3_are_refused(options, reason, tmp_path):
         ('storage_tokens', (1, 4, 32), 'register tokens'),
         ('rope_embed.periods', (4,), 'rotary positions'),
         ('blocks.0.attn.qkv.bias_mask', (96,), 'no place for 1 weights'),
+        ('blocks.0.mlp.norm.weight', (64,), 'no place for 1 weights'),  # a name that no map has
     ],
 )
 def test_what_dinov2_and_dinov3_add_to_timms_names_is_refused(name, shape, reason, tmp_path):

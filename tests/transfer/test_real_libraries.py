@@ -1,6 +1,7 @@
 """timm's and torchvision's own networks beside mine: the same weights compute the same, there and here."""
 
 import re
+from functools import partial
 
 import pytest
 import timm
@@ -8,6 +9,7 @@ import torch
 import torchvision
 from timm.layers import SwiGLUPacked, resize_rel_pos_bias_table_simple
 from timm.models._manipulate import adapt_input_conv
+from timm.models.eva import Eva
 from timm.models.swin_transformer import checkpoint_filter_fn
 
 from mmrs_ssl.transfer import load_backbone
@@ -32,6 +34,7 @@ from tests.transfer.references import (
 
 # Of features in double precision, in parts of their spread: rounding alone.
 EXACT = 1e-10
+NORM = partial(torch.nn.LayerNorm, eps=1e-6)
 
 
 def take(network, weights):
@@ -165,6 +168,19 @@ def test_dinov2s_names_of_vits_with_layer_scale(form, gated, tmp_path):
     assert (report.adapted, report.fresh, report.notes) == ({}, [], [])
     assert set(report.ignored) == {'mask_token', 'head.weight', 'head.bias'}
     assert deviation(backbone, network, pair.image()) < EXACT
+
+
+def test_layer_scale_of_timms_eva(tmp_path):
+    """Of other names; without its rotary positions it is a ViT."""
+    sizes = dict(img_size=64, patch_size=16, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2, num_classes=5)
+    network = scramble(Eva(**sizes, attn_type='rope', init_values=0.1, global_pool='token', norm_layer=NORM), 0)
+    pair = PAIRS['timm, ViT with layer scale']
+    backbone = pair.backbone()
+    report = load_backbone(backbone, save(network.state_dict(), tmp_path / 'reference.pth'))
+    assert report.ignored == ['head.weight', 'head.bias']
+    with torch.no_grad():
+        expected = network.double().forward_features(pair.image().double())
+    assert (features(backbone, pair.image()) - expected).abs().max() < EXACT * expected.std()
 
 
 def test_swiglu_is_not_loaded_in_part(tmp_path):
