@@ -44,7 +44,7 @@ LARGE = {
     ),
     'ResNet-50': ('mmpretrain', 'resnet/resnet50_8xb32_in1k.py', dict(RESNET, depth=50)),
 }
-FREEZING = r'15 of 62 weights, statistics of 20 BatchNorms|33 of 161 weights, statistics of 53 BatchNorms'
+FREEZING = r'15 of 60 weights, statistics of 20 BatchNorms|33 of 159 weights, statistics of 53 BatchNorms'
 
 
 def write_images(root):
