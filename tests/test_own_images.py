@@ -16,12 +16,6 @@ SMALL = [
     *('batch=4', 'epochs=2', 'size=64'),
     *('train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False'),
 ]
-    'batch=4',
-    'epochs=2',
-    'size=64',
-    'train_dataloader.num_workers=0',
-    'train_dataloader.persistent_workers=False',
-]
 PRETRAININGS = {
     'cmid/cmid_resnet50_1xb64-coslr-100e_folder-224px': 'classification/resnet50_1xb64-ft-coslr-100e_eurosat-224px',
     'dino_mc/dino-mc_swin-tiny_1xb64-coslr-100e_folder-224px': (

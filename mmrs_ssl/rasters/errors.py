@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)  # some of GDAL's come as they are
 
 
 class UnreadableImageError(ValueError):
@@ -24,5 +27,5 @@ def errors_of(path: str | Path) -> Iterator[None]:
     """Turn what GDAL raises while it reads a file into :class:`UnreadableImageError`, which names the file."""
     try:
         yield
-    except (RasterioError, OSError) as error:
+    except (*GDAL_ERRORS, OSError) as error:
         raise UnreadableImageError(f'{path}: {" ".join(str(error.__cause__ or error).split())}') from error

@@ -4,13 +4,13 @@ from functools import lru_cache
 
 import numpy as np
 from affine import Affine
-from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 from rasterio.transform import from_gcps
 from rasterio.warp import transform
 
+from mmrs_ssl.rasters.errors import GDAL_ERRORS
 from mmrs_ssl.rasters.grid import ControlPoints, Grid
 
 _NEARLY = 0.01  # a map's metres that differ by less from those on the ground are taken for true, pixels for squares
@@ -37,7 +37,7 @@ def ground_sample_distance(grid: Grid, row: float, column: float) -> tuple[float
         mapped = np.hypot(*(ends[1::2] - ends[::2]).T) * crs.linear_units_factor[1]
     try:
         on_ground = np.array(transform(crs, 'EPSG:4978', *ends.T.tolist(), [0.0] * 4))  # (3, 4), from Earth's center
-    except (RasterioError, CPLE_BaseError):
+    except GDAL_ERRORS:
         return None if mapped is None else (float(mapped[0]), float(mapped[1]))
     lengths = np.linalg.norm(on_ground[:, 1::2] - on_ground[:, ::2], axis=0)
     if not np.isfinite(lengths).all() or (lengths == 0).any():

@@ -34,11 +34,9 @@ def read_header(path: str, access: Access | None = None) -> Header:
 
 def described_header(raster: rasterio.DatasetReader, path: str) -> Header:
     """Collect what an open raster says of itself. Of one that declares an alpha channel a few blocks are looked at."""
-    header = header_of(raster)
-    if header.alpha is None:
-        return header
     with errors_of(path):
-        return header._replace(mask=looks_like_mask(raster, header.alpha))
+        header = header_of(raster)
+        return header if header.alpha is None else header._replace(mask=looks_like_mask(raster, header.alpha))
 
 
 def header_of(raster: rasterio.DatasetReader) -> Header:

@@ -13,7 +13,7 @@ import rasterio.shutil
 from rasterio.enums import ColorInterp
 
 from mmrs_ssl.rasters.access import Access
-from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.rasters.errors import GDAL_ERRORS, UnreadableImageError
 from mmrs_ssl.rasters.guard import open_guarded
 from mmrs_ssl.rasters.png import png_meaning
 
@@ -34,7 +34,7 @@ def open_raster(path: str | Path, access: Access | None = None) -> rasterio.Data
     path = str(path)
     try:
         raster = open_guarded(path, access)
-    except rasterio.errors.RasterioError as error:
+    except GDAL_ERRORS as error:
         raise UnreadableImageError(f'{path}: not readable as a raster ({error})') from error
     fault = 'holds no band' if raster.count == 0 else ''
     if raster.driver == 'GTiff' and (pages := raster.subdatasets):

@@ -12,7 +12,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
 from mmrs_ssl.rasters.access import Access
-from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.rasters.errors import GDAL_ERRORS, UnreadableImageError
 from mmrs_ssl.rasters.gdal_log import listen
 from mmrs_ssl.rasters.grid import Grid, Window, aligned_offset
 from mmrs_ssl.rasters.guard import reaching
@@ -104,7 +104,7 @@ class OpenRaster:
         try:
             with reaching(self.access):  # sources of a VRT are opened when their place is read
                 return self._read(list(bands), window, size, resampling)
-        except rasterio.errors.RasterioError as error:
+        except GDAL_ERRORS as error:
             where = '' if window is None else f' in window {tuple(window)}'
             raise UnreadableImageError(f'{self.path}: cannot be read{where} ({error})') from error
 

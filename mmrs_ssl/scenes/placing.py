@@ -5,11 +5,10 @@ from math import ceil, floor, isfinite, prod
 from pathlib import PurePosixPath
 
 from affine import Affine, TransformNotInvertibleError
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 
+from mmrs_ssl.rasters.errors import GDAL_ERRORS
 from mmrs_ssl.rasters.grid import Grid, Header, Window
 from mmrs_ssl.rasters.ground import ground_sample_distance, pixels_of
 
@@ -82,7 +81,7 @@ def box_on(grid: Header, path: str, header: Header, other: str) -> tuple[float, 
     """
     try:
         box = _box_on(grid, path, header, other)
-    except (RasterioError, CPLE_BaseError, TransformNotInvertibleError) as error:
+    except (*GDAL_ERRORS, TransformNotInvertibleError) as error:
         raise SceneError(f'{other} cannot be put on the grid of {path}: {error}') from error
     if not all(map(isfinite, box)):
         raise SceneError(f'{other} has no finite extent on the grid of {path}: one of their CRSs is wrong')

@@ -14,7 +14,7 @@ def write_date(root, name, top, left, height, width, gsd=1.0, **options):
     return write_raster(root / f'{name}.tif', coordinates(height, width, gsd, shift), gsd, shift, **options)
 
 
-def write_with_points(path, pixels, transform, crs=CRS):
+def write_with_points(path, pixels, transform, crs=CRS, count_of_points=5):
     """Write a raster that says by control points alone where it lies: at its corners and in the middle."""
     count, height, width = pixels.shape
     ends = [(0, 0), (0, width), (height, 0), (height, width), (height / 2, width / 2)]
@@ -22,7 +22,7 @@ def write_with_points(path, pixels, transform, crs=CRS):
     profile = dict(driver='GTiff', count=count, height=height, width=width, dtype=pixels.dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(path, 'w', photometric='minisblack', **profile) as raster:
-        raster.gcps = points, rasterio.crs.CRS.from_user_input(crs)
+        raster.gcps = points[:count_of_points], rasterio.crs.CRS.from_user_input(crs)
         raster.write(pixels)
     return path
 

@@ -8,7 +8,9 @@ from rasterio.rpc import RPC
 from rasterio.warp import transform as convert
 
 from mmrs_ssl.datasets import SampleIndex
+from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.grid import Grid
+from mmrs_ssl.rasters.header import read_header
 from mmrs_ssl.scenes.placing import SceneError
 from tests.rasters.rasters import CRS, ORIGIN, coordinates, dataset, noise, write_raster
 from tests.scenes.places import places, truth, write_date, write_with_points
@@ -175,3 +177,11 @@ def test_rational_polynomials_alone_are_no_grid(tmp_path, options, why):
     line = r'gdalwarp -rpc -t_srs EPSG:\.\.\. .*/a1\.tif .*/a1_warped\.tif'
     with pytest.raises(SceneError, match=rf'a1\.tif says where it lies by rat.*alone, but {why}; .*: {line}'):
         dataset(tmp_path, **options)
+
+
+def test_too_few_control_points_are_the_files_fault(tmp_path):
+    """As damage leaves them; GDAL raises an error of its own kind."""
+    place = Affine.translation(*ORIGIN) @ Affine.scale(1, -1)
+    path = write_with_points(tmp_path / 'a.tif', coordinates(20, 20), place, count_of_points=1)
+    with pytest.raises(UnreadableImageError, match=r'a\.tif: .*Not enough points'):
+        read_header(path)
