@@ -12,7 +12,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
 from mmrs_ssl.rasters.access import Access
-from mmrs_ssl.rasters.errors import GDAL_ERRORS, UnreadableImageError
+from mmrs_ssl.rasters.errors import GDAL_ERRORS, UnreadableImageError, errors_of
 from mmrs_ssl.rasters.gdal_log import listen
 from mmrs_ssl.rasters.grid import Grid, Window, aligned_offset
 from mmrs_ssl.rasters.guard import reaching
@@ -53,7 +53,8 @@ class OpenRaster:
         self.path = path
         self.source = open_image(path, access)
         self.access, self.marks = access, marks
-        self.header = header_of(self.source)
+        with errors_of(self.path):
+            self.header = header_of(self.source)
         self.grid, self.shape, self.resampling = grid or self.header.grid, shape, resampling
         self.offset: tuple[int, int] | None = (0, 0)
         if grid is not None and not (self.header.control and grid == self.header.grid):
