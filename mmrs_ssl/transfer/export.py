@@ -100,7 +100,7 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
     statistics = model['data_preprocessor'] or {}
     modalities = statistics.get('modalities')
     if modalities is not None or modality is not None:
-        modality, statistics = choose_modality(modalities or {}, modality)
+        modality, statistics = choose_modality(modalities or {}, modality, weights)
         backbone |= patch_embedding_of(weights, branch, modality)
     if not {'mean', 'std'} <= set(statistics):
         raise ValueError(

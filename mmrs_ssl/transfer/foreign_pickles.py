@@ -45,6 +45,8 @@ _HARMLESS = (
     'TUPLE1', 'TUPLE2', 'TUPLE3', 'EMPTY_LIST', 'LIST', 'EMPTY_DICT', 'EMPTY_SET', 'POP', 'POP_MARK', 'DUP', 'GET',
     'BINGET', 'LONG_BINGET', 'PUT', 'BINPUT', 'LONG_BINPUT', 'MEMOIZE', 'GLOBAL', 'STACK_GLOBAL', 'BINPERSID',
 )  # fmt: skip
+# What is copied may be a few times as much as was read: a small file could copy one long list again and again.
+_COPIED = 2**24
 _DISPATCH = pickle._Unpickler.dispatch
 
 
@@ -67,8 +69,7 @@ class ForeignUnpickler(pickle._Unpickler):
     def __init__(self, data: bytes, storage: Callable[[str, torch.dtype, int], Tensor]) -> None:
         super().__init__(io.BytesIO(data), encoding='utf-8')
         self._storage = storage
-        # what is copied may be a few times as much as was read: a small file could copy one long list again and again
-        self._budget = 2**24 + 4 * len(data)
+        self._budget = _COPIED + 4 * len(data)
         self.replaced: dict[str, None] = {}  # names of classes without a counterpart, as they come
 
     def find_class(self, module: str, name: str) -> Any:

@@ -1,6 +1,8 @@
 """Find branches, modalities and the config in this project's own checkpoints."""
 
 import ast
+import re
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from torch import Tensor
 from mmrs_ssl.registry import MODELS, SCOPE
 
 PREFIX = 'backbone.'
+_OTHER_EMBEDDING = re.compile(r'(?:teacher\.module\.)?patch_embeds\.(.+?)\.')
 BRANCHES = dict(student=PREFIX, teacher=f'teacher.module.{PREFIX}')
 
 
@@ -61,9 +64,19 @@ def check_out(checkpoint: Path, out: Path) -> None:
         raise ValueError(f'{out} is the checkpoint itself, give the new file another name')
 
 
-def choose_modality(modalities: dict[str, dict], name: str | None) -> tuple[str, dict]:
-    """Return the modality of this name, by default the first, and its statistics."""
-    name = next(iter(modalities), '') if name is None else name
+def first_modality(modalities: Iterable[str], weights: Iterable[str]) -> str:
+    """Find whose patch embedding is the backbone's own: the others' have names of their own among the weights.
+
+    The text of a config does not say it: mmengine writes it in the order of the alphabet.
+    """
+    names = list(modalities)
+    others = {found[1] for found in map(_OTHER_EMBEDDING.match, weights) if found}
+    return next((name for name in names if others and name not in others), next(iter(names), ''))
+
+
+def choose_modality(modalities: dict[str, dict], name: str | None, weights: Iterable[str] = ()) -> tuple[str, dict]:
+    """Return the modality of this name, by default the first of the model's that has these weights, and its statistics."""
+    name = first_modality(modalities, weights) if name is None else name
     if name not in modalities:
         raise ValueError(f'there is no modality {name!r}, the model has {", ".join(modalities) or "none of its own"}')
     return name, modalities[name]

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any
 
 from mmrs_ssl.registry import SCOPE
-from mmrs_ssl.transfer.own_checkpoints import read_settings
+from mmrs_ssl.transfer.own_checkpoints import first_modality, read_settings
 from mmrs_ssl.transfer.targets import as_plain_backbone
 
 # OpenMMLab's loaders of pictures, whose bands come in OpenCV's order.
@@ -49,13 +49,13 @@ def read_record(content: Any, modality: str | None = None) -> Record:
     if not isinstance(meta, dict):
         return Record()
     if isinstance(meta.get('cfg'), str):
-        return _of_config(read_settings(meta['cfg']), modality)
+        return _of_config(read_settings(meta['cfg']), modality, content.get('state_dict'))
     if 'config_sha256' in meta:
         return _record(meta, meta.get('backbone'), meta.get('method'), 'rgb')
     return Record()
 
 
-def _of_config(settings: Mapping[str, Any], modality: str | None) -> Record:
+def _of_config(settings: Mapping[str, Any], modality: str | None, weights: Any) -> Record:
     model = settings.get('model')
     if not isinstance(model, dict):
         return Record()
@@ -65,7 +65,8 @@ def _of_config(settings: Mapping[str, Any], modality: str | None) -> Record:
     own = any(str(part.get('type')).startswith(f'{SCOPE}.') for part in (statistics, model))
     modalities = statistics.get('modalities')
     if isinstance(modalities, dict) and modalities:
-        statistics = modalities.get(next(iter(modalities)) if modality is None else modality, {})
+        names = weights if isinstance(weights, dict) else ()
+        statistics = modalities.get(first_modality(modalities, names) if modality is None else modality, {})
         statistics = statistics if isinstance(statistics, dict) else {}
     return _record(statistics, model.get('backbone'), model.get('type'), _order(statistics, settings, own))
 

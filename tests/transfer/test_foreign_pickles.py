@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from mmrs_ssl.engine.checkpoint_files import read_checkpoint
+from mmrs_ssl.transfer import foreign_pickles
 from mmrs_ssl.transfer.foreign_names import Name, Placeholder, RefusedError
 from mmrs_ssl.transfer.foreign_pickles import read_foreign
 from mmrs_ssl.transfer.sources import read_file, read_strictly
@@ -322,8 +323,10 @@ def test_storages_lie_in_the_file(key, tmp_path):
         read_file(tmp_path / 'crafted.pth')
 
 
-def test_copies_are_counted(tmp_path):
+def test_copies_are_counted(tmp_path, monkeypatch):
     """A file of some kilobytes that would take gigabytes."""
+    assert foreign_pickles._COPIED <= 2**24
+    monkeypatch.setattr(foreign_pickles, '_COPIED', 2**18)
     pickled = b'](' + b'I1\n' * 30_000 + b'eq\x000](' + b'c__builtin__\nset\n(h\x00tR' * 3_000 + b'e.'
     archive(tmp_path / 'crafted.pth', pickled)
     with pytest.raises(RefusedError, match='copies the same values again and again'):

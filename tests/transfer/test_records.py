@@ -1,6 +1,8 @@
 """What checkpoints say of their own pre-training, and what they do not."""
 
 import pytest
+import torch
+from mmengine.config import Config
 
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.export import export_backbone
@@ -51,6 +53,17 @@ def test_modalities_have_statistics_of_their_own():
     assert (first.mean, first.std, first.bands, first.channel_order) == (MEAN, STD, 3, 'rgb')
     assert (named.mean, named.std, named.bands, named.channel_order) == ([6.0], [7.0], 1, None)
     assert none == Record(method='mmrs_ssl.MSSDF')
+
+
+@pytest.mark.parametrize('names', [('rgb', 'dsm'), ('dsm', 'rgb')])
+def test_the_first_modality_is_the_one_whose_embedding_is_the_backbones(names):
+    """Not the first of the config's text, which mmengine sorts."""
+    statistics = dict(rgb=dict(mean=MEAN, std=STD), dsm=dict(mean=[6.0], std=[7.0]))
+    model = dict(type='mmrs_ssl.MSSDF', data_preprocessor=dict(modalities={name: statistics[name] for name in names}))
+    weights = {'backbone.cls_token': torch.zeros(1), f'patch_embeds.{names[1]}.projection.bias': torch.zeros(1)}
+    content = dict(state_dict=weights, meta=dict(cfg=Config(dict(model=model)).pretty_text))
+    assert read_record(content).mean == statistics[names[0]]['mean']
+    assert read_record(content, names[1]).mean == statistics[names[1]]['mean']
 
 
 def test_masking_classes_are_their_plain_ones():
