@@ -75,7 +75,7 @@ def first_modality(modalities: Iterable[str], weights: Iterable[str]) -> str:
 
 
 def choose_modality(modalities: dict[str, dict], name: str | None, weights: Iterable[str] = ()) -> tuple[str, dict]:
-    """Return the modality of this name, by default the first of the model's that has these weights, and its statistics."""
+    """Return the modality of this name, by default the first of a model with these weights, and its statistics."""
     name = first_modality(modalities, weights) if name is None else name
     if name not in modalities:
         raise ValueError(f'there is no modality {name!r}, the model has {", ".join(modalities) or "none of its own"}')

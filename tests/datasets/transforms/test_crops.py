@@ -107,7 +107,7 @@ def test_crops_that_no_augmentation_meets_are_the_recorded_boxes(colors):
     """Bicubic global crops, bilinear local ones, enlarged; by how many there are, the augmentations' probabilities."""
     image = read_only(np.random.default_rng(0).integers(60, 200, (90, 110, 3)).astype(np.uint8))
     step, plain, mirrored = MultiSizeCrops(global_size=120, local_sizes=(80, 72), colors=colors), [], 0
-    for seed in range(1500):
+    for seed in range(600):
         result = run(step, image, seed)
         modes = ['bicubic', 'bicubic', 'bilinear', 'bilinear']
         views = zip(result['img'], result['boxes'], result['flips'], modes, strict=True)
@@ -117,7 +117,7 @@ def test_crops_that_no_augmentation_meets_are_the_recorded_boxes(colors):
     untouched = 0.2 * (1 - 0.2 * (1 if colors else 1 - 0.8**3))  # by jitter, and by gray or the loss of a band
     weak = 0.05  # of blurs have a sigma too small to be seen
     expected = [untouched * kept for kept in (weak, 0.8 * (0.9 + 0.1 * weak), 0.5 + 0.5 * weak, 0.5 + 0.5 * weak)]
-    np.testing.assert_allclose(share, expected, atol=0.03)
+    np.testing.assert_allclose(share, expected, atol=0.05)
     assert 0.4 < mirrored / np.sum(plain) < 0.6
 
 

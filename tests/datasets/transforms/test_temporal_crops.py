@@ -58,7 +58,7 @@ def test_crops_are_the_recorded_boxes_of_their_dates(colors):
     """Enlarged; in pixels of the date as it was loaded, mirrored or not."""
     dates = [read_only(np.random.default_rng(n).integers(60, 200, (90, 110, 3)).astype(np.uint8)) for n in range(3)]
     step, plain, flips = TemporalCrops(global_size=120, local_sizes=(80, 72), colors=colors), [], []
-    for seed in range(700):
+    for seed in range(350):
         result = run(step, dates, seed)
         views = zip(result['img'], DATE_OF_VIEW, result['boxes'], result['flips'], MODES, strict=True)
         plain.append([is_plain(view, dates[date], box, flip, mode) for view, date, box, flip, mode in views])
@@ -69,10 +69,10 @@ def test_crops_are_the_recorded_boxes_of_their_dates(colors):
     share = np.mean(plain, 0)
     assert share[[1, 3, 4]].tolist() == [1, 1, 1]
     untouched = 0.2 * (1 - 0.2 * (1 if colors else 1 - 0.8**3)) * 0.52  # by jitter, gray and visible blur
-    np.testing.assert_allclose(share[[0, 2]], untouched, atol=0.035)
+    np.testing.assert_allclose(share[[0, 2]], untouched, atol=0.05)
     mirrored = np.mean(flips, 0)
     assert mirrored[[1, 3, 4]].tolist() == [0, 0, 0]
-    assert np.abs(mirrored[[0, 2]] - 0.5).max() < 0.07
+    assert np.abs(mirrored[[0, 2]] - 0.5).max() < 0.1
     both = np.array(plain)[:, 0] & np.array(flips)[:, 0]
     assert 0.3 < both.sum() / np.sum(plain, 0)[0] < 0.7  # boxes of mirrored crops as well
 
