@@ -27,7 +27,7 @@ SCOPES = dict(
 CLASSES = dict(
     ucm=21, aid=30, resisc45=45, eurosat=10, bigearthnet=19, potsdam=6, vaihingen=6, loveda=7, dior=20, dota=15
 )
-PRETRAINING = {'resnet50': 'cmid', 'swin-base': 'cmid', 'vit-base': 'cmid', 'swin-tiny': 'dino-mc'}
+PRETRAINING = {'resnet50': 'cmid', 'swin-base': 'cmid', 'vit-base': 'cmid', 'vit-small': 'cmid', 'swin-tiny': 'dino-mc'}
 
 STATISTICS = dict(mean=[80.0, 90.0, 100.0], std=[30.0, 31.0, 32.0])
 
@@ -159,7 +159,7 @@ def test_model_takes_pretrained_weights(name, weights):
     assert not any(frozen) if '-linear-' in name else any(frozen)
 
 
-@pytest.mark.parametrize('backbone', ['resnet50', 'swin-base', 'swin-tiny', 'vit-base'])
+@pytest.mark.parametrize('backbone', ['resnet50', 'swin-base', 'swin-tiny', 'vit-small', 'vit-base'])
 def test_linear_probe_freezes_the_backbone(backbone):
     model = build(f'classification/{backbone}_1xb64-linear-coslr-100e_eurosat-224px')
     model.train()

@@ -18,6 +18,7 @@ SMALL = [
 ]
 PRETRAININGS = {
     'cmid/cmid_resnet50_1xb64-coslr-100e_folder-224px': 'classification/resnet50_1xb64-ft-coslr-100e_eurosat-224px',
+    'cmid/cmid_vit-small_1xb64-coslr-100e_folder-224px': ('classification/vit-small_1xb64-ft-coslr-100e_eurosat-224px'),
     'dino_mc/dino-mc_swin-tiny_1xb64-coslr-100e_folder-224px': (
         'classification/swin-tiny_1xb64-linear-coslr-100e_eurosat-224px'
     ),
@@ -59,5 +60,6 @@ def test_own_images_reach_a_downstream_config(name, tmp_path, run_tool, monkeypa
     prefix = 'teacher.module.backbone.' if name.startswith('dino') else 'backbone.'
     np.testing.assert_allclose(found.pop('mean'), get_config(name).statistics['mean'], rtol=1e-6)
     for key, value in found.items():
-        torch.testing.assert_close(value, state[prefix + key], rtol=0, atol=0)
+        if key != 'pos_embed':  # of images of 64 pixels there, of 224 here
+            torch.testing.assert_close(value, state[prefix + key], rtol=0, atol=0)
     assert re.search(r'^  missing +0$', log_of(tmp_path / 'work'), re.M)
