@@ -30,7 +30,7 @@ class Reading:
         self.loader = 'no loader of images'
         self.order: str | None = None
         self.normalized = False
-        for transform in transforms:
+        for transform in _flat(transforms):
             kind = _name(transform)
             if kind.startswith('Load') and not any(word in kind for word in _NO_IMAGES):
                 self.loader = kind
@@ -72,16 +72,33 @@ def _raster_order(loader: LoadRaster, dataset: Any) -> str | None:
     return {(0, 1, 2): 'rgb', (2, 1, 0): 'bgr'}.get(found) if found and len(chosen) == 3 else None
 
 
-def _pipelines(dataset: Any) -> Iterator[Reading]:
+def _flat(transforms: Sequence[Any]) -> Iterator[Any]:
+    """Go through transforms and those inside of them: of branches, of random choices, of other libraries' wrappers."""
+    for each in transforms:
+        steps = getattr(each, 'transforms', each)  # mmcv's and mmengine's Compose hold a list
+        if isinstance(each, list | tuple):
+            yield from _flat(each)
+            continue
+        if callable(each) or (isinstance(each, dict) and 'type' in each):
+            yield each
+        if isinstance(each, dict):
+            yield from _flat([value for value in each.values() if isinstance(value, dict | list | tuple)])
+        elif isinstance(steps, list | tuple):
+            yield from _flat(steps)
+        yield from _flat(list((getattr(each, 'branch_pipelines', None) or {}).values()))
+
+
+def _pipelines(dataset: Any, after: Sequence[Any] = ()) -> Iterator[Reading]:
     if dataset is None:
         return
     pipeline = _get(dataset, 'pipeline')
     transforms = _get(pipeline, 'transforms') or pipeline
     inner = [_get(dataset, 'dataset'), *(_get(dataset, 'datasets') or ())]
+    own = [*transforms, *after] if isinstance(transforms, list | tuple) else list(after)
     if isinstance(transforms, list | tuple) and not any(each is not None for each in inner):
-        yield Reading(dataset, transforms)
+        yield Reading(dataset, own)
     for each in inner:
-        yield from _pipelines(each)
+        yield from _pipelines(each, own)
 
 
 def _get(node: Any, key: str) -> Any:

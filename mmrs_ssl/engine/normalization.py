@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 from torch import nn
@@ -99,10 +100,18 @@ def compare_normalization(
             )
             return result
     found = preprocessors_of(model)
-    own = read_normalization(found[0], bands) if found and alike(found) else None
+    recorded = None not in (*(pretrained.mean or (None,)), *(pretrained.std or (None,)))
+    own = read_normalization(found[0], bands, adopt and recorded) if found and alike(found) else None
     swaps = _compare_order(result, pretrained, own, read, bands, adopt)
     if pretrained.mean is None or pretrained.std is None:
         result.rows.append(('mean and std', 'not recorded', _numbers(own.mean) if own else '', 'as the config says'))
+        return result
+    if not _usable(pretrained):
+        result.rows.append(('std', _numbers(pretrained.std), _numbers(own.std) if own else '', 'refused'))
+        result.errors.append(
+            f'the file records mean={list(pretrained.mean)} and std={list(pretrained.std)}, expected finite numbers, '
+            "deviations above 0: set normalization='ignore' and mean and std yourself"
+        )
         return result
     if own is None or any(each.normalized for each in read):
         where = 'the pipeline normalizes' if own else 'no data preprocessor normalizes all images'
@@ -119,6 +128,12 @@ def compare_normalization(
         for each in found:
             set_normalization(each, result.adopted)
     return result
+
+
+def _usable(pretrained: Pretrained) -> bool:
+    """Tell whether images can be normalized by what is recorded."""
+    means, stds = ([value for value in of or () if value is not None] for of in (pretrained.mean, pretrained.std))
+    return all(map(isfinite, [*means, *stds])) and min(stds, default=1.0) > 0
 
 
 def _compare_order(

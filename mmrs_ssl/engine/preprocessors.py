@@ -42,8 +42,13 @@ def alike(preprocessors: Sequence[Any]) -> bool:
     return all(each == values[0] for each in values)
 
 
-def read_normalization(preprocessor: Any, bands: int) -> Normalization:
+def read_normalization(preprocessor: Any, bands: int, replaced: bool = False) -> Normalization:
     """Read what a data preprocessor does to images of so many bands; without statistics it leaves pixels as they are.
+
+    Args:
+        preprocessor: of any library.
+        bands: of the backbone.
+        replaced: whether all its statistics are going to be replaced: then they may be of another number of bands.
 
     Raises:
         ValueError: if it has statistics of another number of bands, or of images.
@@ -56,6 +61,9 @@ def read_normalization(preprocessor: Any, bands: int) -> Normalization:
     if len(mean) == 1:  # for all bands
         mean, std = mean * bands, std * bands
     if len(mean) % bands or len(mean) != len(std):
+        if replaced:
+            count = bands * (2 if 'Dual' in type(preprocessor).__name__ else 1)  # open-cd's, of pairs of images
+            return Normalization((0.0,) * count, (1.0,) * count, swaps)
         raise ValueError(
             f'model.data_preprocessor ({type(preprocessor).__name__}) has mean={list(mean)} and std={list(std)}, '
             f'expected values for the {bands} bands of the backbone (or twice that, for pairs of images)'

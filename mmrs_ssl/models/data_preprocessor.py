@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -42,8 +43,8 @@ class BandPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         if mean is None or std is None:
             raise ValueError(f'BandPreprocessor got no mean and std; {_WHERE}')
-        if len(mean) != len(std) or not mean or min(std) <= 0:
-            raise ValueError(f'mean and std need one value per band, std above 0; got mean={mean}, std={std}')
+        if len(mean) != len(std) or not mean or not all(map(isfinite, [*mean, *std])) or min(std) <= 0:
+            raise ValueError(f'mean and std need one finite value per band, std above 0; got mean={mean}, std={std}')
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
 

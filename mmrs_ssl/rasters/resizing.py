@@ -17,8 +17,7 @@ FILTERS = dict(
 def resize_by_averaging(image: np.ndarray, size: tuple[int, int], filtering: str = 'bicubic') -> np.ndarray:
     """Resize (H, W, C) to (height, width) with Pillow, band by band, in the image's own type.
 
-    8-bit values are computed as Pillow computes pictures, others in 32-bit floating point, integers then rounded and
-    kept within their type's range.
+    8-bit values are computed as Pillow computes pictures, others in 32-bit floating point, and integers then rounded.
 
     Args:
         image: any number of bands, of any real type.
@@ -31,10 +30,19 @@ def resize_by_averaging(image: np.ndarray, size: tuple[int, int], filtering: str
     kind = image.dtype if image.dtype == np.uint8 else np.dtype(np.float32)
     bands = [np.ascontiguousarray(image[..., band], kind) for band in range(image.shape[2])]
     resized = np.stack([np.asarray(Image.fromarray(band).resize(shape, method)) for band in bands], axis=-1)
-    if np.issubdtype(image.dtype, np.integer) and image.dtype != np.uint8:
-        limits = np.iinfo(image.dtype)
-        resized = np.rint(resized.astype(np.float64)).clip(limits.min, limits.max)
-    return resized.astype(image.dtype)
+    if image.dtype == np.uint8:
+        return resized
+    if np.issubdtype(image.dtype, np.integer):
+        resized = np.rint(resized)
+    return within_range_of(image, resized.astype(np.float64)).astype(image.dtype)
+
+
+def within_range_of(image: np.ndarray, resized: np.ndarray) -> np.ndarray:
+    """Bring back what a bicubic filter overshot at edges, of bands that are not 8 bits: reflectances stay positive."""
+    if image.dtype == np.uint8:
+        return resized
+    least, most = (extreme.reduce(image, axis=(0, 1)) for extreme in (np.fmin, np.fmax))
+    return np.clip(resized, least, most, out=resized)
 
 
 def smooth_before_shrinking(bands: np.ndarray, size: tuple[int, int]) -> np.ndarray:

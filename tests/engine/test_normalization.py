@@ -152,3 +152,48 @@ def test_bands_that_take_others_kernels():
     own = dict(statistics=dict(mean=[1.0, 2.0, 3.0, 4.0], std=[5.0, 6.0, 7.0, 8.0]), bands=4)
     adopted = compare(four, adopt=True, **own)[1].adopted
     assert (adopted.mean, adopted.std) == ((85.0, 92.0, 86.0, 4.0), (36.0, 34.5, 35.0, 8.0))
+
+
+@pytest.mark.parametrize(
+    ('mean', 'std'), [(MEAN, (35.0, 0.0, 36.0)), (MEAN, (35.0, float('inf'), 36.0)), ((float('nan'), 92.0, 85.0), STD)]
+)
+@pytest.mark.parametrize('adopt', [True, False])
+def test_statistics_that_no_image_can_be_normalized_by(mean, std, adopt):
+    found, result = compare(Pretrained(mean, std, 'rgb', 3), adopt=adopt)
+    assert found['std'] == 'refused'
+    assert result.adopted is None
+    assert 'expected finite numbers, deviations above 0' in result.errors[0]
+
+
+def test_statistics_of_another_number_of_bands_are_replaced():
+    """By the file's six, where the config still has three."""
+    mean, std = tuple(range(100, 106)), tuple(range(50, 56))
+    pretrained = Pretrained(mean, std, None, 6)
+    found, result = compare(pretrained, adopt=True, bands=6)
+    assert found['mean'] == 'adopted'
+    assert (result.adopted.mean, result.adopted.std) == (mean, std)
+    with pytest.raises(ValueError, match='expected values for the 6 bands of the backbone'):
+        compare(pretrained, bands=6)
+    with pytest.raises(ValueError, match='expected values for the 6 bands of the backbone'):
+        compare(Pretrained((*mean[:5], None), std, None, 6), adopt=True, bands=6)
+
+
+@pytest.mark.parametrize(
+    'wrapper',
+    [
+        dict(type='RandomApply', transforms=[NORMALIZE], prob=0.5),
+        dict(type='MultiBranch', branch_field=['sup'], sup=[NORMALIZE]),
+        dict(type='Albu', transforms=[dict(type='Normalize')]),
+        dict(type='RandomChoice', transforms=[[OPENCV], [NORMALIZE]]),
+    ],
+)
+def test_normalization_inside_of_other_transforms_is_seen(wrapper):
+    (read,) = readings(dict(dataset=dict(pipeline=[OPENCV, wrapper])))
+    assert read.normalized
+    assert read.loader == 'LoadImageFromFile'
+
+
+def test_the_outer_pipeline_of_a_data_set_that_holds_another_is_read():
+    inner = dict(type='CocoDataset', pipeline=[OPENCV])
+    (read,) = readings(dict(dataset=dict(type='MultiImageMixDataset', dataset=inner, pipeline=[NORMALIZE])))
+    assert (read.normalized, read.loader) == (True, 'LoadImageFromFile')

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from mmrs_ssl.datasets.transforms import RandomCropResize
 from mmrs_ssl.rasters.resizing import resize_by_averaging
 from tests.rasters.rasters import picture
 
@@ -15,10 +16,11 @@ SIZES = [((200, 300), (64, 48)), ((40, 50), (64, 64)), ((30, 200), (64, 64))]
 @pytest.mark.parametrize(('before', 'after'), SIZES)
 @pytest.mark.parametrize('filtering', ['bilinear', 'bicubic'])
 def test_floats_are_what_torch_computes(before, after, filtering):
-    """torch has the same filters of its own."""
+    """torch has the same filters of its own, whose overshoot stays."""
     image = np.random.default_rng(0).random((*before, 5), np.float32)
     planes = torch.from_numpy(image).permute(2, 0, 1)[None]
     expected = F.interpolate(planes, after, mode=filtering, antialias=True)[0].permute(1, 2, 0)
+    expected = np.clip(expected.numpy(), image.min((0, 1)), image.max((0, 1)))
     np.testing.assert_allclose(resize_by_averaging(image, after, filtering), expected, atol=1e-5)
 
 
@@ -42,6 +44,21 @@ def test_other_types_differ_by_rounding_alone(dtype):
     assert resized.dtype == dtype
     assert resized.flags.writeable
     np.testing.assert_allclose(resized / scale, resize_by_averaging(image, (64, 48)), atol=1.1 + 1 / scale)
+
+
+@pytest.mark.parametrize('dtype', ['int16', 'uint16', 'float32', 'float64'])
+@pytest.mark.parametrize('bands', [1, 4])
+def test_values_stay_within_the_images(dtype, bands):
+    """Where a bicubic filter overshoots: a reflectance would become negative, which jitter refuses."""
+    image = np.full((40, 40, bands), 5, dtype)
+    image[:, 20:] = 9000
+    for resized in (
+        resize_by_averaging(image, (64, 64)),
+        RandomCropResize(64, scale=(1, 1), ratio=(1, 1), interpolation='bicubic', antialias=True).cut(
+            image, (0, 0, 40, 40), False
+        ),
+    ):
+        assert (resized.min(), resized.max(), resized.dtype) == (5, 9000, dtype)
 
 
 def test_integers_stay_within_their_type():

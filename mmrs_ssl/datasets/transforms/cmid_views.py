@@ -57,6 +57,8 @@ class CMIDViews(Views):
     ) -> None:
         if size < 1:
             raise ValueError(f'CMIDViews: size={size}, expected a side of 1 pixel at least')
+        if len(ratio) != 2 or not 0 < ratio[0] <= ratio[1]:
+            raise ValueError(f'CMIDViews: ratio={ratio!r}, expected (smallest, largest) width / height, above 0')
         if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
             raise ValueError(
                 f'CMIDViews: scale={scale!r}, expected (smallest, largest) share of the area, above 0 and at most 1'

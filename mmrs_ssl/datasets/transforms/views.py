@@ -11,7 +11,7 @@ from mmcv.transforms import BaseTransform, Compose
 
 from mmrs_ssl.datasets.transforms.bands import in_threes
 from mmrs_ssl.datasets.transforms.geometric import common_size, map_images
-from mmrs_ssl.rasters.resizing import resize_by_averaging, smooth_before_shrinking
+from mmrs_ssl.rasters.resizing import resize_by_averaging, smooth_before_shrinking, within_range_of
 from mmrs_ssl.registry import TRANSFORMS
 
 INTERPOLATION = dict(nearest=cv2.INTER_NEAREST, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC, area=cv2.INTER_AREA)
@@ -119,9 +119,8 @@ class RandomCropResize(BaseTransform):
                 f'RandomCropResize: interpolation={interpolation!r}, expected one of {", ".join(INTERPOLATION)}; '
                 f"antialias={antialias!r}, expected True, False or 'pillow'"
             )
-        self.interpolation = interpolation
+        self.interpolation, self.antialias = interpolation, antialias
         self.prob = prob
-        self.antialias = antialias
 
     def transform(self, results: dict) -> dict:
         """Replace ``img``; add ``box`` and ``flip``."""
@@ -141,7 +140,8 @@ class RandomCropResize(BaseTransform):
         if self.antialias == 'pillow':
             resized = resize_by_averaging(np.ascontiguousarray(crop), size, self.interpolation)
             return np.ascontiguousarray(resized[:, ::-1]) if flip else resized
-        return resize(crop, size, INTERPOLATION[self.interpolation], mirror=flip, antialias=bool(self.antialias))
+        resized = resize(crop, size, INTERPOLATION[self.interpolation], mirror=flip, antialias=bool(self.antialias))
+        return within_range_of(crop, resized) if self.interpolation == 'bicubic' else resized
 
 
 @TRANSFORMS.register_module()

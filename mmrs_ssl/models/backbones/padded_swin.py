@@ -76,14 +76,15 @@ class PaddedSwinTransformer(SwinTransformer):
 
     Names of weights are mmpretrain's, so checkpoints fit both. Maps are always padded to whole windows;
     ``pad_small_map`` changes nothing. On maps that are whole numbers of windows, more than one in both directions, the
-    two compute the same.
+    two compute the same. Rows and columns beyond whole patches are left out, as published; mmpretrain's adds zeros.
 
     Args:
+        patch_cfg: of the patch embedding.
         **options: of mmpretrain's ``SwinTransformer``.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, patch_cfg: dict | None = None, **options: Any) -> None:
+        super().__init__(patch_cfg={'padding': 0, **(patch_cfg or {})}, **options)
         pad_windows(self)
 
 

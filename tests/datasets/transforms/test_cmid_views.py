@@ -94,6 +94,8 @@ def test_crops_have_the_share_and_ratio_asked_for():
     [
         (dict(size=0), 'size=0, expected a side of 1 pixel at least'),
         (dict(scale=(0.9, 0.3)), r'scale=\(0\.9, 0\.3\), expected \(smallest, largest\) share'),
+        (dict(ratio=(4 / 3, 3 / 4)), r'ratio=\(1\.33.*, expected \(smallest, largest\) width / height'),
+        (dict(ratio=(0, 1)), r'ratio=\(0, 1\), expected'),
         (dict(scale=[0.5]), r'scale=\[0\.5\], expected'),
     ],
 )

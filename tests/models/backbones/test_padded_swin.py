@@ -12,7 +12,8 @@ from mmrs_ssl.transfer import key_maps, load_backbone
 from mmrs_ssl.transfer.targets import translate
 
 DEPTHS, HEADS = (2, 2, 6, 2), (3, 6, 12, 24)
-SIZES = [(224, 224), (184, 184), (144, 144), (84, 84), (84, 240), (300, 224)]
+# the last two are no whole number of patches
+SIZES = [(224, 224), (184, 184), (144, 144), (84, 84), (84, 240), (300, 224), (57, 200), (33, 90)]
 SMALL = dict(
     arch=dict(embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 1, 2, 2]), img_size=64, window_size=2, drop_path_rate=0.0
 )
