@@ -1,7 +1,7 @@
 """Fit weights to another number of bands, patches or window positions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -23,6 +23,68 @@ POSITIONS = ('pos_embed', 'absolute_pos_embed')
 
 class DoesNotFitError(ValueError):
     """Raised where a weight has another shape than the model's, and no rule would change it."""
+
+
+def check_kind(weight: Tensor) -> None:
+    """Refuse a tensor whose values do not simply lie in memory.
+
+    Raises:
+        DoesNotFitError: saying what it is, and what to save instead.
+    """
+    if weight.is_meta:
+        raise DoesNotFitError('a meta tensor, which has no values: save the weights themselves')
+    if weight.is_quantized:
+        raise DoesNotFitError(f'quantized ({weight.dtype}): save it dequantized, or the weights before quantization')
+    if weight.is_nested:
+        raise DoesNotFitError('a nested tensor: save it as a plain one')
+    if weight.layout is not torch.strided:
+        raise DoesNotFitError(f'of the layout {weight.layout}: save it dense, by to_dense()')
+
+
+def check_dtype(weight: Tensor, like: Tensor) -> None:
+    """Refuse integers, truth values and complex numbers where the model has real ones: they are codes of something.
+
+    Raises:
+        DoesNotFitError: naming both types.
+    """
+    if weight.is_complex() != like.is_complex() or (like.is_floating_point() and not weight.is_floating_point()):
+        raise DoesNotFitError(
+            f'{weight.dtype} in the file, {like.dtype} in the model: save it as floating-point numbers'
+        )
+
+
+def check_numbers(weights: Mapping[str, Tensor], place: str) -> None:
+    """Refuse weights that would be written though nobody could use them.
+
+    Args:
+        weights: by their names.
+        place: where they are, for the message.
+
+    Raises:
+        ValueError: naming the first one with NaN, inf or no plain values.
+    """
+    for name, weight in weights.items():
+        try:
+            check_kind(weight)
+            check_finite(weight, weight)
+        except DoesNotFitError as error:
+            raise ValueError(f'{place}: {name}: {error}') from None
+
+
+def check_finite(weight: Tensor, like: Tensor) -> None:
+    """Refuse values that the model would get as NaN or inf.
+
+    Raises:
+        DoesNotFitError: if there is one.
+    """
+    if not (like.is_floating_point() and weight.is_floating_point()):
+        return
+    broken = int((~torch.isfinite(weight.to(like.dtype))).sum())
+    if broken:
+        raise DoesNotFitError(
+            f'{broken} of {weight.numel()} values are NaN or inf: pre-training had diverged, or the file is damaged; '
+            'take an earlier checkpoint'
+        )
 
 
 def adapt_bands(weight: Tensor, count: int, bands: Bands = 'mean') -> Tensor:

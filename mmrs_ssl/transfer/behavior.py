@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.backbones import DeiT3, VisionTransformer
 from torch import Tensor, nn
 
 from mmrs_ssl.transfer import key_maps
@@ -21,9 +21,9 @@ EPS = dict(swin=1e-5, vit=1e-6, convnext=1e-6)
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1536: 24}
 # Classes whose config is read: an alias or a subclass may mean something else by an argument.
 _READ = dict(
-    resnet=('ResNet', 'ResNetV1b', 'ResNetV1c', 'ResNetV1d'),
+    resnet=('ResNet', 'ResNetV1b', 'ResNetV1c', 'ResNetV1d', 'ResNeXt', 'SEResNet', 'SEResNeXt'),
     swin=('SwinTransformer', 'PaddedSwinTransformer'),
-    vit=('VisionTransformer', 'MoCoV3ViT'),
+    vit=('VisionTransformer', 'MoCoV3ViT', 'DeiT3', 'DistilledVisionTransformer'),
     convnext=('ConvNeXt',),
 )
 _MOCOV3 = {name: dict(num_heads=12) for name in ('mocov3-s', 'mocov3-small')}  # not in its zoo
@@ -141,7 +141,8 @@ def _vit_said(backbone: Mapping[str, Any], eps: Any, of_mmseg: bool) -> dict[str
         )
     layers, arch, patch = (backbone.get(key) for key in ('layer_cfgs', 'arch', 'patch_cfg'))
     layers, arch = {} if layers is None else layers, 'base' if arch is None else arch
-    sizes = {**VisionTransformer.arch_zoo, **_MOCOV3}.get(arch.lower(), {}) if isinstance(arch, str) else arch
+    zoo = DeiT3.arch_zoo if str(backbone.get('type')).endswith('DeiT3') else {**VisionTransformer.arch_zoo, **_MOCOV3}
+    sizes = zoo.get(arch.lower(), {}) if isinstance(arch, str) else arch
     patch = patch if isinstance(patch, dict) else {}
     found = dict(
         class_token=token,

@@ -2,11 +2,21 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS, Bands, DoesNotFitError, Fitter
+from mmrs_ssl.transfer import key_maps
+from mmrs_ssl.transfer.adapt import (
+    FIRST_CONVOLUTIONS,
+    Bands,
+    DoesNotFitError,
+    Fitter,
+    check_dtype,
+    check_finite,
+    check_kind,
+)
 from mmrs_ssl.transfer.behavior import compare_behavior
 from mmrs_ssl.transfer.layouts import KeyLayout
 from mmrs_ssl.transfer.placeless import CLASSIFIERS, INSIDE, has_no_effect, of_later_stage, reasons_of
@@ -19,7 +29,12 @@ FRESH = dict(swin=r'norm[0-2]\.', convnext=r'norm[0-2]\.', vit=r'ln2\.')
 IN_A_BLOCK = re.compile(r'(layers|layer\d|stages\.\d)\.(?:blocks\.)?\d+\.')
 # BatchNorm's count of batches, which published files leave out and which nothing needs.
 OPTIONAL = 'num_batches_tracked'
+ROTARY_NOTE = (
+    'the file has names of BEiT or EVA: if its program turned queries and keys by rotary positions, which the file '
+    'does not tell, the features are others'
+)
 PATCH_BIAS = 'patch_embed.projection.bias'
+_TIMM_VITS = (key_maps.VIT_TIMM, key_maps.VIT_GATED, key_maps.VIT_CHUNKED)
 _LINEAR = re.compile(r'(layers\.\d+\.ffn)\.layers\.(0\.0|1)\.(weight|bias)')
 
 
@@ -38,6 +53,7 @@ def fit_weights(
     """
     wanted = layout.to_mmpretrain(own)
     names = {layout.mmpretrain_name(key)[0]: key for key in own}
+    source = usable(source, names, report)
     given, file_names = weights_in(source)
     if bands != 'mean' and not any(name in FIRST_CONVOLUTIONS for name in wanted):
         raise ValueError(
@@ -49,8 +65,11 @@ def fit_weights(
     missing = []
     for name, like in wanted.items():
         key = names[name]
+        if key in report.mismatch:
+            continue
         if name in given:
             try:
+                check_dtype(given[name], like)
                 fitted[name], note = fit(name, given[name], like)
                 check_finite(fitted[name], like)
             except DoesNotFitError as error:
@@ -78,6 +97,8 @@ def fit_weights(
             report.differs, report.notes = compare_behavior(module, source.layout, given, source.record.backbone)
             if 'ln1.weight' in given and 'ln1.weight' not in wanted:
                 report.notes.append('the file has a last norm, the model has none')
+            if may_be_rotary(source):
+                report.notes.append(ROTARY_NOTE)
     return layout.from_mmpretrain(fitted)
 
 
@@ -150,20 +171,43 @@ def gated_name(name: str, given: Mapping[str, Tensor]) -> str:
     return f'{found[1]}.{"w12" if found[2] == "0.0" else "w3"}.{found[3]}'
 
 
-def check_finite(weight: Tensor, like: Tensor) -> None:
-    """Refuse values that the model would get as NaN or inf.
+def usable(source: BackboneWeights, names: Mapping[str, str], report: LoadReport) -> BackboneWeights:
+    """Report weights that nothing can be computed with, such as quantized ones, and return the source without them.
 
-    Raises:
-        DoesNotFitError: if there is one.
+    One that is of no part of the model is merely ignored.
+
+    Args:
+        source: the file's.
+        names: mmpretrain's names of the model's weights, and its own.
+        report: where they are told.
     """
-    if not (like.is_floating_point() and weight.is_floating_point()):
-        return
-    broken = int((~torch.isfinite(weight.to(like.dtype))).sum())
-    if broken:
-        raise DoesNotFitError(
-            f'{broken} of {weight.numel()} values are NaN or inf: pre-training had diverged, or the file is damaged; '
-            'take an earlier checkpoint'
-        )
+    parts = {name.split('.')[0] for name in names}
+    kept: dict[str, Tensor] = {}
+    for key, weight in source.weights.items():
+        try:
+            check_kind(weight)
+        except DoesNotFitError as error:
+            name = source.layout.mmpretrain_name(key)[0]
+            if name.split('.')[0] in parts or INSIDE.fullmatch(name):
+                report.mismatch[names.get(name, source.prefix + key)] = str(error)
+            else:
+                report.ignored.append(source.prefix + key)
+            continue
+        kept[key] = weight
+    return source if len(kept) == len(source.weights) else replace(source, weights=kept)
+
+
+def may_be_rotary(source: BackboneWeights) -> bool:
+    """Tell whether a ViT may be one of EVA's: LayerScale of its names, or queries and values alone with a bias.
+
+    Those may turn queries and keys by rotary positions, which their programs compute and no file holds.
+    """
+    if source.layout not in _TIMM_VITS or 'pos_embed' not in source.weights or source.computed:
+        return False
+    if any(key.endswith('.gamma_1') for key in source.weights):
+        return True
+    biases = [bias for key, bias in source.weights.items() if key.endswith('.attn.qkv.bias') and len(bias) % 3 == 0]
+    return bool(biases) and all(bias.any() and not bias.chunk(3)[1].any() for bias in biases)
 
 
 def cut_off(given: Iterable[str], wanted: Iterable[str]) -> set[str]:

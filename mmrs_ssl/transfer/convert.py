@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from mmrs_ssl.transfer import key_maps
-from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
+from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS, check_numbers
 from mmrs_ssl.transfer.layouts import KeyLayout
 from mmrs_ssl.transfer.networks import STUDENTS, TEACHERS, is_dino_network, meta_of, names_in
 from mmrs_ssl.transfer.own_checkpoints import BRANCHES, PREFIX, check_out, evaluated_by, read_model
+from mmrs_ssl.transfer.placeless import check_placeless
 from mmrs_ssl.transfer.sources import BackboneWeights, backbone_in, read_file
 from mmrs_ssl.transfer.targets import is_part, translate
 
@@ -98,8 +99,9 @@ def convert_checkpoint(checkpoint: str | Path, out: str | Path, to: str) -> Conv
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is refused, is not of a program that can be converted to this one, or has a backbone that
-            the program does not have; or if ``out`` is the checkpoint or a folder.
+        ValueError: if it is refused, is not of a program that can be converted to this one, has a backbone that the
+            program does not have, weights that change what it computes and have no place there, NaN or inf; or if
+            ``out`` is the checkpoint or a folder.
     """
     if to not in DESTINATIONS:
         raise ValueError(f'--to {to}: expected one of {", ".join(DESTINATIONS)}')
@@ -145,7 +147,7 @@ def to_this_project(
     parts = {}
     for branch, source in found.items():
         check_family(source, program, path)
-        parts[branch] = translate(backbone_of(source), source.layout, MMPRETRAIN[source.layout.family])
+        parts[branch] = translate(checked_backbone(source, path), source.layout, MMPRETRAIN[source.layout.family])
     first = next(iter(parts.values()))
     meta = dict(
         method=program.method,
@@ -171,7 +173,7 @@ def to_published(
     parts: dict[str, dict[str, Tensor]] = {}
     for branch in [branch for branch in program.prefixes if branch in found]:
         check_family(found[branch], program, path)
-        own = backbone_of(found[branch])
+        own = checked_backbone(found[branch], path)
         parts[branch] = translate(own, found[branch].layout, program.layouts[found[branch].layout.family])
     if not parts:
         raise ValueError(
@@ -212,6 +214,21 @@ def backbone_of(source: BackboneWeights) -> dict[str, Tensor]:
     return {
         key: value for key, value in source.weights.items() if is_part(family, source.layout.mmpretrain_name(key)[0])
     }
+
+
+def checked_backbone(source: BackboneWeights, path: Path) -> dict[str, Tensor]:
+    """Copy the weights of a backbone, if it computes the same without all others.
+
+    A view would be written with all that it is a view of.
+
+    Raises:
+        ValueError: if it does not, or if there are NaN or inf in it.
+    """
+    own, place = backbone_of(source), f'{path} ({source.branch or "model"})'
+    check_numbers(own, place)
+    beside = {key: value for key, value in source.weights.items() if key not in own}
+    check_placeless({source.layout.mmpretrain_name(key)[0]: value for key, value in beside.items()}, place)
+    return {key: value.clone() for key, value in own.items()}
 
 
 def method_of(content: Any) -> str | None:
@@ -300,5 +317,5 @@ def left_out(content: Any, found: Mapping[str, BackboneWeights], parts: Mapping[
         together = [each for each in heads if each and each != source.prefix]
         names += [head + key for key in source.others if not key.startswith(tuple(together))]
     weights = ('student', 'teacher', 'state_dict', 'model', 'meta', *(source.entry for source in found.values()))
-    names += [key for key, value in content.items() if key not in weights and not isinstance(value, Tensor)]
+    names += [str(key) for key, value in content.items() if key not in weights and not isinstance(value, Tensor)]
     return names

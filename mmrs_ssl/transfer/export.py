@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mmrs_ssl.transfer.adapt import check_numbers
 from mmrs_ssl.transfer.networks import meta_of, tensors_of
 from mmrs_ssl.transfer.own_checkpoints import (
     BRANCHES,
@@ -52,8 +53,9 @@ def export_backbone(
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if it is refused, holds no backbone, no config, or not this branch or modality; if the format
-            or library is unknown or has no such backbone; or if ``out`` is the checkpoint or a folder.
+        ValueError: if it is refused, holds no backbone or one with NaN or inf, no config, or not this branch or
+            modality; if the format or library is unknown or has no such backbone; or if ``out`` is the checkpoint or a
+            folder.
     """
     if file_format not in FORMATS:
         raise ValueError(f'--format {file_format}: expected one of {", ".join(FORMATS)}')
@@ -101,7 +103,9 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
     modalities = statistics.get('modalities')
     if modalities is not None or modality is not None:
         modality, statistics = choose_modality(modalities or {}, modality, weights)
-        backbone |= patch_embedding_of(weights, branch, modality)
+        # copies: a view would be written with all that it is a view of
+        backbone |= {key: value.clone() for key, value in patch_embedding_of(weights, branch, modality).items()}
+    check_numbers(backbone, f'{path} ({branch})')
     if not {'mean', 'std'} <= set(statistics):
         raise ValueError(
             f'the config in {path} has data_preprocessor={model["data_preprocessor"]!r}, expected the mean and std of '

@@ -117,7 +117,38 @@ def test_other_convolutions_and_eps(tmp_path):
     assert load_backbone(same_kind, path).notes == ["the norms' eps: 1e-05; in pre-training it was 0.001"]
 
 
+def said_by(backbone, path):
+    """A file of mmpretrain's own training, and the backbone in it."""
+    source = build('mmpretrain', backbone)
+    text = f'model = {dict(type="ImageClassifier", backbone=backbone)}'
+    return save(under('backbone.', source.state_dict()), path, meta=dict(cfg=text))
+
+
+@pytest.mark.parametrize('kind', ['ResNeXt', 'SEResNet', 'SEResNeXt'])
+def test_the_kin_of_resnet_say_theirs_too(kind, tmp_path):
+    groups = dict(groups=2, width_per_group=4) if 'NeXt' in kind else {}
+    config = dict(type=kind, depth=50, stem_channels=8, base_channels=8, **groups)
+    path = said_by(config, tmp_path / 'file.pth')
+    refused(build('mmpretrain', config, 1, style='caffe'), path, 'caffe in the model, pytorch in pre-training')
+    other = build('mmpretrain', config, 1, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
+    assert load_backbone(other, path).notes == [
+        'the strides of its stages: 1, 2, 1, 1; in pre-training it was 1, 2, 2, 2',
+        'the dilations of its stages: 1, 1, 2, 4; in pre-training it was 1, 1, 1, 1',
+    ]
+    assert load_backbone(build('mmpretrain', config, 1), path).notes == []
+
+
 # Of ViT
+
+
+@pytest.mark.filterwarnings('ignore:The `use_layer_scale` in')  # mmpretrain's DeiT3 itself
+@pytest.mark.parametrize('kind', ['DeiT3', 'DistilledVisionTransformer'])
+def test_the_kin_of_vit_say_their_heads(kind, tmp_path):
+    config = dict(type=kind, arch=ARCH, img_size=64)
+    path = said_by(config, tmp_path / 'file.pth')
+    wrong, right = (build('mmpretrain', config, 1, arch=dict(ARCH, num_heads=heads)) for heads in (4, 2))
+    refused(wrong, path, 'the number of attention heads: 4 in the model, 2 in pre-training')
+    assert load_backbone(right, path).notes == []
 
 
 @pytest.mark.parametrize(('library', 'form'), FORMS)
@@ -276,5 +307,7 @@ def test_configs_of_anyone_say_what_can_be_read():
             compare_behavior(mine('vit'), VIT, {}, settings)
     assert settings_said(dict(type='VisionTransformer'), VIT)['heads'] == 12
     assert settings_said(dict(type='MoCoV3ViT', arch='mocov3-small'), VIT)['heads'] == 12
+    assert settings_said(dict(type='mmpretrain.DeiT3', arch='medium'), VIT)['heads'] == 8
+    assert settings_said(dict(type='DistilledVisionTransformer', arch='deit-base'), VIT)['heads'] == 12
     assert settings_said(dict(type='VisionTransformer', num_heads=3), VIT_MMSEG)['heads'] == 3
     assert 'small_maps' not in settings_said(dict(type='SwinTransformer'), SWIN)
