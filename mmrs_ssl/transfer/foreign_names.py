@@ -19,14 +19,26 @@ from torch import Tensor
 # What other programs keep beside their weights, of Python's and torch's own: inert here, like the classes of packages.
 INERT = {
     *(f'pathlib.{kind}' for kind in ('Path', 'PosixPath', 'WindowsPath', 'PurePosixPath', 'PureWindowsPath')),
-    *(f'collections.{kind}' for kind in ('deque', 'defaultdict', 'Counter')),
+    *(f'collections.{kind}' for kind in ('deque', 'defaultdict', 'Counter', 'ChainMap')),
+    *(f'collections.{kind}' for kind in ('UserDict', 'UserList', 'UserString')),
     *(f'datetime.{kind}' for kind in ('date', 'datetime', 'time', 'timedelta', 'timezone')),
     *(f'builtins.{kind}' for kind in ('object', 'bool', 'int', 'float', 'str', 'list', 'tuple', 'dict')),
-    *(f'builtins.{kind}' for kind in ('slice', 'range')),
+    *(f'builtins.{kind}' for kind in ('slice', 'range', 'type', 'Ellipsis', 'NotImplemented')),
+    *(f'enum.{kind}' for kind in ('Enum', 'IntEnum', 'StrEnum', 'Flag', 'IntFlag')),
+    *('uuid.UUID', 'uuid.SafeUUID', 'http.HTTPStatus', 'signal.Signals'),
+    *('decimal.Decimal', 'fractions.Fraction', 'functools.partial', 'random.Random', 'typing.Any'),
+    *(f'numpy.random._pickle.__{kind}_ctor' for kind in ('randomstate', 'generator', 'bit_generator')),
+    *(f'numpy.random.bit_generator.{kind}' for kind in ('SeedSequence', '__pyx_unpickle_SeedSequence')),
+    *(f'numpy.random._{kind.lower()}.{kind}' for kind in ('MT19937', 'PCG64', 'Philox', 'SFC64')),
+    'numpy.random._pcg64.PCG64DXSM',
     'argparse.Namespace',
     'types.SimpleNamespace',
     'torch.torch_version.TorchVersion',
 }
+# The types of numpy's numbers and texts, which are names alone.
+_NUMPY_TYPES = {np.dtype(code).type.__name__ for code in np.typecodes['All'] if code not in 'OV'} | {'bool_'}
+# Keys within a key, of tuples in tuples: more would be there for nothing but to take long.
+_PARTS_OF_A_KEY = 2**12
 # Those whose names are all known: one that is not in the table is refused.
 _KNOWN_PACKAGES = {*sys.stdlib_module_names, 'torch', 'numpy'}
 _DTYPES = dict(
@@ -50,7 +62,8 @@ class Name:
 class Placeholder(dict[Any, Any]):
     """Stands for an object whose class is not known here, and holds what the file gives it.
 
-    It is a dictionary of the entries of one that was a dictionary, for some programs give their weights a class.
+    It is a dictionary of the entries of one that was a dictionary, for some programs give their weights a class, and
+    mmengine its configs one that is made of a dictionary.
 
     Args:
         kind: the name of its class.
@@ -63,6 +76,8 @@ class Placeholder(dict[Any, Any]):
         self.args = args
         self.elements: list[Any] = []  # of a list, deque or set
         self.state: Any = None
+        if type(args) is tuple and len(args) == 1 and type(args[0]) in (dict, OrderedDict):
+            self.update(args[0])
 
     def __repr__(self) -> str:
         return f'<{self.kind.text}, not read>'
@@ -136,8 +151,16 @@ def as_key(value: Any) -> Any:
     Raises:
         RefusedError: for any other.
     """
-    plain = (str, int, float, bytes, type(None), Name, Placeholder, np.generic)
-    fine = isinstance(value, plain) or (type(value) is tuple and all(isinstance(part, plain) for part in value))
+    plain = (str, int, float, complex, bytes, type(None), Name, Placeholder, Builder, np.generic, torch.dtype)
+    parts, count, fine = [(value, 0)], 1, True
+    while parts and fine:
+        part, depth = parts.pop()
+        if type(part) in (tuple, frozenset):
+            count += len(part)
+            fine = depth < 8 and count <= _PARTS_OF_A_KEY  # a small file's tuples may hold one another, 2**n in all
+            parts += [(inner, depth + 1) for inner in part] if fine else []
+        else:
+            fine = isinstance(part, plain)
     require(fine, f'a {type(value).__name__} in it is a key, which has to be a string, a number or a class')
     return value
 
@@ -205,8 +228,15 @@ def _no_bytes(*args: Any) -> bytes:
     return b''
 
 
+def _byte_array(*args: Any) -> bytearray:
+    if len(args) == 2:  # of protocol 2
+        return bytearray(_encoded(args[0], 'latin1' if args[1] == 'latin-1' else args[1]))
+    require(not args or (len(args) == 1 and type(args[0]) is bytes), 'it asks for a bytearray of something else')
+    return bytearray(*args)
+
+
 def _number_type(text: Any, *_: Any) -> NumberType:
-    fine = isinstance(text, str) and re.fullmatch(r'[iu][1248]|f[248]|c8|c16|b1', text) is not None
+    fine = isinstance(text, str) and re.fullmatch(r'[iu][1248]|f[248]|c8|c16|b1|[US]\d{1,6}', text) is not None
     require(fine, f'it asks for numpy.dtype({text!r}), which is no type of plain numbers')
     return NumberType(str(text))
 
@@ -214,7 +244,7 @@ def _number_type(text: Any, *_: Any) -> NumberType:
 def _number(kind: Any, data: Any) -> Any:
     fine = isinstance(kind, NumberType) and isinstance(data, bytes) and len(data) == kind.dtype.itemsize
     require(fine, 'it asks for numpy.core.multiarray.scalar of something else than a plain number')
-    return np.frombuffer(data, kind.dtype)[0]
+    return np.frombuffer(data, kind.dtype)[0] if data else kind.dtype.type()  # an empty text
 
 
 def _array(kind: Any, shape: Any, code: Any) -> Any:
@@ -259,13 +289,15 @@ def _table() -> dict[str, Any]:
         'builtins.complex': _complex,
         '_codecs.encode': _encoded,  # bytes
         'builtins.bytes': _no_bytes,
+        'builtins.bytearray': _byte_array,
         'copyreg._reconstructor': make_placeholder,
     }
     for core in ('numpy.core.multiarray', 'numpy._core.multiarray'):  # before numpy 2, and since
         builders |= {f'{core}.scalar': _number, f'{core}._reconstruct': _array}
     table |= {name: Builder(build) for name, build in builders.items()}
-    names = ('numpy.ndarray', 'torch.Tensor', 'torch.nn.parameter.Parameter', 'torch.device', *INERT)
-    return table | {name: Name(name) for name in names}
+    names = ('numpy.ndarray', 'torch.Tensor', 'torch.nn.parameter.Parameter', 'torch.device')
+    types = (f'numpy.{name}' for name in _NUMPY_TYPES)
+    return table | {name: Name(name) for name in (*names, *types, *INERT)}
 
 
 TABLE = _table()

@@ -89,16 +89,21 @@ class ForeignUnpickler(pickle._Unpickler):
     def _reduce(self) -> None:
         args, function = self.stack.pop(), self.stack.pop()
         require(type(args) is tuple, f'it calls something with a {type(args).__name__}, not with arguments')
+        self._count(args)
         if isinstance(function, Name):
             self.append(Placeholder(function, args))
             return
         require(isinstance(function, Builder), f'it calls a {type(function).__name__}, which is no class')
-        self._budget -= sum(len(value) for value in args if isinstance(value, str | bytes | list | tuple))
-        require(self._budget > 0, 'it copies the same values again and again')
         self.append(function.build(*args))
+
+    def _count(self, args: Any) -> None:
+        values = args if type(args) is tuple else ()
+        self._budget -= sum(len(value) for value in values if isinstance(value, str | bytes | list | tuple | dict))
+        require(self._budget > 0, 'it copies the same values again and again')
 
     def _newobj(self) -> None:
         args, kind = self.stack.pop(), self.stack.pop()
+        self._count(args)
         self.append(make_placeholder(kind, args))
 
     def _newobj_ex(self) -> None:
@@ -208,12 +213,15 @@ def read_foreign(path: Path) -> tuple[Any, list[str]]:
         )
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-        if any({'constants.pkl', 'code'} & set(name.split('/')[:2]) for name in entries):
+        heads = [name.removesuffix('data.pkl') for name in entries if re.fullmatch(r'[^/]+/data\.pkl', name)]
+        # torch's folder has the name of the file, which may be code.pth
+        own = heads[0] if len(heads) == 1 else '/'
+        inside = (name.removeprefix(own).split('/')[: 1 if name.startswith(own) else 2] for name in entries)
+        if any({'constants.pkl', 'code'} & set(parts) for parts in inside):
             raise RefusedError(f'it is a TorchScript archive, which holds code; {ADVICE}')
         stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries.values())
         fine = stored and len(entries) == len(archive.infolist())
         require(fine, 'its entries are compressed or have one name twice: it is none that torch wrote')
-        heads = [name.removesuffix('data.pkl') for name in entries if re.fullmatch(r'[^/]+/data\.pkl', name)]
         require(len(heads) == 1, f'{len(heads)} entries of it are named data.pkl: it is none that torch wrote')
         order = archive.read(f'{heads[0]}byteorder') if f'{heads[0]}byteorder' in entries else b'little'
         require(order == b'little', f'its numbers have the byte order {order!r}, expected little: save it again')
