@@ -12,7 +12,7 @@ from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS
 from mmrs_ssl.transfer.convert import UNKNOWN, backbone_of, branches_of, known_as, method_of, program_of
 from mmrs_ssl.transfer.layouts import DERIVED
 from mmrs_ssl.transfer.networks import meta_of
-from mmrs_ssl.transfer.own_checkpoints import UnsaidBranchError, read_model
+from mmrs_ssl.transfer.own_checkpoints import UnsaidBranchError, modalities_in, read_model
 from mmrs_ssl.transfer.sources import backbone_in, read_file
 
 # Entries of a state dict that are no parameters: what BatchNorm counts.
@@ -125,8 +125,7 @@ def facts(content: Any, meta: dict[str, Any]) -> dict[str, Any]:
     if isinstance(meta.get('cfg'), str):
         model = read_model(meta['cfg'])
         known['method'] = model.get('type')
-        statistics = model.get('data_preprocessor') or {}
-        for name, part in (statistics.get('modalities') or {'': statistics}).items():
+        for name, part in modalities_in(model).items():
             known |= {f'{key} {name}'.rstrip(): part[key] for key in ('mean', 'std') if key in part}
     return known
 

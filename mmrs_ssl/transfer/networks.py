@@ -11,17 +11,19 @@ Programs keep a network and its average beside each other. Which of them is mean
 A branch that the user names takes the other. Whatever lies beside what was taken is said.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmrs_ssl.transfer.foreign_names import Placeholder
 from mmrs_ssl.transfer.layouts import KeyLayout, find_backbones
-from mmrs_ssl.transfer.own_checkpoints import PREFIX, UnsaidBranchError, evaluated_branch, evaluated_by
+from mmrs_ssl.transfer.own_checkpoints import BRANCHES, PREFIX, UnsaidBranchError, evaluated_branch, evaluated_by
 
 # Where a teacher's weights are when they are in one dictionary with the student's: this project's, the published CMID.
 CMID_TEACHER = 'branch_encoder.'
@@ -49,9 +51,12 @@ PAIRS = (
     ('student', 'teacher', 'teacher'),  # DINOv2
 )
 # Entries that hold an average of the weights of another one.
-_AVERAGE = re.compile(r'(?:.*[_.])?(?:ema|swa|teacher|target|momentum)(?:[_.].*)?')
+_AVERAGE = re.compile(r'(?:.*[_.])?(?:ema|swa|shadow|teacher|target|momentum)(?:[_.].*)?')
+# What wraps a whole network: for several devices, compiled.
+_WRAPPERS = re.compile(r'(?:module\.|_orig_mod\.)*')
+_WRAPPED = ('', 'module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.')
 # The head of DINO, whose published files may be one network alone, a teacher.
-_DINO_HEAD = re.compile(r'(?:module\.)?head\.(?:mlp\.|last_layer\.)')
+_DINO_HEAD = re.compile(r'head\.(?:mlp\.|last_layer\.)')
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,7 @@ def choose_network(content: Any, path: Path, branch: str | None, layouts: Iterab
     """
     layouts = tuple(layouts)
     if isinstance(content, dict) and 'student' in content:  # DINO, DINO-MC
-        branch = branch or evaluated_by('mmrs_ssl.DINOMC')
-        other = next(name for name in ('teacher', 'student') if name != branch)
+        branch, other = _choose_half(content, path, branch)
         beside = f'the entry {other!r}' if isinstance(content.get(other), dict) else ''
         return Network(tensors_of(content.get(branch), f'{path} ({branch})'), branch, str(branch), beside)
     found, settled = _choose_entry(content, path, branch, layouts)
@@ -100,9 +104,10 @@ def choose_network(content: Any, path: Path, branch: str | None, layouts: Iterab
         if branch not in (None, exported):
             raise ValueError(f'{path} holds the {exported} alone, not the {branch}: leave branch out')
         return Network(weights, exported, found.entry)
-    head = next((head for head in TEACHERS if any(key.startswith(head) for key in weights)), None)
+    wrapper = wrapper_of(weights)
+    head = next((head for head in TEACHERS if any(key.startswith(wrapper + head) for key in weights)), None)
     if head is not None:
-        return _of_one_dictionary(content, path, branch, found, head)
+        return _of_one_dictionary(content, path, branch, found, wrapper, head)
     if (pair := _choose_pair(find_backbones(weights, layouts), branch)) is not None:
         branch, prefix, beside = pair
         return Network(weights, branch, found.entry, beside, prefix)
@@ -118,23 +123,45 @@ def choose_network(content: Any, path: Path, branch: str | None, layouts: Iterab
 
 def is_dino_network(weights: Iterable[str]) -> bool:
     """Tell whether these are names of one network of DINO's, a backbone with its head."""
-    weights = tuple(weights)
-    return any(_DINO_HEAD.match(key) for key in weights) and any(
-        key.startswith((PREFIX, f'module.{PREFIX}')) for key in weights
+    names = [_WRAPPERS.sub('', key, count=1) for key in weights]
+    return any(map(_DINO_HEAD.match, names)) and any(name.startswith(PREFIX) for name in names)
+
+
+def wrapper_of(names: Iterable[str]) -> str:
+    """Find what wraps a whole network, before each of its names."""
+    names = tuple(names)
+    wrapper = names[0][: len(names[0]) - len(_WRAPPERS.sub('', names[0], count=1))] if names else ''
+    return wrapper if all(name.startswith(wrapper) for name in names) else ''
+
+
+def _choose_half(content: Mapping[str, Any], path: Path, branch: str | None) -> tuple[str, str]:
+    """Choose the entry of the student or that of the teacher; say it if the file has not the one that is meant."""
+    chosen = branch or str(evaluated_by('mmrs_ssl.DINOMC'))
+    other = next(name for name in ('teacher', 'student') if name != chosen)
+    if branch or isinstance(content.get(chosen), dict) or not isinstance(content.get(other), dict):
+        return chosen, other
+    print_log(
+        f'{path} holds no {chosen}, which its authors evaluate: the {other} is taken',
+        logger='current',
+        level=logging.WARNING,
     )
+    return other, chosen
 
 
-def _of_one_dictionary(content: Any, path: Path, branch: str | None, found: Network, head: str) -> Network:
+def _of_one_dictionary(
+    content: Any, path: Path, branch: str | None, found: Network, wrapper: str, head: str
+) -> Network:
     branch = branch or (evaluated_by('mmrs_ssl.CMID') if head == CMID_TEACHER else evaluated_branch(meta_of(content)))
     if branch is None:
         raise UnsaidBranchError(path)
     student = branch == 'student'
+    other = wrapper + (head if student else STUDENTS[head])
+    head = wrapper + head
     weights = {
         key.removeprefix('' if student else head): value
         for key, value in found.weights.items()
         if key.startswith(head) != student
     }
-    other = head if student else STUDENTS[head]
     beside = [repr(other)] if any(key.startswith(other) for key in found.weights) else []
     beside += [found.beside] if found.beside else []
     return Network(weights, branch, found.entry, ' and in '.join(beside))
@@ -148,17 +175,17 @@ def _choose_entry(content: Any, path: Path, branch: str | None, layouts: tuple[K
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, dict) or name.startswith('optim'):
             continue
-        inner = (value, value.get('state_dict'), value.get('model'))
-        weights = (_tensors(part) for part in inner if isinstance(part, dict))
-        if backbone := next((part for part in weights if find_backbones(part, layouts)), None):
-            found[name] = backbone
+        inside = _backbones_in(name, value, layouts)
+        if len(inside) == 1 and _is_average(name) == _is_average(*inside):
+            inside = {name: next(iter(inside.values()))}
+        found |= inside
     if not found:  # names that no map knows
         return Network(tensors_of(content, str(path)), branch), False
     if 'state_dict' in found and 'mmengine_version' in meta_of(content):
         # mmengine's EMAHook puts the averages into it, and what they are averages of beside it
         beside = "'ema_state_dict', which is not averaged" if 'ema_state_dict' in found else ''
         return Network(found['state_dict'], None, 'state_dict', beside), False
-    averages = [name for name in found if _AVERAGE.fullmatch(name.lower())]
+    averages = [name for name in found if _is_average(name)]
     plain = [name for name in found if name not in averages]
     if len(plain) > 1 or len(averages) > 1:
         raise ValueError(
@@ -172,6 +199,22 @@ def _choose_entry(content: Any, path: Path, branch: str | None, layouts: tuple[K
     chosen, *others = [*plain, *averages] if branch == 'student' else [*averages, *plain]
     beside = f'the entry {others[0]!r}' if others else ''
     return Network(found[chosen], branch, chosen, beside), True
+
+
+def _backbones_in(name: str, entry: Mapping[Any, Any], layouts: tuple[KeyLayout, ...]) -> dict[str, dict[str, Tensor]]:
+    """Find the weights of an entry: it itself, or those of its own entries that have a backbone."""
+    if find_backbones(own := _tensors(entry), layouts):
+        return {name: own}
+    inner = {key: _tensors(value) for key, value in entry.items() if isinstance(key, str) and isinstance(value, dict)}
+    return {
+        f'{name}.{key}': weights
+        for key, weights in inner.items()
+        if not key.startswith('optim') and find_backbones(weights, layouts)
+    }
+
+
+def _is_average(name: str) -> bool:
+    return _AVERAGE.fullmatch(name.lower()) is not None
 
 
 def _choose_pair(found: Mapping[str, KeyLayout], branch: str | None) -> tuple[str, str, str] | None:
@@ -193,7 +236,8 @@ def choose_prefix(found: Mapping[str, KeyLayout], path: Path) -> str | None:
     Raises:
         ValueError: if there are several, and none is the obvious one.
     """
-    prefix = next((prefix for prefix in PREFIXES if prefix in found), None)
+    known = (wrapper + prefix for wrapper in _WRAPPED for prefix in PREFIXES)
+    prefix = next((prefix for prefix in known if prefix in found), None)
     if prefix is None and len(found) > 1:
         raise ValueError(
             f'{path} holds several backbones, under {", ".join(map(repr, found))}: save one to a file of its own'
@@ -227,4 +271,7 @@ def names_in(content: Any) -> list[str]:
 def meta_of(content: Any) -> dict[str, Any]:
     """Return the meta data of a checkpoint; empty where it has none."""
     meta = content.get('meta') if isinstance(content, dict) else None
-    return meta if isinstance(meta, dict) else {}
+    if not isinstance(meta, dict):
+        return {}
+    known = isinstance(meta.get('branch'), str) and meta['branch'] in BRANCHES  # a file of anyone may have another
+    return dict(meta) if known else {key: value for key, value in meta.items() if key != 'branch'}

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from mmrs_ssl.registry import MODELS, SCOPE
 PREFIX = 'backbone.'
 _OTHER_EMBEDDING = re.compile(r'(?:teacher\.module\.)?patch_embeds\.(.+?)\.')
 BRANCHES = dict(student=PREFIX, teacher=f'teacher.module.{PREFIX}')
+# What parsing a text of anyone raises, and reading what it says: [] as a key, 100,000 signs before a number.
+_UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 
 
 class UnsaidBranchError(ValueError):
@@ -33,7 +35,7 @@ def evaluated_branch(meta: dict[str, Any]) -> str | None:
     class of its method.
     """
     if (said := meta.get('evaluated')) is not None:
-        if said not in tuple(BRANCHES):
+        if not isinstance(said, str) or said not in BRANCHES:
             raise ValueError(f'the checkpoint has meta.evaluated={said!r}, expected {" or ".join(BRANCHES)}')
         return said
     method = meta.get('method')
@@ -101,6 +103,15 @@ def read_model(text: str) -> dict[str, Any]:
     return model
 
 
+def modalities_in(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Find the statistics of each modality in a model's settings; ``''`` for those of a model without modalities."""
+    statistics = model.get('data_preprocessor')
+    statistics = statistics if isinstance(statistics, dict) else {}
+    modalities = statistics.get('modalities')
+    found = modalities if isinstance(modalities, dict) and modalities else {'': statistics}
+    return {str(name): part for name, part in found.items() if isinstance(part, dict)}
+
+
 def read_setting(text: str, name: str) -> Any:
     """Read one variable of a config's text, without running it: a checkpoint may come from anyone.
 
@@ -111,7 +122,7 @@ def read_setting(text: str, name: str) -> Any:
         for statement in ast.parse(text).body:
             if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == [name]:
                 return _literal(statement.value)
-    except (SyntaxError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f'the config in the checkpoint is not plain data and is not read: {error}') from error
     raise ValueError(f'the config in the checkpoint has no {name!r}')
 
@@ -120,12 +131,12 @@ def read_settings(text: str) -> dict[str, Any]:
     """Read the variables of a config's text that are plain data, without running it; none where it is no Python."""
     try:
         statements = ast.parse(text).body
-    except (SyntaxError, ValueError):
+    except _UNREADABLE:
         return {}
     found = {}
     for statement in statements:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            with suppress(SyntaxError, ValueError):
+            with suppress(*_UNREADABLE):
                 found[statement.targets[0].id] = _literal(statement.value)
     return found
 

@@ -5,6 +5,7 @@ patch's number (row by row), which the program computes and no file holds; MSSDF
 own, ``cls_embed``. BEiT and EVA, which have relative or rotary positions instead, are left as they are.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from mmrs_ssl.transfer.foreign_names import Placeholder
 
 # Side of the images that MSSDF was published with, in pixels, for files that say no size.
 PUBLISHED_SIZE = 320
+# A larger one is a mistake, whose position embeddings would fill the memory.
+_LARGEST = 2**14
 _CLASS_POSITION = 'cls_embed.weight'
 
 
@@ -31,6 +34,9 @@ def restore_names(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], boo
     relative = any(part in key for key in weights for part in ('relative_position', 'rel_pos', 'rope'))
     if relative or not (biases or _CLASS_POSITION in weights):
         return dict(weights), False
+    for key, value in weights.items():  # what is computed of them would have all the elements
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ValueError(f'{key} has {value.numel()} elements, but the file not so many numbers: it repeats some')
     restored: dict[str, Tensor] = {}
     for key, value in weights.items():
         block, _, name = key.rpartition('.')
@@ -78,6 +84,16 @@ def patches_at(weights: Mapping[str, Tensor], size: int) -> int:
 def size_said(content: Any) -> int | None:
     """Find the size of the images of the pre-training in the options of a command line, where a file has them."""
     args = content.get('args') if isinstance(content, dict) else None
-    options = args.state if isinstance(args, Placeholder) else getattr(args, '__dict__', None)
+    if isinstance(args, Placeholder) and isinstance(args.state, dict):
+        args = args.state
+    options = args if isinstance(args, dict) else getattr(args, '__dict__', None)
     size = options.get('input_size') if isinstance(options, dict) else None
-    return size if type(size) is int and size > 0 else None
+    sides = {_side(side) for side in size} if type(size) in (list, tuple) and len(size) <= 2 else {_side(size)}
+    return sides.pop() if len(sides) == 1 else None
+
+
+def _side(value: Any) -> int | None:
+    """Read a side of an image, in pixels; None if it is none."""
+    if isinstance(value, str) and re.fullmatch(r'[0-9]{1,5}', value.strip()):
+        value = int(value)
+    return value if type(value) is int and 0 < value <= _LARGEST else None

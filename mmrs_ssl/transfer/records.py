@@ -65,7 +65,7 @@ def _of_config(settings: Mapping[str, Any], modality: str | None, weights: Any) 
     own = any(str(part.get('type')).startswith(f'{SCOPE}.') for part in (statistics, model))
     modalities = statistics.get('modalities')
     if isinstance(modalities, dict) and modalities:
-        names = weights if isinstance(weights, dict) else ()
+        names = [key for key in weights if isinstance(key, str)] if isinstance(weights, dict) else []
         statistics = modalities.get(first_modality(modalities, names) if modality is None else modality, {})
         statistics = statistics if isinstance(statistics, dict) else {}
     return _record(statistics, model.get('backbone'), model.get('type'), _order(statistics, settings, own))
@@ -90,7 +90,8 @@ def _record(statistics: Mapping[str, Any], backbone: Any, method: Any, order: st
         mean = std = None
     bands: Any = statistics.get('bands')
     settings = None
-    if isinstance(backbone, dict) and isinstance(backbone.get('type'), str):
+    patch: Any = backbone.get('patch_cfg', {}) if isinstance(backbone, dict) else None
+    if isinstance(backbone, dict) and isinstance(backbone.get('type'), str) and isinstance(patch, dict):
         settings = {key: value for key, value in as_plain_backbone(backbone)[0].items() if key != 'init_cfg'}
         bands = backbone.get('in_channels', bands)
     bands = len(mean) if mean else bands
@@ -110,4 +111,7 @@ def _numbers(value: Any) -> list[float] | None:
         return None
     if not all(isinstance(number, Real) and not isinstance(number, bool) for number in value):
         return None
-    return [float(number) for number in value]
+    try:
+        return [float(number) for number in value]
+    except OverflowError:  # of 400 digits
+        return None

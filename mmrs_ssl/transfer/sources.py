@@ -20,7 +20,7 @@ from mmrs_ssl.transfer.foreign_pickles import read_foreign
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.layouts import KeyLayout, find_backbones
 from mmrs_ssl.transfer.networks import choose_network, choose_prefix, meta_of, tensors_of
-from mmrs_ssl.transfer.own_checkpoints import choose_modality, patch_embedding_of, read_model
+from mmrs_ssl.transfer.own_checkpoints import choose_modality, modalities_in, patch_embedding_of, read_model
 from mmrs_ssl.transfer.published_vits import PUBLISHED_SIZE, add_positions, patches_at, restore_names, size_said
 from mmrs_ssl.transfer.records import Record, read_record
 
@@ -188,6 +188,8 @@ def read_strictly(path: Path, mmap: bool = False) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='.*looks like a TorchScript archive')
             warnings.filterwarnings('ignore', message='Detected pickle protocol')
+            if is_compressed(path):  # a small file would be a thousand times as large in memory
+                raise pickle.UnpicklingError("its entries are compressed, which torch's never are: it may be harmful")
             return torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
     except OSError as error:
         if error.filename is not None:
@@ -198,6 +200,14 @@ def read_strictly(path: Path, mmap: bool = False) -> Any:
         # torch's own message advises to read the file without the check: it is not passed on
         kind = NotPlainError if isinstance(error, pickle.UnpicklingError) else ValueError
         raise kind(f'{path} is refused, nothing in it was run: {why_refused(error)}') from None
+
+
+def is_compressed(path: Path) -> bool:
+    """Tell whether this is an archive with an entry that is compressed."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
@@ -213,7 +223,7 @@ def read_safetensors(path: Path) -> dict[str, Any]:
 def why_refused(error: Exception) -> str:
     """Say in plain words why ``torch.load`` refused a file."""
     text = str(error)
-    if asked := re.search(r'GLOBAL (\S+)', text):
+    if asked := re.search(r'\bGLOBAL (\S+)', text):
         return (
             f'it asks for {asked[1]}, which is no plain data; give a file of weights alone (a backbone-only file, or '
             'one that the program that wrote it saved with its state_dict)'
@@ -231,7 +241,7 @@ def modality_of(content: Any, path: Path, branch: str | None, modality: str) -> 
     meta = meta_of(content)
     text = meta.get('cfg')
     if isinstance(text, str):
-        choose_modality((read_model(text).get('data_preprocessor') or {}).get('modalities') or {}, modality)
+        choose_modality({name: part for name, part in modalities_in(read_model(text)).items() if name}, modality)
         return patch_embedding_of(tensors_of(content, str(path)), branch or 'student', modality)
     if meta.get('modality') != modality:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from torch import nn
 
 from mmrs_ssl.transfer import key_maps, load_backbone
@@ -68,8 +69,10 @@ def test_cmids_training_checkpoint(family, run_tool, tmp_path):
     student, teacher = cmid_training(tmp_path / 'published.pth', family)
     agree(loaded(tmp_path / 'published.pth', mine(family, seed=2)), student, image(), 1e-6)
     agree(loaded(tmp_path / 'published.pth', mine(family, seed=2), branch='teacher'), teacher, image(), 1e-6)
+    MMLogger.get_instance(f'test_{tmp_path.name}', log_file=str(tmp_path / 'log.txt'))
     code, said = run_tool('inspect_checkpoint.py', tmp_path / 'published.pth')
     assert code == 0, said
+    said += (tmp_path / 'log.txt').read_text()
     for line in (
         'placeholders stand for objects of Exploring.utils.metric.MetricStroge, ',
         'program   CMID\n',

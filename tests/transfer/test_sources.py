@@ -138,7 +138,8 @@ def test_published_dino_mc(family, tmp_path):
         assert found.others == (list(heads) if branch == 'student' else [])
     torch.save(dict(student=content['student'], args=content['args']), tmp_path / 'half.pth')
     with pytest.raises(ValueError, match=r'half.pth \(teacher\) holds no weights'):
-        read_backbone(tmp_path / 'half.pth', LAYOUTS[0])
+        read_backbone(tmp_path / 'half.pth', LAYOUTS[0], 'teacher')
+    assert same(read_backbone(tmp_path / 'half.pth', LAYOUTS[0]).weights, student)
 
 
 @pytest.mark.parametrize('prefix', ['', 'backbone.', 'module.', 'encoder.'])
