@@ -87,7 +87,7 @@ def size_said(content: Any) -> int | None:
     if isinstance(args, Placeholder) and isinstance(args.state, dict):
         args = args.state
     options = args if isinstance(args, dict) else getattr(args, '__dict__', None)
-    size = options.get('input_size') if isinstance(options, dict) else None
+    size: Any = options.get('input_size') if isinstance(options, dict) else None
     sides = {_side(side) for side in size} if type(size) in (list, tuple) and len(size) <= 2 else {_side(size)}
     return sides.pop() if len(sides) == 1 else None
 
