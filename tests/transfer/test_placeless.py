@@ -111,7 +111,10 @@ def test_names_that_are_no_strings_are_told(tmp_path):
         assert {'3', 'None'} <= set(left_out)
 
 
-@pytest.mark.parametrize(('what', 'noted'), [('gamma_1', True), ('q_bias', True), ('ls1.gamma', False), ('', False)])
+@pytest.mark.parametrize(
+    ('what', 'noted'),
+    [('gamma_1', True), ('q_bias', True), ('q_bias, sines', False), ('ls1.gamma', False), ('', False)],
+)
 def test_rotary_positions_that_no_weight_shows_are_noted(what, noted, tmp_path):
     """EVA's names, as timm's Perception Encoders have them, beside learned positions."""
     scaled = what in ('gamma_1', 'ls1.gamma')
@@ -119,7 +122,9 @@ def test_rotary_positions_that_no_weight_shows_are_noted(what, noted, tmp_path):
     weights = VIT_TIMM.from_mmpretrain(weights_of(source))
     if what == 'gamma_1':
         weights = {k.replace('ls1.gamma', 'gamma_1').replace('ls2.gamma', 'gamma_2'): w for k, w in weights.items()}
-    if what == 'q_bias':
+    if what == 'q_bias, sines':  # MSSDF's
+        del weights['pos_embed']
+    if what.startswith('q_bias'):
         for key in [key for key in weights if key.endswith('qkv.bias')]:
             bias, block = weights.pop(key), key.removesuffix('qkv.bias')
             weights |= {f'{block}q_bias': bias[:64].clone(), f'{block}v_bias': bias[128:].clone()}
