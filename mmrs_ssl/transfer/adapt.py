@@ -219,7 +219,7 @@ class Fitter:
         known, count = weight.shape[1], like.shape[1]
         if weight.shape[0] != like.shape[0]:
             raise DoesNotFitError(f'{list(weight.shape)} in the file, {list(like.shape)} in the model')
-        if known == count and self.bands == 'mean':
+        if known == count and (self.bands == 'mean' or list(self.bands) == list(range(known))):
             return weight, ''
         adapted = adapt_bands(weight, count, self.bands)
         rule = 'the mean kernel in each' if self.bands == 'mean' else f'kernels of bands {list(self.bands)}'

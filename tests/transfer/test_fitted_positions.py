@@ -94,3 +94,11 @@ def test_a_table_keeps_what_is_symmetric():
     torch.testing.assert_close(larger, larger.flip(1))
     assert larger.argmax() == 40  # the center
     assert not torch.allclose(larger, larger.T)
+
+
+def test_bands_in_the_files_own_order_are_as_they_were(tmp_path):
+    """Else a frozen stem that takes them would count as changed."""
+    path = save(under('backbone.', mine('resnet').state_dict()), tmp_path / 'a.pth')
+    for bands, kind in (([0, 1, 2], 'matched'), ([2, 1, 0], 'adapted')):
+        report = load_backbone(mine('resnet', seed=1), path, bands=bands)
+        assert 'conv1.weight' in getattr(report, kind)
