@@ -81,6 +81,9 @@ def _flat(transforms: Sequence[Any]) -> Iterator[Any]:
             continue
         if callable(each) or (isinstance(each, dict) and 'type' in each):
             yield each
+        mapped = (_get(each, 'mapping') or {}).get('img', 'img')
+        if mapped != 'img' and not (isinstance(mapped, list | tuple) and 'img' in mapped):
+            continue  # mmcv's wrappers give those inside another entry in the place of the image
         if isinstance(each, dict):
             yield from _flat([value for value in each.values() if isinstance(value, dict | list | tuple)])
         elif isinstance(steps, list | tuple):

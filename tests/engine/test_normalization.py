@@ -197,3 +197,13 @@ def test_the_outer_pipeline_of_a_data_set_that_holds_another_is_read():
     inner = dict(type='CocoDataset', pipeline=[OPENCV])
     (read,) = readings(dict(dataset=dict(type='MultiImageMixDataset', dataset=inner, pipeline=[NORMALIZE])))
     assert (read.normalized, read.loader) == (True, 'LoadImageFromFile')
+
+
+def test_heights_that_are_normalized_are_no_images():
+    """As the height configs do, by a wrapper that gives their entry in the image's place."""
+    mapping = dict(img='gt_depth_map')
+    heights = dict(type='KeyMapper', mapping=mapping, remapping=mapping, transforms=[NORMALIZE])
+    images = dict(type='KeyMapper', mapping=dict(img='img'), transforms=[NORMALIZE])
+    for wrapper, normalized in ((heights, False), (images, True)):
+        (read,) = readings(dict(dataset=dict(pipeline=[OPENCV, wrapper])))
+        assert read.normalized == normalized
