@@ -83,7 +83,7 @@ def same(whole, parts, iterations=8):
 @pytest.mark.parametrize(
     ('method', 'options', 'more', 'iterations'),
     [
-        ('dino-vit', [], dict(amp=True), 8),
+        pytest.param('dino-vit', [], dict(amp=True), 8, marks=pytest.mark.slow),  # ten kills of it are slow, too
         ('dino-resnet', ACCUMULATED, {}, 10),
     ],
     ids=['amp', 'accumulated'],
