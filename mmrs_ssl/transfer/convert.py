@@ -316,6 +316,9 @@ def left_out(content: Any, found: Mapping[str, BackboneWeights], parts: Mapping[
         # of two networks in one dictionary, each is among the others' weights
         together = [each for each in heads if each and each != source.prefix]
         names += [head + key for key in source.others if not key.startswith(tuple(together))]
-    weights = ('student', 'teacher', 'state_dict', 'model', 'meta', *(source.entry for source in found.values()))
+    converted = {source.entry for source in found.values()}
+    outer = {entry.partition('.')[0] for entry in converted if entry not in content}  # it may be an entry of an entry
+    weights = ('student', 'teacher', 'state_dict', 'model', 'meta', *converted, *outer)
     names += [str(key) for key, value in content.items() if key not in weights and not isinstance(value, Tensor)]
-    return names
+    inner = [f'{key}.{name}' for key in outer for name in content.get(key) or ()]
+    return names + [name for name in inner if name not in converted]

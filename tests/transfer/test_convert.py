@@ -249,3 +249,15 @@ def test_the_classifiers_config_works(test_config, run_tool, tmp_path):
     options = ['--work-dir', tmp_path / 'work', '--allow-missing', 'head.*']
     code, printed = run_tool('test.py', test_config, path, *options)
     assert code == 0, printed
+
+
+def test_networks_in_an_entry_of_an_entry_are_converted_and_the_rest_of_it_is_said(tmp_path):
+    """A network and its average, as student and teacher."""
+    trained, averaged = mine('resnet').state_dict(), mine('resnet', seed=1).state_dict()
+    content = dict(checkpoint=dict(model=trained, ema_model=averaged, steps=7), epoch=3)
+    torch.save(content, tmp_path / 'a.pth')
+    conversion = convert_checkpoint(tmp_path / 'a.pth', tmp_path / 'b.pth', 'mmrs')
+    assert conversion.left_out == ['epoch', 'checkpoint.steps']
+    written = torch.load(tmp_path / 'b.pth', weights_only=True)['state_dict']
+    torch.testing.assert_close(written['backbone.conv1.weight'], trained['conv1.weight'])
+    torch.testing.assert_close(written['teacher.module.backbone.conv1.weight'], averaged['conv1.weight'])
