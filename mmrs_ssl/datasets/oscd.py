@@ -7,7 +7,7 @@ from typing import ClassVar
 from mmengine.dataset import BaseDataset
 
 from mmrs_ssl.rasters.names import check_name
-from mmrs_ssl.rasters.opening import open_raster
+from mmrs_ssl.rasters.opening import check_sizes
 from mmrs_ssl.registry import DATASETS
 
 BANDS = ('B01', 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B09', 'B10', 'B11', 'B12')
@@ -62,7 +62,7 @@ class OSCDDataset(BaseDataset):
             for path in map(Path, (*dates[0], *dates[1], str(label))):
                 if not path.is_file():
                     raise FileNotFoundError(f'{path} is missing: is the archive complete and fully unpacked?')
-            check_sizes(label, dates)
+            check_sizes(str(label), *(date[0] for date in dates))
             found.append(
                 dict(
                     img_path=[str(Path(date[0]).parent) for date in dates],
@@ -75,14 +75,3 @@ class OSCDDataset(BaseDataset):
                 )
             )
         return found
-
-
-def check_sizes(label: Path, dates: Sequence[Sequence[str]]) -> None:
-    """Refuse a label that does not lie on its images: nothing else tells which pixels belong together."""
-    sizes = {}
-    for path in (str(label), *(date[0] for date in dates)):
-        with open_raster(path) as file:
-            sizes[path] = f'{file.width} x {file.height}'
-    if len(set(sizes.values())) > 1:
-        listed = ', '.join(f'{path}: {size}' for path, size in sizes.items())
-        raise ValueError(f'images and label differ in size: {listed}')

@@ -89,6 +89,21 @@ def open_image(path: str | Path, access: Access | None = None) -> rasterio.Datas
     return changed(raster, expand)
 
 
+def check_sizes(*paths: str) -> None:
+    """Refuse files of several sizes, such as a label and its images: nothing else tells which pixels belong together.
+
+    Raises:
+        ValueError: naming all of them.
+    """
+    sizes = {}
+    for path in paths:
+        with open_raster(path) as file:
+            sizes[path] = f'{file.width} x {file.height}'
+    if len(set(sizes.values())) > 1:
+        listed = ', '.join(f'{path}: {size}' for path, size in sizes.items())
+        raise ValueError(f'images and label differ in size: {listed}')
+
+
 def _png_as_meant(raster: rasterio.DatasetReader, path: str) -> rasterio.DatasetReader:
     """Bring few bits to all of 0 to 255, and make alpha of a color that is transparent, which GDAL calls no data."""
     if not os.path.isfile(path):

@@ -50,6 +50,7 @@ _CORINE = {
     'residential': 'Discontinuous urban fabric', 'industrial': 'Industrial or commercial units',
     'junction': 'Road and rail networks and associated land', 'meadow': 'Pastures',
 }  # fmt: skip
+_POTSDAM = '2_{0}_0_0_{size}_{size}.png'  # as mmsegmentation's script calls a tile
 _OWN = {name: name for name in SCENE_CLASSES}
 _BUILT = ('residential', 'industrial')
 
@@ -175,6 +176,14 @@ def _write_potsdam_height(plan: WritingPlan) -> None:
         write_geotiff(plan.root / 'height_dir' / split / f'2_{index}.tif', scene.dsm - scene.dtm, plan.gsd, origin)
 
 
+def _write_potsdam_ndsm(plan: WritingPlan) -> None:
+    _segmentation(plan, _POTSDAM)
+    for split, index in plan.splits('train', 'val'):
+        path = plan.root / 'ndsm_dir' / split / _POTSDAM.format(index, size=plan.size)
+        scene = plan.scene(index)
+        write_geotiff(path.with_suffix('.tif'), scene.dsm - scene.dtm, plan.gsd, plan.origin(index))
+
+
 def _write_hr_pairs(plan: WritingPlan) -> None:
     for index in range(plan.scenes):
         scene, stem, origin = plan.scene(index), plan.root / 'patch' / f'{index:06d}', plan.origin(index)
@@ -226,7 +235,8 @@ LAYOUTS: dict[str, FolderLayout] = {
     'millionaid': FolderLayout(partial(_folders, names=_OWN, pattern='test/P{index:07d}.jpg'), 256, 0.5),
     'folder': FolderLayout(partial(_folders, names=_OWN, pattern='{0}/{0}_{number:03d}.png'), 128, 1.0, 16),
     'bigearthnet': FolderLayout(_write_bigearthnet, 120, 10.0),
-    'potsdam': FolderLayout(partial(_segmentation, pattern='2_{0}_0_0_{size}_{size}.png'), 256, 0.3),
+    'potsdam': FolderLayout(partial(_segmentation, pattern=_POTSDAM), 256, 0.3),
+    'potsdam_ndsm': FolderLayout(_write_potsdam_ndsm, 256, 0.3),
     'vaihingen': FolderLayout(partial(_segmentation, pattern='area{0}_0_0_{size}_{size}.png', irrg=True), 256, 0.3),
     'loveda': FolderLayout(partial(_segmentation, pattern='{0}.png', table=_LOVEDA), 256, 0.3),
     'dior': FolderLayout(write_dior, 256, 0.5),

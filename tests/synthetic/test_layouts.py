@@ -31,6 +31,7 @@ EXPECTED: dict[str, tuple[int, tuple[str, ...]]] = {
     'folder': (4, ('farmland/farmland_001.png',)),
     'bigearthnet': (52, ('S2A_MSIL2A_20170613T101031_0_0/S2A_MSIL2A_20170613T101031_0_0_B8A.tif',)),
     'potsdam': (8, ('img_dir/train/2_0_0_0_64_64.png', 'ann_dir/val/2_1_0_0_64_64.png')),
+    'potsdam_ndsm': (12, ('img_dir/train/2_0_0_0_64_64.png', 'ndsm_dir/train/2_0_0_0_64_64.tif')),
     'vaihingen': (8, ('img_dir/train/area0_0_0_64_64.png', 'ann_dir/val/area1_0_0_64_64.png')),
     'loveda': (8, ('img_dir/train/0.png', 'ann_dir/val/1.png')),
     'dior': (11, ('JPEGImages-trainval/00001.jpg', 'JPEGImages-test/00003.jpg', 'ImageSets/Main/val.txt')),

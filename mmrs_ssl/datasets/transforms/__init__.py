@@ -1,5 +1,6 @@
 """Transforms: loading, views that remember their source, photometric augmentation."""
 
+from mmrs_ssl.datasets.transforms.appending import AppendRaster
 from mmrs_ssl.datasets.transforms.cmid_views import CMIDViews
 from mmrs_ssl.datasets.transforms.contrast_views import ContrastViews
 from mmrs_ssl.datasets.transforms.crops import MultiSizeCrops, TemporalCrops
@@ -19,6 +20,7 @@ from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
 from mmrs_ssl.rasters.pictures import read_image
 
 __all__ = [
+    'AppendRaster',
     'BandDropout',
     'CMIDViews',
     'ColorJitter',

@@ -4,12 +4,7 @@ from collections.abc import Sequence
 
 from mmcv.transforms import BaseTransform
 
-from mmrs_ssl.datasets.transforms.photometric import (
-    ColorJitter,
-    RandomGaussianBlur,
-    RandomGrayscale,
-    RandomSolarize,
-)
+from mmrs_ssl.datasets.transforms.photometric import ColorJitter, RandomGaussianBlur, RandomGrayscale, RandomSolarize
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, Views
 from mmrs_ssl.rasters.photometry import Scale

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmrs_ssl.datasets.transforms.bands import in_threes
 from mmrs_ssl.rasters.arrays import LUMINANCE
+from mmrs_ssl.rasters.band_by_band import in_threes
 from mmrs_ssl.rasters.photometry import Levels, Scale, add_noise, checked_scale, levels_of, solarize, turn_hue
 from mmrs_ssl.registry import TRANSFORMS
 

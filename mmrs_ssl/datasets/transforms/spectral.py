@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-from mmrs_ssl.datasets.transforms.bands import band_draws, band_means
 from mmrs_ssl.datasets.transforms.photometric import Photometric, Scales
+from mmrs_ssl.rasters.band_by_band import band_draws, band_means
 from mmrs_ssl.rasters.photometry import Scale, affine
 from mmrs_ssl.registry import TRANSFORMS
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 
-from mmrs_ssl.datasets.transforms.bands import in_threes
 from mmrs_ssl.datasets.transforms.geometric import common_size, map_images
+from mmrs_ssl.rasters.band_by_band import in_threes
 from mmrs_ssl.rasters.resizing import resize_by_averaging, smooth_before_shrinking, within_range_of
 from mmrs_ssl.registry import TRANSFORMS
 

@@ -19,7 +19,7 @@ from mmrs_ssl.datasets.transforms import (
     SpectralJitter,
     Views,
 )
-from mmrs_ssl.datasets.transforms.bands import band_means, in_threes
+from mmrs_ssl.rasters.band_by_band import band_means, in_threes
 from tests.rasters.rasters import picture
 
 WHITE = dict(uint8=None, uint16=9000, float32=1.0)
