@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 
 import torch
@@ -63,3 +64,22 @@ def gather_rows(rows: Tensor) -> list[Tensor]:
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[: len(rows)] = rows
     return [part[:count] for part, count in zip(all_gather(padded), counts, strict=True)]
+
+
+def gather_tables(tables: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Collect several tables (N, D) of all processes, in about as many transfers as :func:`gather_rows` takes for one.
+
+    Every process must call this with as many tables of the same D; N may differ between processes and tables.
+
+    Returns:
+        of every table what each process has, by rank.
+    """
+    if get_world_size() == 1:
+        return [[table] for table in tables]
+    counts = torch.stack(all_gather(torch.tensor([len(table) for table in tables]))).tolist()
+    found: list[list[Tensor]] = [[] for _ in tables]
+    for lengths, values in zip(counts, gather_rows(torch.cat([table.flatten() for table in tables])), strict=True):
+        sizes = [length * table.shape[1] for length, table in zip(lengths, tables, strict=True)]
+        for own, table, part in zip(found, tables, values.split(sizes), strict=True):
+            own.append(part.view(-1, table.shape[1]).to(table.dtype))
+    return found

@@ -16,7 +16,8 @@ Passes = list[tuple[Callable[[Tensor], Tensor], Tensor]]  # networks, and what e
 class Monitored(NamedTuple):
     """What can collapse in a step."""
 
-    features: dict[str, Tensor]  # 'student', 'teacher': pooled features of the backbone (N, D), detached
+    # 'student', 'teacher', or several of each ('student_rgb_class'): pooled features of the backbone (N, D), detached
+    features: dict[str, Tensor]
     choices: Tensor | None = None  # what the teacher chose of K prototypes: probabilities (N, K)
 
 

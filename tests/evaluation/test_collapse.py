@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalized_std
+from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalized_std, stds_and_ranks
 
 
 def features(count=50, width=12, seed=0):
@@ -71,3 +71,20 @@ def test_two_clusters_are_one_direction():
     rows = torch.cat([features(1, seed=1).repeat(20, 1), features(1, seed=2).repeat(20, 1)])
     assert effective_rank(rows) == pytest.approx(1, abs=0.01)
     assert normalized_std(rows) > 0.1
+
+
+def test_many_sets_are_measured_as_each_by_itself():
+    """Of two shapes, wide and tall, in any order; equal features and a single direction among them."""
+    one = features(1).repeat(50, 1)
+    line = one + torch.linspace(-1, 1, 50)[:, None] * torch.eye(12)[0]
+    sets = [features(), features(7, 30), one, features(seed=1), features(7, 30, seed=1), line]
+    found = stds_and_ranks(sets)
+    for (std, rank), rows in zip(found, sets, strict=True):
+        unit = rows.double().numpy()
+        unit = unit / np.sqrt((unit**2).sum(1, keepdims=True))
+        assert std == pytest.approx(unit.std(0, ddof=1).mean() * np.sqrt(unit.shape[1]), rel=1e-5, abs=1e-7)
+        singular = np.linalg.svd(unit - unit.mean(0), compute_uv=False)
+        share = singular[singular > 1e-5] / singular.sum()
+        assert rank == pytest.approx(np.exp(-np.sum(share * np.log(share))), rel=1e-5)
+    assert found[2] == (0, 1)
+    assert found[5][1] == pytest.approx(1, abs=0.1)

@@ -9,9 +9,9 @@ from mmengine.hooks import Hook
 from mmpretrain.utils import get_ori_model
 from torch import Tensor
 
-from mmrs_ssl.engine.distributed import gather_rows
+from mmrs_ssl.engine.distributed import gather_tables
 from mmrs_ssl.engine.hooks.deferred_log import is_due
-from mmrs_ssl.evaluation.collapse import choice_sums, effective_rank, information_of, normalized_std
+from mmrs_ssl.evaluation.collapse import choice_sums, information_of, stds_and_ranks
 from mmrs_ssl.models.backbones.pooling import averaged
 from mmrs_ssl.models.protocol import Monitored, Monitors
 from mmrs_ssl.models.watch import BackboneWatch, main_output
@@ -54,6 +54,11 @@ class CollapseMonitorHook(Hook):
     ``teacher_information``, of the last batch. It warns once when one of them is below its limit after ``warmup``
     iterations.
 
+    Where a method has several features of each (``student_rgb_class``, ``student_dsm_map``), the line has the lowest of
+    the student's and of the teacher's. Those of each by itself, ``student_rgb_class_std`` and so on, go to the
+    visualizer (``vis_data/scalars.json``, TensorBoard) and, as ``monitor/...``, to the message hub; the warning names
+    the ones that are too low.
+
     Several processes put their samples together when they measure and before ``SafeCheckpointHook`` saves. Checkpoints
     keep the window and whether it was warned, so that a resumed run goes on as if nothing had happened. In a checkpoint
     that is saved otherwise, by rank 0 alone, the other processes' samples since the last measurement are missing; after
@@ -85,7 +90,7 @@ class CollapseMonitorHook(Hook):
         self.warmup = warmup
         self.limits = dict(std=min_std, rank=min_rank, information=min_information)
         self.warned = False
-        self._seen: dict[str, deque[tuple[int, Tensor]]] = {}  # of each branch: iterations and features (B, D)
+        self._seen: dict[str, deque[tuple[int, Tensor]]] = {}  # by name: iterations and features (B, D)
         self._gathered: dict[str, Rows] = {}  # of all processes, when they last met
         self._loaded: dict[str, Any] | None = None
         self._watch: BackboneWatch | None = None
@@ -98,11 +103,11 @@ class CollapseMonitorHook(Hook):
         """Restore this process's part of a resumed window; watch the backbone of a method without ``monitor``."""
         if self._loaded is not None and runner.iter > 0:  # not where only the weights were loaded
             self.warned = self._loaded['warned']
-            for branch, (features, origins) in self._loaded['window'].items():
-                self._gathered[branch] = Rows(features, origins)
+            for name, (features, origins) in self._loaded['window'].items():
+                self._gathered[name] = Rows(features, origins)
                 own = origins[:, 1] == get_rank()
                 features, iterations = features[own], origins[own, 0]
-                self._seen[branch] = deque((int(i), features[iterations == i]) for i in iterations.unique())
+                self._seen[name] = deque((int(i), features[iterations == i]) for i in iterations.unique())
         model = get_ori_model(runner.model)
         if not isinstance(model, Monitors):
             self._watch = BackboneWatch(model, type(self).__name__, lambda seen: averaged([main_output(seen.output)]))
@@ -110,19 +115,19 @@ class CollapseMonitorHook(Hook):
 
     def before_save_together(self, runner: Any) -> None:
         """Learn the other processes' samples; every process calls this before a checkpoint."""
-        for branch in self._seen if get_world_size() > 1 else ():
-            self._gathered[branch] = self._gather(branch)
+        if self._seen and get_world_size() > 1:
+            self._gather()
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Write the window into the checkpoint, at most ``window`` samples; other processes do not take part."""
         window = {}
-        for branch in self._seen:
-            rows = self._own_rows(branch)
-            if branch in self._gathered:
-                known = self._gathered[branch]
+        for name in self._seen:
+            rows = self._own_rows(name)
+            if name in self._gathered:
+                known = self._gathered[name]
                 others = known.origins[:, 1] != get_rank()
                 rows = Rows.joined([rows, Rows(*(each[others] for each in known))])
-            window[branch] = [each.cpu() for each in rows.last(self.window)]
+            window[name] = [each.cpu() for each in rows.last(self.window)]
         checkpoint[SAVED] = dict(warned=self.warned, window=window)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
@@ -144,8 +149,11 @@ class CollapseMonitorHook(Hook):
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Collect this batch's features; measure and log when it is time."""
         features_of, choices = self.monitored(get_ori_model(runner.model))
-        for branch, features in features_of.items():
-            batches = self._seen.setdefault(branch, deque())
+        # The window of a checkpoint may have names that the method no longer gives.
+        self._seen = {name: self._seen.get(name, deque()) for name in features_of}
+        self._gathered = {name: rows for name, rows in self._gathered.items() if name in features_of}
+        for name, features in features_of.items():
+            batches = self._seen[name]
             batches.append((runner.iter, features))
             # As many steps as fill the window; the last one is whole, so a large batch is not thinned out.
             steps = max(1, self.window // (len(features) * get_world_size()))
@@ -154,31 +162,48 @@ class CollapseMonitorHook(Hook):
         every = self.interval
         if not (self.every_n_train_iters(runner, every) if every else is_due(self, runner, batch_idx)):
             return
-        measured = {}
-        for branch in features_of:
-            rows = self._gathered[branch] = self._gather(branch)
-            measured[f'{branch}_std'] = normalized_std(rows.features)
-            measured[f'{branch}_rank'] = effective_rank(rows.features)
+        measured = self._measure()
         if choices is not None:
             sums = choice_sums(choices)
             all_reduce(sums)
             measured['teacher_information'] = information_of(sums)
-        for name, value in measured.items():
-            runner.message_hub.update_scalar(f'train/{name}', value)
+        self._log(runner, measured)
         self._warn(runner, measured)
 
-    def _own_rows(self, branch: str) -> Rows:
-        batches = self._seen[branch]
+    def _measure(self) -> dict[str, float]:
+        self._gather()
+        rows = [self._gathered[name].features for name in self._seen]
+        measured = {}
+        for name, (std, rank) in zip(self._seen, stds_and_ranks(rows), strict=True):
+            measured |= {f'{name}_std': std, f'{name}_rank': rank}
+        return measured
+
+    def _log(self, runner: Any, measured: dict[str, float]) -> None:
+        shown: dict[str, float] = {}  # student_rgb_map_std counts as student_std
+        for name, value in measured.items():
+            first, *_, last = name.split('_')
+            shown[f'{first}_{last}'] = min(value, shown.get(f'{first}_{last}', value))
+        for name, value in shown.items():
+            runner.message_hub.update_scalar(f'train/{name}', value)
+        if details := {name: value for name, value in measured.items() if name not in shown}:
+            for name, value in details.items():
+                runner.message_hub.update_scalar(f'monitor/{name}', value)  # which the logger's line leaves out
+            runner.visualizer.add_scalars(details, step=runner.iter + 1)
+
+    def _own_rows(self, name: str) -> Rows:
+        batches = self._seen[name]
         device = batches[-1][1].device  # a resumed window comes from the CPU
         origins = [(iteration, get_rank()) for iteration, features in batches for _ in features]
         return Rows(torch.cat([features.to(device) for _, features in batches]), torch.tensor(origins, device=device))
 
-    def _gather(self, branch: str) -> Rows:
-        parts = zip(*(gather_rows(each) for each in self._own_rows(branch)), strict=True)
-        return Rows.joined([Rows(*part) for part in parts]).last(self.window)
+    def _gather(self) -> None:
+        own = [self._own_rows(name) for name in self._seen]
+        features, origins = (gather_tables([rows[part] for rows in own]) for part in range(2))
+        for name, *parts in zip(self._seen, features, origins, strict=True):
+            self._gathered[name] = Rows(*(torch.cat(part) for part in parts)).last(self.window)
 
     def _warn(self, runner: Any, measured: dict[str, float]) -> None:
-        low = {name: value for name, value in measured.items() if value < self.limits[name.split('_')[1]]}
+        low = {name: value for name, value in measured.items() if value < self.limits[name.rsplit('_', 1)[1]]}
         if not low or self.warned or runner.iter < self.warmup:
             return
         self.warned = True
