@@ -137,6 +137,7 @@ def test_iterations_between_two_logs_wait_for_nothing(method, make_config, monke
     for hook in cfg.custom_hooks:
         if hook.type == 'mmrs_ssl.PictureHook':
             hook.samples = 1
+    cfg.custom_hooks.append(dict(type='mmrs_ssl.GradientShareHook', interval=1))
     cfg.custom_hooks.append(dict(type='TestProbe'))
     counts = []
 

@@ -108,7 +108,7 @@ def test_schedules_and_seeds_in_a_run(make_config):
 
         cfg = without(make_config(), 'PictureHook')
         cfg.randomness = dict(seed=seed)
-        option(cfg, 'ScheduleHook', start=0.5)
+        option(cfg, 'TeacherMomentumHook', start=0.5, start_left=0.1)
         runner = train(cfg, before_train_iter=look, after_train_epoch=lambda runner: torch.rand(draws))
         assert runner.train_dataloader.sampler.seed == seed
         return seen
@@ -147,6 +147,7 @@ def test_sampler_takes_over_a_resumed_seed(make_config):
 def test_teacher_moves_once_per_optimizer_step(make_config, every, updates):
     cfg = without(make_config(), 'PictureHook')
     cfg.optim_wrapper.accumulative_counts = every
+    option(cfg, 'TeacherMomentumHook', start_left=0.5)
     steps = []
 
     def look(runner):

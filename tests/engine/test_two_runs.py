@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from mmrs_ssl.evaluation.collapse import choice_information, effective_rank, normalized_std
+from mmrs_ssl.models.algorithms.dino_mc import DINOMC
+from mmrs_ssl.models.protocol import Monitored
 from tests.conftest import BACKBONES, cmid_config, dino_config, log_of
 from tests.engine.test_hooks import option, without
 from tests.engine.two_runs import two
@@ -33,15 +35,25 @@ def monitored(half, model):
     return cfg
 
 
-def test_features_of_all_processes_are_measured(half):
+def test_features_of_all_processes_are_measured(half, monkeypatch):
+    """Of several kinds, as a method with modalities has them, of which one is narrower."""
+    original = DINOMC.monitor
+
+    def monitor(model):
+        features, choices = original(model)
+        several = dict(student_a_class=features['student'], student_map=features['student'][:, :5].relu())
+        return Monitored(several | dict(teacher=features['teacher']), choices)
+
+    monkeypatch.setattr(DINOMC, 'monitor', monitor)
     found = two(monitored(half, dino_config('vit')), 'monitor')
     seen, logged = zip(*((each['seen'], each['logged']) for each in found), strict=True)
-    for name in ('student', 'teacher'):
+    for name in ('student_a_class', 'student_map', 'teacher'):
         rows = torch.cat([seen[rank][i][name] for i in (5, 6) for rank in range(2)])
-        assert rows.shape == (16, 64)
+        assert rows.shape == (16, 5 if name == 'student_map' else 64)
+        key = name if name == 'teacher' else f'monitor/{name}'
         for rank in range(2):
-            assert logged[rank][f'{name}_std'] == [pytest.approx(normalized_std(rows), rel=1e-5)]
-            assert logged[rank][f'{name}_rank'] == [pytest.approx(effective_rank(rows), rel=1e-5)]
+            assert logged[rank][f'{key}_std'] == [pytest.approx(normalized_std(rows), rel=1e-5)]
+            assert logged[rank][f'{key}_rank'] == [pytest.approx(effective_rank(rows), rel=1e-5)]
             alone = torch.cat([seen[rank][i][name] for i in (5, 6)])
             assert abs(normalized_std(alone) / normalized_std(rows) - 1) > 1e-3
     last = [each[6]['choices'] for each in seen]
@@ -70,6 +82,22 @@ def test_the_window_of_all_processes_survives_a_resume_between_two_measurements(
             for name in ('student_std', 'teacher_rank'):
                 assert (logged[name] == expected[name]) == (file == 'together.pth')
         assert log_of(again.work_dir).count('has collapsed') == 1
+
+
+def test_shares_of_gradients_are_of_all_processes_and_change_nothing(half):
+    found = two(half(cmid_config('vit'), save=99, epochs=1), 'shares')
+    norms = torch.stack([each['norms'] for each in found])  # of each process, at steps 1, 2 and 4
+    assert norms.shape == (2, 3, 5)
+    assert (norms[0] / norms[1] - 1).abs().max() > 1e-3
+    mean = norms.mean(dim=0)
+    for each in found:
+        for index, term in enumerate(('spatial', 'spectral', 'global', 'local')):
+            expected = mean[:, index] / mean[:, :-1].sum(dim=1)
+            torch.testing.assert_close(torch.tensor(each['logged'][f'share_{term}']), expected, rtol=1e-5, atol=0)
+        torch.testing.assert_close(torch.tensor(each['logged']['gradient_norm']), mean[:, -1], rtol=1e-5, atol=0)
+        assert each['state'].keys() == each['plain'].keys() > {'losses', 'center.value'}
+        for key, value in each['plain'].items():
+            assert torch.equal(each['state'][key], value), key
 
 
 def test_both_processes_end_at_the_loss_of_one(half, tmp_path):

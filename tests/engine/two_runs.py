@@ -12,6 +12,8 @@ from mmengine.dist import get_rank
 
 from mmrs_ssl.cli.errors import explain
 from mmrs_ssl.engine import start_gloo
+from mmrs_ssl.engine.hooks import gradient_shares
+from mmrs_ssl.engine.hooks.gradient_shares import gradient_norms
 from tests.conftest import train
 
 
@@ -30,10 +32,13 @@ def monitor(cfg: Config, resume: str | None = None) -> dict:
     if resume:
         cfg.load_from, cfg.resume = resume, True
     runner = train(cfg, after_train_iter=look)
-    logged = {
-        name.removeprefix('train/'): each.data[0].tolist() for name, each in runner.message_hub.log_scalars.items()
-    }
-    return dict(seen=seen, logged=logged)
+    return dict(seen=seen, logged=logged(runner))
+
+
+def logged(runner) -> dict[str, list[float]]:
+    """Every scalar, as often as it was logged."""
+    scalars = runner.message_hub.log_scalars
+    return {name.removeprefix('train/'): each.data[0].tolist() for name, each in scalars.items()}
 
 
 def spoil(runner, batch) -> None:
@@ -72,12 +77,33 @@ def killed(cfg: Config) -> dict:
 
 def plain(cfg: Config) -> dict:
     """Losses and what the training made."""
-    runner = train(cfg)
+    return made(train(cfg))
+
+
+def made(runner) -> dict[str, torch.Tensor]:
+    """Losses of all steps, and the last weights."""
     losses = runner.message_hub.get_scalar('train/loss').data[0]
     return dict(losses=torch.from_numpy(losses), **runner.model.module.state_dict())
 
 
-RUNS = dict(monitor=monitor, nan=nan, nan_at_save=nan_at_save, killed=killed, plain=plain)
+def shares(cfg: Config) -> dict:
+    """What gradients the terms had in this process and in the log; and the same training without that."""
+    own = []
+    cfg.experiment_name = 'without'
+    without = made(train(cfg.copy()))
+    cfg.experiment_name = 'with'
+
+    def norms_of_one(*args):
+        own.append(gradient_norms(*args))
+        return own[-1].clone()
+
+    gradient_shares.gradient_norms = norms_of_one
+    cfg.custom_hooks.append(dict(type='mmrs_ssl.GradientShareHook', interval=2))
+    runner = train(cfg)
+    return dict(norms=torch.stack(own), logged=logged(runner), state=made(runner), plain=without)
+
+
+RUNS = dict(monitor=monitor, nan=nan, nan_at_save=nan_at_save, killed=killed, plain=plain, shares=shares)
 
 
 def main(rank: int, port: int, cfg: Config, name: str, more: tuple, file: Path) -> None:

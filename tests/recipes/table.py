@@ -83,7 +83,7 @@ def crop_of(step):
 
 
 def momentum_rises(name):
-    hook = hook_of(name, 'teacher.momentum')
+    hook = hook_of(name, kind='TeacherMomentumHook')
     assert not hook.by_epoch
     steps = np.arange(0, 1001, 100)
     expected = 1 - (1 - 0.996) * (1 + np.cos(np.pi * steps / 1000)) / 2

@@ -47,6 +47,11 @@ def run(make_config, tmp_path, name, *args, ranks=1, options=()):
 def plan(epochs, length, lr):
     """Epoch, iteration, learning rate after the scheduler's step and momentum of every iteration, by formula."""
     total, warmup = epochs * length, max(1, round(epochs * length / 4))
+    low, high = 0.0, 0.996
+    for _ in range(50):  # the first momentum with which a hundredth of the random start is left in the teacher
+        start = (low + high) / 2
+        momenta = [1 - (1 - start) * (1 + math.cos(math.pi * i / total)) / 2 for i in range(total)]
+        low, high = (low, start) if math.prod(momenta) > 0.01 else (start, high)
     rows = []
     for i in range(total):
         step = min(i + 1, total - 1)  # the schedulers step before the probe looks, but not after the last iteration
@@ -54,7 +59,7 @@ def plan(epochs, length, lr):
             rate = lr * (0.01 + 0.99 * step / (warmup - 1)) if warmup > 1 else lr
         else:
             rate = 1e-6 + (lr - 1e-6) * (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
-        rows.append([i // length, i, rate, 1 - (1 - 0.996) * (1 + math.cos(math.pi * i / total)) / 2])
+        rows.append([i // length, i, rate, momenta[i]])
     return rows
 
 

@@ -24,7 +24,7 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=200)
 custom_hooks = [
     dict(type='mmrs_ssl.StepSeedHook'),
     dict(type='mmrs_ssl.TeacherUpdateHook'),
-    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.996, end=1.0),
+    dict(type='mmrs_ssl.TeacherMomentumHook', start=0.996, end=1.0),
     dict(
         type='mmrs_ssl.ScheduleHook',
         path='teacher_temperature',

@@ -21,7 +21,7 @@ custom_hooks = [
     dict(type='mmrs_ssl.ClipEachGradientHook', max_norm=3.0),
     dict(type='mmrs_ssl.FreezeHook', path='head.last_layer', epochs=1),
     dict(type='mmrs_ssl.TeacherUpdateHook'),
-    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.996, end=1.0),
+    dict(type='mmrs_ssl.TeacherMomentumHook', start=0.996, end=1.0),
     dict(type='mmrs_ssl.FiniteLossHook'),
     dict(type='mmrs_ssl.CollapseMonitorHook'),
 ]

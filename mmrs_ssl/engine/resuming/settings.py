@@ -34,6 +34,7 @@ IGNORED = (
     'model.num_images',
     'custom_hooks.PictureHook*',
     'custom_hooks.CollapseMonitorHook*',
+    'custom_hooks.GradientShareHook*',
 )
 # What a checkpoint holds is of no use with another one, and why.
 REFUSED = {

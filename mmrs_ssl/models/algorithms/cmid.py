@@ -55,7 +55,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         num_matches: pairs of cells per image and direction in the local branch.
         student_temperature, teacher_temperature: of the local branch; a ``ScheduleHook`` on ``teacher_temperature``
             raises it from 0.04 to 0.07.
-        teacher_momentum: weight of the teacher's old value; a ``ScheduleHook`` on ``teacher.momentum`` raises it to 1.
+        teacher_momentum: weight of the teacher's old value; ``TeacherMomentumHook`` raises it to 1.
         loss_weights: factors of ``loss_spatial``, ``loss_spectral``, ``loss_global`` and ``loss_local``, by default 1.
 
     Differs from the official code: positions in pixels (see ``matching.py``), masks drawn on the device, two images

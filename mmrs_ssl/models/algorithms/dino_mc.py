@@ -58,7 +58,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
             they are not given (see :func:`mmrs_ssl.models.heads.sizing.head_size`); ``tools/train.py`` counts it.
         student_temperature: T_s.
         teacher_temperature: T_t; a ``ScheduleHook`` on ``teacher_temperature`` may warm it up.
-        teacher_momentum: weight of the teacher's old value; a ``ScheduleHook`` on ``teacher.momentum`` raises it to 1.
+        teacher_momentum: weight of the teacher's old value; ``TeacherMomentumHook`` raises it to 1.
         teacher_drop_path: let the teacher drop paths too, as the published program's Swin does.
         center_momentum: weight of the old center.
         init_std: start the backbone's linear and convolution layers, class token and positions from a truncated normal

@@ -1,7 +1,7 @@
 """Keep the inputs of a backbone's blocks alone and compute the rest again for gradients: less memory, more time."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -70,18 +70,25 @@ def run_block(block: nn.Module, function: Callable[..., Any], *args: Any) -> Any
 
 def contexts(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
     """Return what surrounds a block's first pass and its recomputation."""
-    return nullcontext(), statistics_left_alone(block)
+    return nullcontext(), StatisticsLeftAlone(block)
 
 
-@contextmanager
-def statistics_left_alone(block: nn.Module) -> Iterator[None]:
-    """Move copies of BatchNorm's running statistics: the first pass has moved them already."""
-    norms = [module for module in block.modules() if module.training and hasattr(module, 'running_mean')]
-    kept = [(norm, dict(norm._buffers)) for norm in norms]
-    for norm, buffers in kept:
-        norm._buffers.update({name: None if each is None else each.clone() for name, each in buffers.items()})
-    try:
-        yield
-    finally:
-        for norm, buffers in kept:
+class StatisticsLeftAlone(AbstractContextManager[None]):
+    """Move copies of BatchNorm's running statistics: the first pass has moved them already.
+
+    A graph that is gone through several times, for the gradients of several terms, enters this as often.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+
+    def __enter__(self) -> None:
+        norms = [module for module in self.block.modules() if module.training and hasattr(module, 'running_mean')]
+        self.kept = [(norm, dict(norm._buffers)) for norm in norms]
+        for norm, buffers in self.kept:
+            norm._buffers.update({name: None if each is None else each.clone() for name, each in buffers.items()})
+
+    def __exit__(self, *error: object) -> None:
+        for norm, buffers in self.kept:
             norm._buffers.update(buffers)
+        self.kept.clear()

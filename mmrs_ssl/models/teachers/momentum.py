@@ -15,7 +15,7 @@ class MomentumTeacher(BaseAveragedModel):
     its own running statistics from them, so the teacher can be evaluated at any time. Everything else (dropout,
     and, unless asked for, stochastic depth) is off in the teacher. It is updated by
     :class:`mmrs_ssl.TeacherUpdateHook` after the optimizer step; ``momentum`` is a plain attribute that
-    :class:`mmrs_ssl.ScheduleHook` drives.
+    :class:`mmrs_ssl.TeacherMomentumHook` drives.
 
     Args:
         student: module to copy; its parameters and the teacher's are matched by name.

@@ -10,6 +10,7 @@ from mmrs_ssl.engine.hooks import ClipEachGradientHook, FreezeHook
 from mmrs_ssl.engine.hooks.gradients import clip_each
 from mmrs_ssl.engine.optim import CPUAmpOptimWrapper
 from tests.conftest import dino_config, train
+from tests.engine.test_hooks import option
 
 LAST = 'head.last_layer.parametrizations.weight.original1'
 QUIET = "custom_hooks = [h for h in _base_.custom_hooks if 'Clip' not in h['type'] and 'Freeze' not in h['type']]\n"
@@ -77,6 +78,7 @@ def test_frozen_last_layer(make_config, counts, amp):
         'auto_scale_lr = dict(enable=False)\n',
         model=dino_config('vit'),
     )
+    option(cfg, 'TeacherMomentumHook', start_left=0.5)  # of so few steps
     found, left = [], []
 
     def remember(runner):
