@@ -27,7 +27,9 @@ SCOPES = dict(
 CLASSES = dict(
     ucm=21, aid=30, resisc45=45, eurosat=10, bigearthnet=19, potsdam=6, vaihingen=6, loveda=7, dior=20, dota=15
 )
-PRETRAINING = {'resnet50': 'cmid', 'swin-base': 'cmid', 'vit-base': 'cmid', 'vit-small': 'cmid', 'swin-tiny': 'dino-mc'}
+JOINT = 'vit-base-rgb-dsm'  # of two modalities at once
+PRETRAINING = {JOINT: 'mssdf', **dict.fromkeys(('resnet50', 'swin-base', 'vit-base', 'vit-small'), 'cmid')}
+PRETRAINING['swin-tiny'] = 'dino-mc'
 
 STATISTICS = dict(mean=[80.0, 90.0, 100.0], std=[30.0, 31.0, 32.0])
 
@@ -90,10 +92,13 @@ def weights(tmp_path_factory):
     def of(name):
         path = folder / f'{name}.pth'
         if not path.exists():
-            cfg = Config.fromfile(ROOT / f'configs/_base_/models/{PRETRAINING[name]}_{name}.py')
+            network = name.removesuffix('-rgb-dsm')
+            cfg = Config.fromfile(ROOT / f'configs/_base_/models/{PRETRAINING[name]}_{network}.py')
             init_default_scope('mmpretrain')
             state = MODELS.build(cfg.model.backbone).state_dict()
-            settings = dict(data_preprocessor=STATISTICS, type='mmrs_ssl.CMID', backbone=cfg.model.backbone.to_dict())
+            heights = dict(mean=[6.0], std=[6.0])
+            statistics = dict(modalities=dict(dsm=heights, rgb=STATISTICS)) if name == JOINT else STATISTICS
+            settings = dict(data_preprocessor=statistics, type='mmrs_ssl.CMID', backbone=cfg.model.backbone.to_dict())
             weights = {f'backbone.{key}': value for key, value in state.items()}
             torch.save(dict(state_dict=weights, meta=dict(cfg=f'model = {settings!r}')), path)
         return path
@@ -116,7 +121,7 @@ def test_tasks_and_data_sets_are_there():
 @pytest.mark.parametrize('name', NAMES)
 def test_config_is_consistent(name):
     cfg = read(name)
-    task, _, data = parts(name)
+    task, backbone, data = parts(name)
     assert cfg.default_scope == SCOPES[task]
     assert len((FOLDER / f'{name}.py').read_text().splitlines()) <= 70
     assert not re.search(
@@ -139,7 +144,8 @@ def test_config_is_consistent(name):
     dates = 2 if task == 'change_detection' else 1
     assert cfg.model.data_preprocessor.mean == cfg.mean * dates
     assert cfg.model.data_preprocessor.std == cfg.std * dates
-    assert cfg.model.data_preprocessor.get('to_rgb') or cfg.model.data_preprocessor.bgr_to_rgb
+    swaps = cfg.model.data_preprocessor.get('to_rgb') or cfg.model.data_preprocessor.bgr_to_rgb
+    assert bool(swaps) != (backbone == JOINT)  # whose loader gives RGB
     assert (cfg.model.backbone.get('frozen_stages', -1) > 0) == ('-linear-' in name)
 
 
@@ -147,13 +153,13 @@ def test_config_is_consistent(name):
 def test_model_takes_pretrained_weights(name, weights):
     model = build(name)
     backbone = parts(name)[1]
-    assert type(model.backbone).__module__.startswith('mmpretrain.')
+    assert type(model.backbone).__module__.startswith('mmrs_ssl.' if backbone == JOINT else 'mmpretrain.')
     report = load_backbone(model.backbone, weights(backbone))
     assert not report.missing
     assert not report.mismatch
     if 'bit_' not in name:  # BIT has no use for the last stage
         assert not [key for key in report.ignored if not key.startswith('backbone.ln1')]
-    allowed = {'relative_position', 'pos_embed', 'norm'}
+    allowed = {'relative_position', 'pos_embed', 'norm', *(['fusions'] if backbone == JOINT else [])}
     assert all(any(part in key for part in allowed) for key in [*report.adapted, *report.fresh])
     frozen = [parameter.requires_grad for parameter in model.backbone.parameters()]
     assert not any(frozen) if '-linear-' in name else any(frozen)

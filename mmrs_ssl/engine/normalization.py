@@ -35,7 +35,7 @@ class Pretrained:
 
     Args:
         mean, std: per band of the model, None for a band that pre-training did not have.
-        order: of three bands, ``'rgb'`` or ``'bgr'``.
+        order: of three bands, ``'rgb'`` or ``'bgr'``; of several modalities, of the first one's three.
         bands: how many there are.
         swaps: whether the data preprocessor is to swap them where no loader tells the order it gives them in.
     """
@@ -144,10 +144,15 @@ def _compare_order(
     bands: int,
     adopt: bool,
 ) -> bool | None:
-    """Compare the order of three bands; returns whether the data preprocessor has to swap them."""
+    """Compare the order of three bands, which may be the first of several modalities'.
+
+    Returns:
+        Whether the data preprocessor has to swap them; None where it cannot.
+    """
     now = own.swaps if own else None
-    if bands != 3:
+    if bands != 3 and pretrained.order is None:
         return now
+    now = now if bands == 3 else None  # it swaps images of three bands alone
     loaders = ', '.join(dict.fromkeys(each.loader for each in read)) or 'no pipeline'
     orders = {each.order for each in read} - {None}
     swapped = ', swapped' if now else ''

@@ -1,6 +1,7 @@
 """Models: methods, heads, necks, losses, masks and the momentum teacher."""
 
 from mmrs_ssl.models.algorithms import CMID, DINOMC, MSSDF
+from mmrs_ssl.models.backbones.modality_vit import ModalityVisionTransformer
 from mmrs_ssl.models.backbones.padded_swin import PaddedSimMIMSwinTransformer, PaddedSwinTransformer
 from mmrs_ssl.models.data_preprocessor import BandPreprocessor, ModalityPreprocessor
 from mmrs_ssl.models.heads import PixelReconstructionHead, PredictionHead, PrototypeHead, QueueContrastHead
@@ -14,6 +15,7 @@ __all__ = [
     'BandPreprocessor',
     'MAEBandDecoder',
     'ModalityPreprocessor',
+    'ModalityVisionTransformer',
     'MomentumTeacher',
     'PaddedSimMIMSwinTransformer',
     'PaddedSwinTransformer',

@@ -10,6 +10,7 @@ from mmrs_ssl.transfer.adapt import Bands
 from mmrs_ssl.transfer.comparing import fit_weights
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.layouts import DERIVED, KeyLayout, find_backbones
+from mmrs_ssl.transfer.modalities import joint_modalities
 from mmrs_ssl.transfer.report import LoadReport
 from mmrs_ssl.transfer.sources import read_backbone
 
@@ -36,7 +37,8 @@ def load_backbone(
         module: the backbone, e.g. ``model.backbone``.
         checkpoint: the file.
         branch: ``'student'`` or ``'teacher'``; by default the one that the method's authors evaluate.
-        modality: whose patch embedding to take where a model has several; by default the first one's.
+        modality: whose patch embedding to take where a model has several; by default the first one's. A
+            :class:`mmrs_ssl.ModalityVisionTransformer` takes those of all its modalities, by their names.
         bands: where the numbers of bands differ: ``'mean'``, or for each band of the model the index of the file's
             band whose kernel it gets (None: the mean). See :func:`mmrs_ssl.transfer.adapt.adapt_bands`.
 
@@ -54,7 +56,13 @@ def load_backbone(
     if not own:
         raise ValueError(f'{type(module).__name__} has no weights to load; give the backbone, e.g. model.backbone')
     layout = layout_of(own)
-    source = read_backbone(checkpoint, layout, branch, modality)
+    joint = joint_modalities(module)
+    if joint is not None and (modality is not None or bands != 'mean'):
+        raise ValueError(
+            f'modality={modality!r}, bands={bands!r}: {type(module).__name__} takes {", ".join(joint.bands)}, by their '
+            'names and with the bands that they had in pre-training; leave both out'
+        )
+    source = read_backbone(checkpoint, layout, branch, joint or modality)
     if 'pos_embed' in own:  # sines of as many patches, where the file's program computes them
         source = source.with_positions(own['pos_embed'].shape[1] - ('cls_token' in own))
     kind = type(module)

@@ -19,6 +19,7 @@ from mmrs_ssl.transfer.foreign_names import RefusedError
 from mmrs_ssl.transfer.foreign_pickles import read_foreign
 from mmrs_ssl.transfer.key_maps import LAYOUTS
 from mmrs_ssl.transfer.layouts import KeyLayout, find_backbones
+from mmrs_ssl.transfer.modalities import JointModalities, joint_embeddings, joint_record
 from mmrs_ssl.transfer.networks import choose_network, choose_prefix, meta_of, tensors_of
 from mmrs_ssl.transfer.own_checkpoints import choose_modality, modalities_in, patch_embedding_of, read_model
 from mmrs_ssl.transfer.published_vits import PUBLISHED_SIZE, add_positions, patches_at, restore_names, size_said
@@ -80,7 +81,10 @@ class BackboneWeights:
 
 
 def read_backbone(
-    checkpoint: str | Path, other: KeyLayout, branch: str | None = None, modality: str | None = None
+    checkpoint: str | Path,
+    other: KeyLayout,
+    branch: str | None = None,
+    modality: str | JointModalities | None = None,
 ) -> BackboneWeights:
     """Read a checkpoint and find the backbone in it.
 
@@ -91,7 +95,8 @@ def read_backbone(
         checkpoint: the file.
         other: the layout to try where the names are of none of the known libraries.
         branch: ``'student'`` or ``'teacher'``; by default the one that the method's authors evaluate.
-        modality: whose patch embedding to take where a model has several; by default the first one's.
+        modality: whose patch embedding to take where a model has several; by default the first one's. For a backbone
+            that takes several together, those.
 
     Returns:
         The backbone; all weights of the file, with the layout ``other``, if there is none to be found.
@@ -106,7 +111,11 @@ def read_backbone(
 
 
 def backbone_in(
-    content: Any, path: Path, other: KeyLayout, branch: str | None = None, modality: str | None = None
+    content: Any,
+    path: Path,
+    other: KeyLayout,
+    branch: str | None = None,
+    modality: str | JointModalities | None = None,
 ) -> BackboneWeights:
     """Find the backbone in what a file holds, see :func:`read_backbone`."""
     if branch not in (None, 'student', 'teacher'):
@@ -114,7 +123,7 @@ def backbone_in(
     layouts = (*LAYOUTS, other)
     network = choose_network(content, path, branch, layouts)
     weights = network.weights
-    if modality is not None:
+    if isinstance(modality, str):
         weights = weights | modality_of(content, path, network.branch, modality)
     found = find_backbones(weights, layouts)
     prefix = choose_prefix(found, path) if network.prefix is None else network.prefix
@@ -124,13 +133,20 @@ def backbone_in(
     own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     others = [key for key in weights if not key.startswith(prefix)]
     own, sines = restore_names(own) if layout.family == 'vit' else (own, False)
+    if isinstance(modality, JointModalities):
+        own |= joint_embeddings(content, weights, path, modality)
+        taken = tuple(f'patch_embeds.{name}.' for name in modality.bands)
+        others = [key for key in others if not key.startswith(taken)]
+        record = joint_record(content, modality)
+    else:
+        record = read_record(content, modality)
     return BackboneWeights(
         own,
         layout,
         prefix,
         network.branch,
         others,
-        read_record(content, modality),
+        record,
         network.entry,
         beside,
         (size_said(content) or 0) if sines else None,

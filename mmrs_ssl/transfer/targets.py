@@ -51,6 +51,7 @@ _PRETRAINING: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = dict(
 )
 # This project's classes -> mmpretrain's with the same weights, and arguments that mean nothing to ours.
 _PLAIN = dict(PaddedSwinTransformer=('SwinTransformer', ('pad_small_map',)))
+_JOINT = 'ModalityVisionTransformer'  # ours alone
 
 # Of mmpretrain's names, by family, those that belong to a backbone.
 PARTS = dict(
@@ -286,8 +287,17 @@ def remarks(backbone: Mapping[str, Any], library: str) -> list[str]:
 
 
 def librarys_class(backbone: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the class of mmpretrain that takes a backbone's weights, and its arguments."""
+    """Return the class of mmpretrain that takes a backbone's weights, and its arguments.
+
+    Raises:
+        ValueError: if there is none.
+    """
     kind = backbone['type'].rsplit('.', 1)[-1]
+    if kind == _JOINT:
+        raise ValueError(
+            f'{kind} takes several modalities, which no class of the libraries does: use its checkpoint itself, by '
+            'load_from or init_cfg, or export one modality of the pre-training'
+        )
     plain, without = _PLAIN.get(kind, (kind, ()))
     return plain, {key: value for key, value in backbone_arguments(backbone).items() if key not in without}
 

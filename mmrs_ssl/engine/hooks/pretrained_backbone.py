@@ -28,6 +28,7 @@ from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.adapt import Bands
 from mmrs_ssl.transfer.loading import LoadReport
+from mmrs_ssl.transfer.modalities import joint_modalities
 
 
 @HOOKS.register_module()
@@ -198,11 +199,13 @@ def frozen_row(module: nn.Module, report: LoadReport, result: Comparison) -> Row
 
 
 def _bands_of(model: nn.Module, name: str) -> int | None:
-    """Count the bands that a backbone's first convolution takes."""
+    """Count the bands that a backbone's first convolution takes, or all of its modalities have."""
     try:
         module = model.get_submodule(name)
     except AttributeError:
         return None
+    if (joint := joint_modalities(module)) is not None:
+        return sum(joint.bands.values())
     return next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), None)
 
 
