@@ -102,6 +102,12 @@ def test_potsdam_trains_validates_and_predicts(potsdam, pretrained, tmp_path):
     assert [each.flatten().tolist() for each in model.data_preprocessor.buffers()] == [MEAN, STD]
     kept, expected = model.state_dict(), runner.model.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in kept.items())
+    # evaluated by the config as it was written, which has other values
+    cfg = segmentation(potsdam, tmp_path / 'tested')
+    cfg.load_from = str(tmp_path / 'downstream/iter_1.pth')
+    tested = Runner.from_cfg(cfg)
+    tested.test()
+    assert tested.model.data_preprocessor.mean.flatten().tolist() == MEAN
     image = next((potsdam / 'img_dir/val').iterdir())
     found = inference_model(model, str(image))
     assert found.pred_sem_seg.data.shape == (1, 64, 64)
