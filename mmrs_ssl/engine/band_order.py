@@ -32,7 +32,7 @@ class Reading:
         self.normalized = False
         for transform in _flat(transforms):
             kind = _name(transform)
-            if kind.startswith('Load') and not any(word in kind for word in _NO_IMAGES):
+            if kind.removeprefix('MultiImg').startswith('Load') and not any(word in kind for word in _NO_IMAGES):
                 self.loader = kind
                 self.order = loaded_order(_built(transform), dataset)
             elif kind == 'Normalize':

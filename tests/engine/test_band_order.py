@@ -6,6 +6,7 @@ import mmpretrain.datasets  # noqa: F401
 import mmseg.datasets  # noqa: F401
 import numpy as np
 import pytest
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
@@ -104,3 +105,11 @@ def test_loaders_that_nobody_knows():
         (found,) = readings(dict(dataset=dict(pipeline=[loader])))
         assert (found.order, found.loader) == (None, name)
     assert readings(None) == []
+
+
+def test_open_cds_loader_of_two_dates():
+    """Whose name begins otherwise; it is mmcv's, called once for each date."""
+    loader = type('MultiImgLoadImageFromFile', (LoadImageFromFile,), dict(__module__='opencd.datasets.transforms'))()
+    steps = [type('MultiImgLoadAnnotations', (LoadImageFromFile,), {})(), loader]
+    (found,) = readings(dict(dataset=dict(type='Any', pipeline=steps)))
+    assert (found.loader, found.order) == ('MultiImgLoadImageFromFile', 'bgr')
