@@ -5,6 +5,7 @@ Each is accepted with one ``DeprecationWarning`` in a process. No other file kno
 
 import functools
 import warnings
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -22,18 +23,37 @@ TRANSFORM_NAMES = {
     'ShrinkToSize': 'ResizeToSize',
 }
 HOOK_NAMES = {'EpochSeedHook': 'StepSeedHook'}
-# class -> option -> what it is called now
-OPTIONS = {
+# class -> option -> what it is called now, or all it became; of an option of a part the path to it, where * stands for
+# every key of a dictionary
+OPTIONS: dict[str, dict[str, str | tuple[str, ...]]] = {
     'CMIDViews': {'shrink': 'resize'},
     'CropViews': {'colours': 'colors'},
     'DINOMC': {'centre_momentum': 'center_momentum'},
-    'MSSDF': {'gives_way': 'masked_modality', 'normalise_targets': 'normalize_targets'},
+    'MSSDF': {
+        'alignment_samples': 'compared_places',
+        'alignment_temperature': 'terms.alignment.temperature',
+        'decoder_channels': 'fusion.channels',
+        'decoder_heads': ('fusion.heads', 'decoder.heads'),
+        'decoder_layers': 'decoder.layers',
+        'fusion_layers': 'fusion.layers',
+        'gives_way': 'masking.masked_modality',
+        'independence': 'terms.independence.of',
+        'information_aware': 'masking.information_aware',
+        'loss_weights': 'terms.*.weight',
+        'mask_ratio': 'masking.ratio',
+        'masked_modality': 'masking.masked_modality',
+        'normalise_targets': 'targets.normalize',
+        'normalize_targets': 'targets.normalize',
+        'reconstruction_weights': 'terms.reconstruction.modality_weights',
+        'shortcuts': ('fusion.shortcuts', 'decoder.shortcuts'),
+        'substitution': 'masking.substitution',
+    },
     'PretrainedBackboneHook': {'normalisation': 'normalization'},
 }
 # class -> option -> value -> what it is called now
 VALUES = {
     'LoadRaster': {'height': {'colours': 'colors'}},
-    'ScheduleHook': {'schedule': {'stairs': 'step'}},
+    'ScheduleHook': {'path': {'substitution': 'masking.substitution'}, 'schedule': {'stairs': 'step'}},
 }
 # how names of weights and buffers begin in a model's checkpoint -> how they begin now
 WEIGHTS = {'centre.': 'center.'}
@@ -46,15 +66,19 @@ def accept_old_options(cls: Class) -> Class:
 
     Where both are given the old one counts: it is a user's, over a config of this project that has the new one.
     """
-    options: dict[str, str] = OPTIONS.get(cls.__name__, {})
+    options = OPTIONS.get(cls.__name__, {})
     values: dict[str, dict[str, str]] = VALUES.get(cls.__name__, {})
     init = cls.__init__  # type: ignore[misc]
 
     @functools.wraps(init)
     def with_old_options(self: Any, *args: Any, **kwargs: Any) -> None:
         for old in [option for option in options if option in kwargs]:
-            _warn(f'{cls.__name__}({old}=...)', f'{options[old]}=...')
-            kwargs[options[old]] = kwargs.pop(old)
+            new = options[old]
+            paths = (new,) if isinstance(new, str) else new
+            _warn(f'{cls.__name__}({old}=...)', ', '.join(f'{path}=...' for path in paths))
+            value = kwargs.pop(old)
+            for path in paths:
+                _put(kwargs, path.split('.'), value)
         for option, renamed in values.items():
             if isinstance(kwargs.get(option), str) and kwargs[option] in renamed:
                 old = kwargs[option]
@@ -64,6 +88,19 @@ def accept_old_options(cls: Class) -> Class:
 
     cls.__init__ = with_old_options  # type: ignore[misc]
     return cls
+
+
+def _put(options: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set an option of a part, in copies of the dictionaries that lead to it."""
+    name, *rest = path
+    if name == '*':
+        for each, own in (value or {}).items():
+            _put(options, [each, *rest], own)
+    elif rest:
+        options[name] = dict(options.get(name) or {})
+        _put(options[name], rest, value)
+    else:
+        options[name] = value
 
 
 def register_old_names() -> None:

@@ -133,10 +133,11 @@ def mssdf_config(modalities: dict[str, int] | None = None, **changes: Any) -> di
         type='mmrs_ssl.MSSDF',
         data_preprocessor=dict(type='mmrs_ssl.ModalityPreprocessor', modalities=statistics),
         backbone=backbone,
-        decoder_channels=24,
-        decoder_heads=2,
+        fusion=dict(channels=24, heads=2),
+        decoder=dict(heads=2),
     )
-    config.update(changes)
+    for key, value in changes.items():
+        config[key] = {**config[key], **value} if key in ('fusion', 'decoder') else value
     return config
 
 

@@ -61,13 +61,44 @@ def test_old_options_of_mssdf():
     with pytest.warns(DeprecationWarning, match='is deprecated') as said:
         model = MODELS.build(config)
     assert [str(warning.message).split('(')[1].split('=')[0] for warning in said] == ['gives_way', 'normalise_targets']
-    assert (model.masked_modality, model.normalize_targets) == ('dsm', 'whiten')
+    assert (model.masking.masked_modality, model.targets.normalize) == ('dsm', 'whiten')
+
+
+def test_options_of_mssdf_that_are_options_of_its_parts_now():
+    old = dict(
+        alignment_samples=9,
+        alignment_temperature=0.3,
+        decoder_channels=16,
+        decoder_heads=1,
+        decoder_layers=2,
+        fusion_layers=1,
+        independence='class_tokens',
+        information_aware=False,
+        loss_weights=dict(alignment=2.0, modality=0),
+        mask_ratio=0.5,
+        reconstruction_weights=dict(dsm=0.25),
+        shortcuts=True,
+        substitution=0.3,
+    )
+    config = mssdf_config()
+    del config['fusion'], config['decoder']
+    with pytest.warns(DeprecationWarning, match='is deprecated'):
+        model = MODELS.build({**config, **old})
+    masking, fusion, decoder = model.masking, model.fusion.transformer, model.decoder.transformers['all']
+    assert (masking.ratio, masking.substitution, masking.information_aware) == (0.5, 0.3, False)
+    assert (model.fusion.channels, len(fusion.layers), len(decoder.layers), model.compared_places) == (16, 1, 2, 9)
+    assert {layers.layers[0].self_attn.num_heads for layers in (fusion, decoder)} == {1}
+    assert (model.fusion.shortcuts, model.decoder.shortcuts) == (True, True)
+    weights = {name: term.weight for name, term in model.terms.items()}
+    assert weights == dict(reconstruction=1.0, alignment=2.0, independence=0.2)
+    assert model.terms['reconstruction'].modality_weights == dict(rgb=1.0, dsm=0.25)
+    assert (model.terms['alignment'].temperature, model.terms['independence'].of) == (0.3, 'class_tokens')
 
 
 def test_an_old_option_counts_over_the_new_one_of_a_base():
     with pytest.warns(DeprecationWarning, match='gives_way'):
-        model = MODELS.build(mssdf_config(gives_way=None, masked_modality='dsm'))
-    assert model.masked_modality is None
+        model = MODELS.build(mssdf_config(gives_way=None, masking=dict(masked_modality='dsm', ratio=0.5)))
+    assert (model.masking.masked_modality, model.masking.ratio) == (None, 0.5)
 
 
 @pytest.mark.parametrize('name', ['MultiSizeCrops', 'TemporalCrops'])
@@ -88,6 +119,9 @@ def test_old_values():
     assert loader.height == 'colors'
     schedule = dict(type='mmrs_ssl.ScheduleHook', path='x', start=0.0, end=1.0, schedule='stairs', every=2, rise=0.5)
     hook = once(lambda: HOOKS.build(schedule), "schedule='stairs'")
+    assert once(lambda: HOOKS.build(dict(schedule, path='substitution')), "path='substitution'").path == (
+        'masking.substitution'
+    )
     assert [hook.value(step, 9) for step in (0, 1, 2, 4)] == [0.0, 0.0, 0.5, 1.0]
 
 

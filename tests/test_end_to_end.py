@@ -139,7 +139,7 @@ QUICK = {
             'num_heads=2',
             'feedforward_channels=64',
         ),
-        under('model', 'decoder_channels=24', 'decoder_heads=2'),
+        under('model', 'fusion.channels=24', 'fusion.heads=2', 'decoder.heads=2'),
         [
             *under('model', 'backbone.out_indices=(0,1,2,3)', 'neck.out_channels=64'),
             *under('model', 'neck.in_channels=[64,64,64,64]', 'decode_head.in_channels=[64,64,64,64]'),

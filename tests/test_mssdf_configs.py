@@ -78,16 +78,30 @@ def test_model_of_a_config_takes_a_step_forward(name, places):
     data = dict(inputs={key: 100 * torch.rand(2, count, 64, 64) for key, count in bands.items()})
     losses = model.train().loss(**model.data_preprocessor(data, True))
     assert all(np.isfinite(value.item()) for value in losses.values())
-    assert (model.fusion_query.shape, len(model.fusion.layers)) == ((384,), 3)
-    assert all(len(decoder.layers) == 4 for decoder in model.decoders.values())
-    assert model.fusion.layers[0].self_attn.num_heads == 6
-    assert (model.mask_ratio, model.alignment_temperature, model.alignment_samples) == (0.75, 0.07, 512)
-    assert model.loss_weights == dict(reconstruction=1.0, alignment=0.5, independence=0.2, modality=0.1)
+    fusion, (decoder,) = model.fusion.transformer, model.decoder.transformers.values()
+    assert (model.fusion.query.shape, len(fusion.layers), len(decoder.layers)) == ((384,), 3, 4)
+    assert {layers.layers[0].self_attn.num_heads for layers in (fusion, decoder)} == {6}
+    assert (model.masking.ratio, model.masking.information_aware, model.masking.masked_modality) == (0.75, True, None)
+    weights = {name: term.weight for name, term in model.terms.items()}
+    assert weights == dict(reconstruction=1.0, alignment=0.5, independence=0.2, modality=0.1)
+    alignment, independence = model.terms['alignment'], model.terms['independence']
+    assert (alignment.temperature, alignment.negatives, independence.of) == (0.07, 'batch', 'predictions')
+    assert model.compared_places == 512
+    assert [layer.out_features for layer in model.terms['modality'].classifier[1::2]] == [384, len(bands)]
+    assert model.fusion.projection.bias is None
+    assert (model.targets.normalize, model.fusion.shortcuts, model.decoder.shortcuts) == (None, False, False)
+    assert set(model.terms['reconstruction'].modality_weights.values()) == {1.0}
+    several = {count for count in bands.values() if count > 1}
+    assert len(model.patch_embeds) == (0 if len(several) == 1 else len(bands) - 1)
 
 
 def test_large_model_is_as_published():
     config = get_config('mssdf/mssdf_vit-large_8xb64-amp-coslr-500e_hr-pairs-320px').model
-    assert (config.backbone.arch, config.decoder_channels, config.decoder_heads) == ('large', 512, 8)
+    assert (config.backbone.arch, config.fusion, config.decoder) == (
+        'large',
+        dict(channels=512, heads=8),
+        dict(heads=8),
+    )
 
 
 @pytest.mark.slow
@@ -116,10 +130,10 @@ def test_config_trains_two_iterations(name, places, tmp_path, monkeypatch):
     runner.train()
     assert len(seen) == 2
     assert np.isfinite(seen).all()
-    assert len(seen[0]) == sum(weight > 0 for weight in runner.model.loss_weights.values())
+    assert len(seen[0]) == len(runner.model.terms)
     assert int(runner.model.teacher.steps) == 2
     if 'demo' not in name:  # no schedule
-        assert runner.model.substitution == pytest.approx(0.1)
+        assert runner.model.masking.substitution == pytest.approx(0.1)
     checkpoint = torch.load(tmp_path / 'work' / 'epoch_1.pth', weights_only=True)['state_dict']
     plain = runner.model.backbone.state_dict()
     assert {key for key in checkpoint if key.startswith('backbone.')} == {f'backbone.{key}' for key in plain}

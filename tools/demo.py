@@ -27,6 +27,7 @@ from torch import Tensor
 from mmrs_ssl import get_config
 from mmrs_ssl.cli.config import override
 from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.evaluation.floors import color_histograms
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
 from mmrs_ssl.models.protocol import evaluated_backbone
 from mmrs_ssl.ops.memory import keep_freed_memory
@@ -81,6 +82,11 @@ def accuracy(model: Any, splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
     for images, _ in splits:
         inputs = preprocessor.normalize(torch.from_numpy(images).permute(0, 3, 1, 2))
         features.append(pooled_features(evaluated_backbone(model), inputs))
+    return compared(features, splits)
+
+
+def compared(features: list[Tensor], splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Measure the 20-NN accuracy of features of both splits, in percent."""
     labels = [torch.from_numpy(split[1]) for split in splits]
     return 100 * knn_accuracy(features[0], labels[0], features[1], labels[1])
 
@@ -103,7 +109,7 @@ def pretrain(cfg: Config) -> Runner:
 
 
 def main() -> dict[str, float]:
-    """Run the demo and print its table; returns the two accuracies in percent."""
+    """Run the demo and print its table; returns the accuracies in percent."""
     args = parse_args()
     start = time.time()
     keep_freed_memory()
@@ -128,6 +134,7 @@ def main() -> dict[str, float]:
     with quiet():
         untrained.init_weights()
     random = accuracy(untrained, [train, held_out])
+    colors = compared([color_histograms(images) for images, _ in (train, held_out)], [train, held_out])
     runner = pretrain(cfg)
     pretrained = accuracy(runner.model, [train, held_out])
 
@@ -144,6 +151,7 @@ def main() -> dict[str, float]:
     print(f"""
 {len(SCENE_CLASSES)} classes of generated scenes, {len(held_out[0])} held out; {used}
 {backbone:<25}20-NN accuracy
+color histogram          {colors:5.1f} %
 random weights           {random:5.1f} %
 pre-trained with {method:<8}{pretrained:5.1f} %   ({gain:+.1f} points, {time.time() - start:.0f} s in all)
 
@@ -152,7 +160,7 @@ pictures    {pictures if pictures.is_dir() else 'none of this method'}
 next        {Path(sys.executable)} tools/train.py {folder_config} \\
                 --cfg-options data_root=PATH/TO/YOUR/{'SCENES' if several else 'IMAGES'}
 """)
-    return dict(random=random, pretrained=pretrained)
+    return dict(colors=colors, random=random, pretrained=pretrained)
 
 
 if __name__ == '__main__':

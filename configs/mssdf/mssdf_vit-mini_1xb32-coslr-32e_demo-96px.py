@@ -1,8 +1,5 @@
 # The demo: generated scenes of 96 x 96 pixels with surface heights, minutes on two processor cores. Everything is sized
-# to 800 steps on 800 small images: a narrow network, and short decoders with shortcuts; whitened targets, as what a
-# teacher that has learned nothing yet says of brightness and place would outweigh all else; reconstruction alone, as
-# the other terms, easily met by what all tokens have in common, cost accuracy here. Half of the patches are masked, and
-# most heights, which count more, must be told from colors: these alone are compared at the end.
+# to 800 steps on 800 small images: a narrow network and short decoder; all four terms have their published weights.
 _base_ = [
     '../_base_/models/mssdf_vit-small.py',
     '../_base_/datasets/hr_pairs.py',
@@ -17,16 +14,8 @@ model = dict(
         arch=dict(_delete_=True, embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512),
         img_size=96,
     ),
-    decoder_channels=48,
-    decoder_heads=2,
-    fusion_layers=1,
-    decoder_layers=1,
-    mask_ratio=0.5,
-    substitution=0.8,
-    masked_modality='dsm',
-    reconstruction_weights=dict(rgb=0.2),
-    loss_weights=dict(alignment=0, independence=0, modality=0),
-    shortcuts=True,
+    fusion=dict(channels=48, heads=2, layers=1, shortcuts=True),
+    decoder=dict(heads=2, layers=1, shortcuts=True),
 )
 train_dataloader = dict(
     batch_size=32,
@@ -45,7 +34,7 @@ train_dataloader = dict(
             ),
             dict(type='mmrs_ssl.RandomFlip', prob=0.5),
             dict(type='mmrs_ssl.RandomCropResize', size=96, scale=(0.8, 1.0), prob=0.5, flip_prob=0),
-            dict(type='mmrs_ssl.ColorJitter', prob=0.5, modality='rgb'),
+            dict(type='mmrs_ssl.ColorJitter', brightness=0.2, contrast=0.2, hue=0.2, prob=0.5, modality='rgb'),
             dict(type='mmrs_ssl.PackModalities'),
         ],
     ),
@@ -53,16 +42,27 @@ train_dataloader = dict(
 
 optim_wrapper = dict(optimizer=dict(lr=8e-3))
 param_scheduler = [
-    dict(type='mmrs_ssl.WarmupLR', share=4 / 32, start_factor=0.01, by_epoch=True, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.WarmupLR', share=4 / 32, start_factor=1e-12, by_epoch=True, convert_to_iter_based=True),
     dict(type='mmrs_ssl.CosineAfterWarmupLR', share=4 / 32, eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=32)
 custom_hooks = [
     dict(type='mmrs_ssl.StepSeedHook'),
     dict(type='mmrs_ssl.TeacherUpdateHook'),
+    dict(type='mmrs_ssl.TeacherMomentumHook'),
+    dict(
+        type='mmrs_ssl.ScheduleHook',
+        path='masking.substitution',
+        schedule='step',
+        start=0.1,
+        end=0.7,
+        every=4,
+        rise=0.1,
+        by_epoch=True,
+    ),
     dict(type='mmrs_ssl.FiniteLossHook'),
+    dict(type='mmrs_ssl.GradientShareHook'),
     dict(type='mmrs_ssl.CollapseMonitorHook'),
-    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.996, end=1.0),
     dict(type='mmrs_ssl.PictureHook', interval=200),
 ]
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=16))

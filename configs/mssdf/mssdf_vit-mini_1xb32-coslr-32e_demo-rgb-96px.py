@@ -4,10 +4,8 @@ _base_ = 'mssdf_vit-mini_1xb32-coslr-32e_demo-96px.py'
 statistics = dict(modalities=dict(_delete_=True, rgb=_base_.statistics.modalities.rgb))
 model = dict(
     data_preprocessor=statistics,
-    substitution=0.0,
-    masked_modality=None,
-    reconstruction_weights=None,
-    loss_weights=dict(alignment=0, independence=0, modality=0),
+    masking=dict(substitution=0.0),
+    terms=dict(alignment=dict(weight=0), independence=dict(weight=0), modality=dict(weight=0)),
 )
 train_dataloader = dict(
     dataset=dict(
@@ -16,7 +14,7 @@ train_dataloader = dict(
             dict(type='mmrs_ssl.LoadModalities', modalities=dict(rgb=dict(bands=3, nodata=0))),
             dict(type='mmrs_ssl.RandomFlip', prob=0.5),
             dict(type='mmrs_ssl.RandomCropResize', size=96, scale=(0.8, 1.0), prob=0.5, flip_prob=0),
-            dict(type='mmrs_ssl.ColorJitter', prob=0.5, modality='rgb'),
+            dict(type='mmrs_ssl.ColorJitter', brightness=0.2, contrast=0.2, hue=0.2, prob=0.5, modality='rgb'),
             dict(type='mmrs_ssl.PackModalities'),
         ],
     ),

@@ -114,12 +114,12 @@ def change_dino(model: Any, family: str, width: int, small: bool) -> None:
 
 
 def change_mssdf(model: Any, family: str, width: int, small: bool) -> None:
-    """Make the decoders narrower."""
+    """Make fusion and decoder narrower."""
     del family, width
     if small:
-        model.update(decoder_channels=48, decoder_heads=2, fusion_layers=1, decoder_layers=1)
+        model.update(fusion=dict(channels=48, heads=2, layers=1), decoder=dict(heads=2, layers=1))
     else:
-        model.update(decoder_channels=192, decoder_heads=6)
+        model.update(fusion=dict(channels=192))
 
 
 def shrink_images(dataset: Any) -> None:

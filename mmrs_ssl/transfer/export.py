@@ -104,7 +104,8 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
     if modalities is not None or modality is not None:
         modality, statistics = choose_modality(modalities or {}, modality, weights)
         # copies: a view would be written with all that it is a view of
-        backbone |= {key: value.clone() for key, value in patch_embedding_of(weights, branch, modality).items()}
+        bands = len(statistics.get('mean') or ())
+        backbone |= {key: value.clone() for key, value in patch_embedding_of(weights, branch, modality, bands).items()}
     check_numbers(backbone, f'{path} ({branch})')
     if not {'mean', 'std'} <= set(statistics):
         raise ValueError(

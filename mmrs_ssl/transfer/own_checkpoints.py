@@ -13,6 +13,7 @@ from mmrs_ssl.registry import MODELS, SCOPE
 
 PREFIX = 'backbone.'
 _OTHER_EMBEDDING = re.compile(r'(?:teacher\.module\.)?patch_embeds\.(.+?)\.')
+_MASK_TOKEN = re.compile(r'decoder\.mask_tokens\.(.+)')
 BRANCHES = dict(student=PREFIX, teacher=f'teacher.module.{PREFIX}')
 # What parsing a text of anyone raises, and reading what it says: [] as a key, 100,000 signs before a number.
 _UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
@@ -67,11 +68,15 @@ def check_out(checkpoint: Path, out: Path) -> None:
 
 
 def first_modality(modalities: Iterable[str], weights: Iterable[str]) -> str:
-    """Find whose patch embedding is the backbone's own: the others' have names of their own among the weights.
+    """Find the modality that a model has first, whose patch embedding is the backbone's own.
 
-    The text of a config does not say it: mmengine writes it in the order of the alphabet.
+    The text of a config does not say it: mmengine writes it in the order of the alphabet. The model's mask tokens have
+    its own order; without them it is the one whose patch embedding has no name of its own among the weights.
     """
-    names = list(modalities)
+    names, weights = list(modalities), list(weights)
+    tokens = (found[1] for found in map(_MASK_TOKEN.fullmatch, weights) if found)
+    if (first := next((name for name in tokens if name in names), None)) is not None:
+        return first
     others = {found[1] for found in map(_OTHER_EMBEDDING.match, weights) if found}
     return next((name for name in names if others and name not in others), next(iter(names), ''))
 
@@ -84,11 +89,19 @@ def choose_modality(modalities: dict[str, dict], name: str | None, weights: Iter
     return name, modalities[name]
 
 
-def patch_embedding_of(weights: dict[str, Tensor], branch: str, modality: str) -> dict[str, Tensor]:
-    """Copy the patch embedding of a modality, in the backbone's names; nothing where it is the backbone's own."""
+def patch_embedding_of(weights: dict[str, Tensor], branch: str, modality: str, bands: int) -> dict[str, Tensor]:
+    """Copy the patch embedding of a modality, in the backbone's names; nothing where it is the backbone's own.
+
+    Where one embedding is shared, a modality of a single band went through it repeated: its kernel is the sum over the
+    bands, which computes the same.
+    """
     head = f'{BRANCHES[branch].removesuffix(PREFIX)}patch_embeds.{modality}.'
     own = f'{PREFIX}patch_embed.'
-    return {own + key.removeprefix(head): value.clone() for key, value in weights.items() if key.startswith(head)}
+    found = {own + key.removeprefix(head): value.clone() for key, value in weights.items() if key.startswith(head)}
+    kernel = weights.get(f'{BRANCHES[branch]}patch_embed.projection.weight')
+    if not found and bands == 1 and kernel is not None and kernel.shape[1] > 1:
+        found[f'{own}projection.weight'] = kernel.sum(dim=1, keepdim=True)
+    return found
 
 
 def read_model(text: str) -> dict[str, Any]:

@@ -257,8 +257,9 @@ def modality_of(content: Any, path: Path, branch: str | None, modality: str) -> 
     meta = meta_of(content)
     text = meta.get('cfg')
     if isinstance(text, str):
-        choose_modality({name: part for name, part in modalities_in(read_model(text)).items() if name}, modality)
-        return patch_embedding_of(tensors_of(content, str(path)), branch or 'student', modality)
+        known = {name: part for name, part in modalities_in(read_model(text)).items() if name}
+        bands = len(choose_modality(known, modality)[1].get('mean') or ())
+        return patch_embedding_of(tensors_of(content, str(path)), branch or 'student', modality, bands)
     if meta.get('modality') != modality:
         raise ValueError(
             f'{path} does not say that it holds modality {modality!r} (but {meta.get("modality")!r}): leave modality '

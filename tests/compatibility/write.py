@@ -3,7 +3,7 @@
 ``version_0_1.json`` was written so at commit 4f0157e. Models are given their weights by the names of these, so a few
 numbers stand for whole checkpoints; options have the names they had. In a later checkout
 ``python tests/compatibility/write.py OUT.json tests/compatibility/version_0_1.json`` writes what that one computes with
-checkpoints of 0.1: on one machine the same file.
+checkpoints of 0.1: on one machine the same file, but for MSSDF, which has another form since: of it the backbones.
 """
 
 import hashlib
@@ -172,7 +172,7 @@ def computed(name: str, config: dict, shapes: dict[str, list] | None = None) -> 
     if shapes is None:
         own = model.state_dict()
         shapes = {key: [str(value.dtype).removeprefix('torch.'), *value.shape] for key, value in own.items()}
-    state = {key: weight(key, tuple(shape[1:]), getattr(torch, shape[0])) for key, shape in shapes.items()}
+    state = state_of(shapes)
     model.load_state_dict(dict(state))
     model.teacher_is_updated = True
     model.train()
@@ -187,15 +187,26 @@ def computed(name: str, config: dict, shapes: dict[str, list] | None = None) -> 
         features={key: numbers(value) for key, value in features_of(model).items()},
         gradient=numbers(gradient),
     )
+    return found | exported(config, state)
+
+
+def exported(config: dict, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """What the export makes of a checkpoint."""
     with tempfile.TemporaryDirectory() as folder:  # what a run of this version saves, as far as the export reads it
         text = f'model = {config!r}\n'
         torch.save(dict(state_dict=state, meta=dict(cfg=text)), f'{folder}/run.pth')
         meta = export_backbone(f'{folder}/run.pth', f'{folder}/backbone.pth', branch='student')
-        exported = torch.load(f'{folder}/backbone.pth', weights_only=True)['state_dict']
-    sums = {key: hashlib.sha256(value.numpy().tobytes()).hexdigest()[:12] for key, value in sorted(exported.items())}
-    found['exported'] = hashlib.sha256(json.dumps(sums).encode()).hexdigest()
-    found['meta'] = {key: value for key, value in meta.items() if key not in ('config_sha256', 'backbone')}
-    return found
+        backbone = torch.load(f'{folder}/backbone.pth', weights_only=True)['state_dict']
+    sums = {key: hashlib.sha256(value.numpy().tobytes()).hexdigest()[:12] for key, value in sorted(backbone.items())}
+    return dict(
+        exported=hashlib.sha256(json.dumps(sums).encode()).hexdigest(),
+        meta={key: value for key, value in meta.items() if key not in ('config_sha256', 'backbone')},
+    )
+
+
+def state_of(shapes: dict[str, list]) -> dict[str, torch.Tensor]:
+    """Weights and buffers of these types and shapes."""
+    return {key: weight(key, tuple(shape[1:]), getattr(torch, shape[0])) for key, shape in shapes.items()}
 
 
 if __name__ == '__main__':
@@ -204,6 +215,9 @@ if __name__ == '__main__':
     torch.set_num_threads(1)
     known = json.loads(Path(sys.argv[2]).read_text()) if len(sys.argv) > 2 else {}
     everything = {
-        name: computed(name, config, known.get(name, {}).get('state')) for name, config in MODELS_OF_0_1.items()
+        name: exported(config, state_of(known[name]['state']))
+        if name in known and name.startswith('mssdf')
+        else computed(name, config, known.get(name, {}).get('state'))
+        for name, config in MODELS_OF_0_1.items()
     }
     Path(sys.argv[1]).write_text(json.dumps(everything, indent=None, separators=(',', ':')) + '\n')

@@ -17,7 +17,7 @@ from tests.conftest import TestProbe, cmid_config, dino_config, mssdf_config
 from tests.fake_devices import FakeDevice, untrained
 from tests.fourth import fourth_config
 
-SMALL = dict(fusion_layers=1, decoder_layers=1)
+SMALL = dict(fusion=dict(layers=1), decoder=dict(layers=1))
 CONFIGS = dict(cmid=cmid_config('vit'), dino_mc=dino_config('vit'), mssdf=mssdf_config(**SMALL))
 PUBLISHED = dict(
     cmid='cmid_resnet50_4xb64-amp-coslr-200e_millionaid-224px',

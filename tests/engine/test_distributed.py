@@ -60,7 +60,7 @@ PARTS = dict(
     cmid=('backbone', 'mask_token', 'neck', 'local_head', 'reconstruction_head'),
     cnn=('backbone.bn1', 'backbone.layer1', 'mask_token', 'neck', 'local_head', 'reconstruction_head'),
     dino=('backbone', 'head.mlp', 'head.last_layer'),
-    mssdf=('backbone', 'patch_embeds', 'fusion', 'decoders', 'predictors', 'classifier'),
+    mssdf=('backbone', 'fusion', 'decoder', 'terms'),
 )
 MOVING = dict(
     cmid='center.value',

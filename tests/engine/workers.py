@@ -68,8 +68,8 @@ def dino_batch(step: int) -> dict:
 
 def mssdf_model() -> torch.nn.Module:
     """MSSDF without the terms that compare the samples of a process's batch, its teacher close behind the student."""
-    weights = dict(alignment=0.0, independence=0.0)
-    return build_mssdf(MODALITIES, substitution=0.0, loss_weights=weights, teacher_momentum=0.9)
+    terms = dict(alignment=dict(weight=0), independence=dict(weight=0))
+    return build_mssdf(MODALITIES, masking=dict(substitution=0.0), terms=terms, teacher_momentum=0.9)
 
 
 def mssdf_batch(step: int) -> dict:

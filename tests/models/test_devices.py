@@ -9,13 +9,15 @@ from tests.conftest import cmid_config, dino_config, make_batch, make_crops, mak
 from tests.fake_devices import FakeDevice, autocast, untrained
 
 PAIR, THREE, PHOTOS = dict(rgb=3, dsm=1), dict(rgb=3, dsm=1, irc=3), dict(rgb=3, irc=3)
-ALONE = dict(alignment=0, independence=0, modality=0)
+ALONE = {name: dict(weight=0) for name in ('alignment', 'independence', 'modality')}
 VIT = dino_config('vit')['backbone']
 VIEWS, CROPS, DATES = make_batch(2), make_crops((64, 64, 40), 2), make_crops((64, 64, 64, 40), 2)
 
 
 def mssdf(modalities, **options):
-    return mssdf_config(modalities, fusion_layers=1, decoder_layers=1, **options), make_modalities(modalities, 2)
+    return mssdf_config(
+        modalities, **{'fusion': dict(layers=1), 'decoder': dict(layers=1), **options}
+    ), make_modalities(modalities, 2)
 
 
 # name -> (config, batch); every one of these takes a way of its own
@@ -41,14 +43,15 @@ OPTIONS = {
     'dino-tp': (dino_config(num_global=3), DATES),
     'dino-tp-vit': (dino_config('vit', num_global=3), DATES),
     'mssdf-3': mssdf(THREE),
-    'mssdf-1': mssdf(dict(rgb=3), substitution=0, loss_weights=ALONE),
-    'mssdf-evenly': mssdf(PAIR, information_aware=False, substitution=0),
-    'mssdf-gives-way': mssdf(THREE, masked_modality='dsm', shortcuts=True),
-    'mssdf-shared': mssdf(PHOTOS, share_patch_embed=True),
-    'mssdf-predictions': mssdf(PAIR, independence='predictions'),
-    'mssdf-tokens': mssdf(PAIR, normalize_targets='tokens'),
-    'mssdf-dimensions': mssdf(PAIR, normalize_targets='dimensions'),
-    'mssdf-whiten': mssdf(PAIR, normalize_targets='whiten'),
+    'mssdf-1': mssdf(dict(rgb=3), masking=dict(substitution=0), terms=ALONE),
+    'mssdf-evenly': mssdf(PAIR, masking=dict(information_aware=False, substitution=0)),
+    'mssdf-gives-way': mssdf(THREE, masking=dict(masked_modality='dsm'), fusion=dict(layers=1, shortcuts=True)),
+    'mssdf-unshared': mssdf(PHOTOS, share_patch_embed=False, decoder=dict(layers=1, share=False, shortcuts=True)),
+    'mssdf-classes': mssdf(PAIR, terms=dict(independence=dict(of='class_tokens'))),
+    'mssdf-image': mssdf(PAIR, terms=dict(alignment=dict(negatives='image'))),
+    'mssdf-tokens': mssdf(PAIR, targets=dict(normalize='tokens')),
+    'mssdf-dimensions': mssdf(PAIR, targets=dict(normalize='dimensions')),
+    'mssdf-whiten': mssdf(PAIR, targets=dict(normalize='whiten')),
 }
 SIMPLE = ('cmid-resnet', 'dino-vit', 'mssdf')
 

@@ -109,14 +109,16 @@ def test_a_training_checkpoint_there_and_back(family, to, run_tool, tmp_path):
 
 def test_mssdfs_first_modality(run_tool, tmp_path):
     """The published layout has one branch and one patch embedding; the rest is said to be left out."""
-    model = build_mssdf()
-    path = save(model.state_dict(), tmp_path / 'run.pth', meta=dict(cfg=f'model = {mssdf_config()!r}'))
+    options = dict(share_patch_embed=False)
+    model = build_mssdf(**options)
+    meta = dict(cfg=f'model = {mssdf_config(**options)!r}')
+    path = save(model.state_dict(), tmp_path / 'run.pth', meta=meta)
     code, printed = run_tool('convert_checkpoint.py', path, tmp_path / 'mssdf.pth', '--to', 'mssdf')
     assert code == 0, printed
     assert same(read(tmp_path / 'mssdf.pth'), dict(model.backbone.state_dict()))
     for name in (
         'student: patch_embeds.* 2',
-        'student: decoders.* 100',
+        'student: decoder.* 54',
         f'teacher: backbone.* {len(weights_of(model.backbone))}',
     ):
         assert name in printed

@@ -7,7 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmrs_ssl.models.backbones.packed_vit import embed, packed_layers
+from mmrs_ssl.models.backbones.modality_embeds import embed_modality
+from mmrs_ssl.models.backbones.packed_vit import packed_layers
 from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.safe_types import allow_checkpoint_types
 from tests.conftest import build_mssdf, cmid_config, dino_config, mssdf_config, train
@@ -88,11 +89,14 @@ def test_the_branch_that_the_authors_evaluate(make_config, run_tool, tmp_path):
     assert 'holds no teacher' in printed.rstrip().splitlines()[-1]
 
 
-@pytest.mark.parametrize(('modality', 'bands', 'options'), [('rgb', 3, []), ('dsm', 1, ['--modality', 'dsm'])])
-def test_a_modality_as_a_plain_vision_transformer(modality, bands, options, run_tool, tmp_path):
+@pytest.mark.parametrize(
+    ('modality', 'bands', 'options', 'share'),
+    [('rgb', 3, [], True), ('dsm', 1, ['--modality', 'dsm'], True), ('dsm', 1, ['--modality', 'dsm'], False)],
+)
+def test_a_modality_as_a_plain_vision_transformer(modality, bands, options, share, run_tool, tmp_path):
     """The shared encoder with a modality's patch embedding gives what the model computes for it."""
-    model = build_mssdf()
-    text = Config(dict(model=mssdf_config())).pretty_text  # which sorts what is in it
+    model = build_mssdf(share_patch_embed=share)
+    text = Config(dict(model=mssdf_config(share_patch_embed=share))).pretty_text  # which sorts what is in it
     torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=text)), tmp_path / 'run.pth')
     code, printed = run_tool('export_backbone.py', tmp_path / 'run.pth', tmp_path / 'out.pth', *options)
     assert code == 0, printed
@@ -105,8 +109,8 @@ def test_a_modality_as_a_plain_vision_transformer(modality, bands, options, run_
     image = torch.randn(2, bands, 64, 64)
     backbone.eval()
     alone = backbone(image)[-1]
-    own = dict(model.patch_embeds.items()).get(modality)
-    tokens = packed_layers(model.backbone, [embed(model.backbone, image, own)])[0]
+    embedded = embed_modality(model.backbone, model.patch_embeds, modality, image)
+    tokens = packed_layers(model.backbone, [embedded])[0]
     expected = model.backbone.ln1(tokens)[:, 1:]
     torch.testing.assert_close(alone.flatten(2).mT, expected, rtol=1e-5, atol=1e-5)
     code, printed = run_tool('export_backbone.py', tmp_path / 'run.pth', tmp_path / 'no.pth', '--modality', 'nir')

@@ -60,10 +60,15 @@ def test_the_first_modality_is_the_one_whose_embedding_is_the_backbones(names):
     """Not the first of the config's text, which mmengine sorts."""
     statistics = dict(rgb=dict(mean=MEAN, std=STD), dsm=dict(mean=[6.0], std=[7.0]))
     model = dict(type='mmrs_ssl.MSSDF', data_preprocessor=dict(modalities={name: statistics[name] for name in names}))
-    weights = {'backbone.cls_token': torch.zeros(1), f'patch_embeds.{names[1]}.projection.bias': torch.zeros(1)}
-    content = dict(state_dict=weights, meta=dict(cfg=Config(dict(model=model)).pretty_text))
-    assert read_record(content).mean == statistics[names[0]]['mean']
-    assert read_record(content, names[1]).mean == statistics[names[1]]['mean']
+    apart = {f'patch_embeds.{names[1]}.projection.bias': torch.zeros(1)}
+    shared = {f'decoder.mask_tokens.{name}': torch.zeros(1) for name in names}
+    for weights in (apart, shared, {**apart, **{f'mask_tokens.{name}': torch.zeros(1) for name in sorted(names)}}):
+        content = dict(
+            state_dict={'backbone.cls_token': torch.zeros(1), **weights},
+            meta=dict(cfg=Config(dict(model=model)).pretty_text),
+        )
+        assert read_record(content).mean == statistics[names[0]]['mean']
+        assert read_record(content, names[1]).mean == statistics[names[1]]['mean']
 
 
 def test_masking_classes_are_their_plain_ones():

@@ -52,18 +52,23 @@ def test_the_branch_that_the_authors_evaluate(make, config, evaluated, tmp_path)
         load_backbone(mine('resnet'), tmp_path / 'exported.pth', branch='student')
 
 
-def test_modalities(tmp_path):
-    """The shared encoder with the patch embedding of one modality, of either branch."""
-    model = build_mssdf(dict(rgb=3, irc=3, dsm=1))
-    path = training(model, mssdf_config(dict(rgb=3, irc=3, dsm=1)), tmp_path / 'run.pth')
+@pytest.mark.parametrize('share', [True, False])
+def test_modalities(share, tmp_path):
+    """The shared encoder with the patch embedding of one modality, of either branch; of a repeated band summed up."""
+    options = dict(share_patch_embed=share)
+    model = build_mssdf(dict(rgb=3, irc=3, dsm=1), **options)
+    path = training(model, mssdf_config(dict(rgb=3, irc=3, dsm=1), **options), tmp_path / 'run.pth')
     for branch, part in (('student', model), ('teacher', model.teacher.module)):
         backbone, own = (
             (part.backbone, part.patch_embeds) if part is model else (part['backbone'], part['patch_embeds'])
         )
         for modality, bands in (('rgb', 3), ('irc', 3), ('dsm', 1)):
             expected = weights_of(backbone)
-            if modality != 'rgb':
+            if modality != 'rgb' and not share:
                 expected |= under('patch_embed.', weights_of(own[modality]))
+            elif modality == 'dsm':
+                kernel = expected['patch_embed.projection.weight']
+                expected |= {'patch_embed.projection.weight': kernel[:, :1] + kernel[:, 1:2] + kernel[:, 2:]}
             options = dict(branch=branch, modality=modality)
             assert same(loaded(path, mine('vit', seed=1, in_channels=bands), **options), expected)
     first = weights_of(model.backbone)
@@ -162,8 +167,8 @@ def test_safetensors(tmp_path):
 
 def test_safetensors_say_what_they_hold(tmp_path):
     """The branch and the modality of an exported file, as the other format does."""
-    model = build_mssdf()
-    path = training(model, mssdf_config(), tmp_path / 'run.pth')
+    model = build_mssdf(share_patch_embed=False)
+    path = training(model, mssdf_config(share_patch_embed=False), tmp_path / 'run.pth')
     for name, file_format in (('dsm.pth', 'openmmlab'), ('dsm.safetensors', 'safetensors')):
         out = tmp_path / name
         export_backbone(path, out, branch='teacher', modality='dsm', file_format=file_format)

@@ -23,7 +23,7 @@ train_dataloader = dict(
             ),
             dict(type='mmrs_ssl.RandomFlip', prob=0.5),
             dict(type='mmrs_ssl.RandomCropResize', size=224, scale=(0.8, 1.0), prob=0.5, flip_prob=0),
-            dict(type='mmrs_ssl.ColorJitter', prob=0.5, modality='rgb'),
+            dict(type='mmrs_ssl.ColorJitter', brightness=0.2, contrast=0.2, hue=0.2, prob=0.5, modality='rgb'),
             dict(type='mmrs_ssl.PackModalities'),
         ],
     )

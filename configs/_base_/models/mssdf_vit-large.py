@@ -1,3 +1,3 @@
 _base_ = 'mssdf_vit-base.py'
 
-model = dict(backbone=dict(arch='large'), decoder_channels=512, decoder_heads=8)
+model = dict(backbone=dict(arch='large'), fusion=dict(channels=512, heads=8), decoder=dict(heads=8))

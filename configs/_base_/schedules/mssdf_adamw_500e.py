@@ -9,7 +9,7 @@ auto_scale_lr = dict(base_batch_size=256, enable=True)
 
 # the warm-up is a share of the training, and the cosine ends with it, whatever train_cfg.max_epochs says
 param_scheduler = [
-    dict(type='mmrs_ssl.WarmupLR', share=40 / 500, start_factor=0.01, by_epoch=True, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.WarmupLR', share=40 / 500, start_factor=1e-12, by_epoch=True, convert_to_iter_based=True),
     dict(type='mmrs_ssl.CosineAfterWarmupLR', share=40 / 500, eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=500)
@@ -17,10 +17,10 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=500)
 custom_hooks = [
     dict(type='mmrs_ssl.StepSeedHook'),
     dict(type='mmrs_ssl.TeacherUpdateHook'),
-    dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.996, end=1.0),
+    dict(type='mmrs_ssl.TeacherMomentumHook', start=0.996, end=1.0),
     dict(
         type='mmrs_ssl.ScheduleHook',
-        path='substitution',
+        path='masking.substitution',
         schedule='step',
         start=0.1,
         end=0.7,
@@ -29,6 +29,7 @@ custom_hooks = [
         by_epoch=True,
     ),
     dict(type='mmrs_ssl.FiniteLossHook'),
+    dict(type='mmrs_ssl.GradientShareHook'),
     dict(type='mmrs_ssl.CollapseMonitorHook'),
     dict(type='mmrs_ssl.PictureHook', interval=2000),
 ]

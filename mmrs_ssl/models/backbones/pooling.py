@@ -1,6 +1,6 @@
 """Pool what a backbone returns to one vector per image."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -30,3 +30,9 @@ def pooled(features: Tensor) -> Tensor:
             "out_type='cls_token' or 'featmap' of a ViT"
         )
     return features
+
+
+def summaries(branch: str, classes: Mapping[str, Tensor], tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name what may collapse: class tokens (B, D) and averaged patch tokens (B, D) of every modality."""
+    made = {f'{branch}_{name}_class': averaged([each]) for name, each in classes.items()}
+    return made | {f'{branch}_{name}_map': averaged([each]) for name, each in tokens.items()}

@@ -70,8 +70,8 @@ def masked_patches(patches: int, ratio: float) -> int:
     masked = round(ratio * patches)
     if not 0 < masked < patches:
         raise ValueError(
-            f'mask_ratio={ratio} masks {masked} of {patches} patches; at least one must be masked and one visible: use '
-            'another mask_ratio, a larger window or smaller patches'
+            f'masking.ratio={ratio} masks {masked} of {patches} patches; at least one must be masked and one visible: '
+            'use another ratio, a larger window or smaller patches'
         )
     return masked
 

@@ -1,5 +1,6 @@
-"""What mmpretrain's own methods lack for images of any number of bands and of any size."""
+"""What lies between encoders and losses: decoders of mmpretrain's methods for any bands and sizes, MSSDF's parts."""
 
 from mmrs_ssl.models.necks.decoders import MAEBandDecoder, SimMIMBandDecoder
+from mmrs_ssl.models.necks.modalities import ModalityDecoder, ModalityFusion
 
-__all__ = ['MAEBandDecoder', 'SimMIMBandDecoder']
+__all__ = ['MAEBandDecoder', 'ModalityDecoder', 'ModalityFusion', 'SimMIMBandDecoder']

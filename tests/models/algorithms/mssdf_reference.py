@@ -15,16 +15,40 @@ from torch import nn
 LUMINANCE = (0.299, 0.587, 0.114)
 SHRINKAGE = 0.02
 DEFAULTS = dict(
-    mask_ratio=0.75,
+    ratio=0.75,
     substitution=0.1,
-    shortcuts=False,
-    share_patch_embed=False,
-    normalize_targets=None,
-    independence='class_tokens',
-    alignment_samples=512,
-    alignment_temperature=0.07,
+    fusion_shortcuts=False,
+    decoder_shortcuts=False,
+    shared_decoder=True,
+    normalize=None,
+    of='predictions',
+    samples=512,
+    temperature=0.07,
+    negatives='batch',
+    modality_weights={},
 )
 WEIGHTS = dict(reconstruction=1.0, alignment=0.5, independence=0.2, modality=0.1)
+
+
+def flat(options, bands):
+    """The options of a config by short names, over the documented defaults; bands: modality -> number."""
+    found = dict(DEFAULTS)
+    terms = options.get('terms', {})
+    for part, names in (
+        (options.get('masking', {}), dict(ratio='ratio', substitution='substitution')),
+        (options.get('targets', {}), dict(normalize='normalize')),
+        (options.get('fusion', {}), dict(shortcuts='fusion_shortcuts')),
+        (options.get('decoder', {}), dict(shortcuts='decoder_shortcuts', share='shared_decoder')),
+        (options, dict(compared_places='samples')),
+        (terms.get('reconstruction', {}), dict(modality_weights='modality_weights')),
+        (terms.get('alignment', {}), dict(temperature='temperature', negatives='negatives')),
+        (terms.get('independence', {}), dict(of='of')),
+    ):
+        found |= {short: part[name] for name, short in names.items() if name in part}
+    found['weights'] = WEIGHTS | {name: term['weight'] for name, term in terms.items() if 'weight' in term}
+    alike = len({count for count in bands.values() if count > 1}) <= 1
+    found['shared'] = alike and options.get('share_patch_embed') is not False
+    return found
 
 
 # What is masked
@@ -75,6 +99,8 @@ def encode(vit, patch_embed, image, places):
     """Class token (D,) and tokens (V, D) of one image (C, H, W) of which these places are seen."""
     weight, bias = patch_embed.projection.weight, patch_embed.projection.bias
     side = weight.shape[-1]
+    if len(image) == 1:  # gray
+        image = torch.cat([image] * weight.shape[1])
     across = image.shape[2] // side
     tokens = [vit.cls_token[0, 0] + vit.pos_embed[0, 0]]
     for place in places:
@@ -108,49 +134,53 @@ def embeddings(parts, shared):
     return lambda name: own[name] if not shared and name in own else backbone.patch_embed
 
 
-def student(model, images, masks, shortcuts=False, shared=False):
+def student(model, images, masks, options):
     """Class tokens (D,), visible tokens (V, D) and predictions (L, D) of one sample: modality -> (C, H, W), (L,)."""
-    patch_embed = embeddings(dict(backbone=model.backbone, patch_embeds=model.patch_embeds), shared)
+    parts = dict(backbone=model.backbone, patch_embeds=model.patch_embeds)
+    patch_embed = embeddings(parts, options['shared'])
+    fusion, decoder = model.fusion, model.decoder
     side = model.backbone.patch_embed.projection.weight.shape[-1]
     image = next(iter(images.values()))
     grid = image.shape[1] // side, image.shape[2] // side
-    place_codes = positions(grid, len(model.fusion_query)).to(image.dtype)
+    place_codes = positions(grid, len(fusion.query)).to(image.dtype)
     seen_by = {name: [p for p in range(len(place_codes)) if not mask[p]] for name, mask in masks.items()}
     classes, tokens, inputs = {}, {}, {}
     for name, image in images.items():
         classes[name], tokens[name] = encode(model.backbone, patch_embed(name), image, seen_by[name])
         sums = tokens[name] + classes[name].detach()
-        weight, bias = model.to_decoder.weight, model.to_decoder.bias
-        inputs[name] = [row @ weight.T + bias + place_codes[p] for row, p in zip(sums, seen_by[name], strict=True)]
+        weight = fusion.projection.weight
+        inputs[name] = [row @ weight.T + place_codes[p] for row, p in zip(sums, seen_by[name], strict=True)]
     seen = [p for p in range(len(place_codes)) if any(p in places for places in seen_by.values())]
-    queries = [model.fusion_query + place_codes[p] for p in seen]
-    if shortcuts:
+    queries = [fusion.query + place_codes[p] for p in seen]
+    if options['fusion_shortcuts']:
         for k, p in enumerate(seen):
             here = [inputs[name][seen_by[name].index(p)] for name in images if p in seen_by[name]]
             queries[k] = queries[k] + sum(here) / len(here)
     sequence = [row for rows in inputs.values() for row in rows] + queries
-    fused = layers_alone(model.fusion, torch.stack(sequence))[-len(seen) :]
+    fused = layers_alone(fusion.transformer, torch.stack(sequence))[-len(seen) :]
     predictions = {}
     for name in images:
-        asked = [model.mask_tokens[name] + code for code in place_codes]
-        if shortcuts:
+        asked = [decoder.mask_tokens[name] + code for code in place_codes]
+        if options['decoder_shortcuts']:
             for token, p in zip(fused, seen, strict=True):
                 asked[p] = asked[p] + token
         known = [token + place_codes[p] for token, p in zip(fused, seen, strict=True)]
-        decoded = layers_alone(model.decoders[name], torch.stack(known + asked))[len(seen) :]
-        predictions[name] = model.predictors[name](decoded)
+        own = 'all' if options['shared_decoder'] else name
+        decoded = layers_alone(decoder.transformers[own], torch.stack(known + asked))[len(seen) :]
+        predictions[name] = decoder.predictors[own](decoded)
     return classes, tokens, predictions
 
 
 @torch.no_grad()
 def teacher(model, images, normalize=None, shared=False):
-    """Targets (B, L, D) of every modality, of whole images (B, C, H, W), one by one."""
+    """Class tokens (B, D) and targets (B, L, D) of every modality, of whole images (B, C, H, W), one by one."""
     parts = dict(model.teacher.module.items())
     patch_embed = embeddings(parts, shared)
-    targets = {}
+    classes, targets = {}, {}
     for name, batch in images.items():
         every = range(parts['backbone'].pos_embed.shape[1] - 1)
-        tokens = torch.stack([encode(parts['backbone'], patch_embed(name), image, every)[1] for image in batch])
+        encoded = [encode(parts['backbone'], patch_embed(name), image, every) for image in batch]
+        classes[name], tokens = (torch.stack(each) for each in zip(*encoded, strict=True))
         if normalize == 'tokens':
             for row in tokens.flatten(0, 1):
                 row.copy_((row - row.mean()) / (row.var(correction=0) + 1e-5).sqrt())
@@ -166,7 +196,7 @@ def teacher(model, images, normalize=None, shared=False):
                 rows = rows.T
             tokens = torch.from_numpy(rows.copy()).view_as(tokens)
         targets[name] = tokens
-    return targets
+    return classes, targets
 
 
 # Terms
@@ -202,6 +232,11 @@ def hsic(first, second):
     return (cross**2).sum() / (len(first) - 1) ** 2
 
 
+def cka(first, second):
+    """HSIC relative to the geometric mean of each one's with itself."""
+    return hsic(first, second) / (hsic(first, first) * hsic(second, second)).sqrt()
+
+
 def modality(classifier, classes):
     """Cross-entropy of telling the number of the modality from the class tokens (B, D)."""
     norm, first, activation, last = classifier
@@ -227,54 +262,52 @@ def step(model, raw, statistics, masks, chosen, options):
         raw: modality -> (B, C, H, W), as loaded.
         statistics: modality -> mean and std.
         masks: modality -> (B, L), True = masked.
-        chosen: for every time that places are sampled, their indices of the batch's rows.
+        chosen: indices of the batch's rows, of which the first are the places that are compared.
         options: as given to the model, over its documented defaults.
 
     Returns:
         The copy, its loss terms, and what they are made of.
     """
-    options = {**DEFAULTS, **options}
+    options = flat(options, {name: image.shape[1] for name, image in raw.items()})
     double = copy.deepcopy(model).double()
     images = {
         name: (raw[name].double() - column(values['mean'])) / column(values['std'])
         for name, values in statistics.items()
     }
-    shared = options['share_patch_embed']
     batch = len(next(iter(images.values())))
     alone = [
         student(
             double,
             {name: image[i] for name, image in images.items()},
             {name: mask[i] for name, mask in masks.items()},
-            options['shortcuts'],
-            shared,
+            options,
         )
         for i in range(batch)
     ]
     classes, tokens, predictions = (
         {name: torch.stack([each[part][name] for each in alone]) for name in images} for part in range(3)
     )
-    targets = teacher(double, images, options['normalize_targets'], shared)
+    averaged, targets = teacher(double, images, options['normalize'], options['shared'])
     rows = {name: each.flatten(0, 1) for name, each in predictions.items()}
-    draws = iter(chosen)
+    sampled = {name: each[chosen[: options['samples']]] for name, each in rows.items()}
 
-    def sampled():
-        places = next(draws)[: options['alignment_samples']]
-        return {name: each[places] for name, each in rows.items()}
-
-    weights = {**WEIGHTS, **options.get('loss_weights', {})}
-    terms = {}
+    weights, terms = options['weights'], {}
     if weights['reconstruction']:
-        terms['reconstruction'] = reconstruction(predictions, targets, masks, options.get('reconstruction_weights', {}))
+        terms['reconstruction'] = reconstruction(predictions, targets, masks, options['modality_weights'])
     if weights['alignment']:
-        temperature = options['alignment_temperature']
-        terms['alignment'] = pair_mean(sampled(), lambda a, b: info_nce(a, b, temperature))
+        compared = [sampled]
+        if options['negatives'] == 'image':
+            compared = [{name: each[i] for name, each in predictions.items()} for i in range(batch)]
+        losses = [pair_mean(each, lambda a, b: info_nce(a, b, options['temperature'])) for each in compared]
+        terms['alignment'] = sum(losses) / len(losses)
     if weights['independence']:
-        terms['independence'] = pair_mean(sampled() if options['independence'] == 'predictions' else classes, hsic)
+        of_predictions = options['of'] == 'predictions'
+        terms['independence'] = pair_mean(sampled, hsic) if of_predictions else pair_mean(classes, cka)
     if weights['modality']:
-        terms['modality'] = modality(double.classifier, classes)
+        terms['modality'] = modality(double.terms['modality'].classifier, classes)
     losses = {f'loss_{name}': weights[name] * term for name, term in terms.items()}
-    return double, losses, dict(images=images, classes=classes, tokens=tokens, predictions=predictions, targets=targets)
+    made = dict(images=images, classes=classes, tokens=tokens, predictions=predictions, targets=targets)
+    return double, losses, dict(made, teacher_classes=averaged)
 
 
 def column(values):

@@ -8,17 +8,23 @@ import torch
 from mmpretrain.models.utils import build_2d_sincos_position_embedding
 
 from mmrs_ssl.models.backbones.tokens import sincos_positions, visible_places, whitened
-from mmrs_ssl.models.losses.alignment import linear_hsic, symmetric_info_nce
+from mmrs_ssl.models.losses.alignment import linear_cka, linear_hsic, symmetric_info_nce
 from mmrs_ssl.models.losses.reconstruction import masked_token_error
+from mmrs_ssl.models.necks.modalities import Fused
 from mmrs_ssl.synthetic.scene import make_split
 from tests.conftest import build, build_mssdf, make_modalities, mssdf_config
-from tests.models.algorithms.mssdf_reference import student
+from tests.models.algorithms.mssdf_reference import flat, student
 
 TWO, THREE = dict(rgb=3, dsm=1), dict(rgb=3, dsm=1, irc=3)
+UNEQUAL = dict(rgb=3, dsm=1, ms=5)
 
 
 def batch_of(model, modalities, **options):
     return model.data_preprocessor(make_modalities(modalities, **options), True)
+
+
+def targets_of(model, inputs):
+    return model.targets(model.teacher.module, inputs).tokens
 
 
 # Terms
@@ -55,8 +61,32 @@ def test_independence_by_formula():
         float(torch.trace(kernels[0] @ kernels[1])) / 25, rel=1e-4
     )
     assert linear_hsic(first, torch.ones(6, 3)).item() == pytest.approx(0, abs=1e-9)
-    with pytest.raises(ValueError, match='batch of 2 or more'):
-        linear_hsic(first[:1], second[:1])
+    for loss in (linear_hsic, linear_cka):
+        with pytest.raises(ValueError, match='batch of 2 or more'):
+            loss(first[:1], second[:1])
+
+
+def test_independence_of_class_tokens_by_formula():
+    """Kernels' alignment, whatever the scale: 1 of the same up to a rotation, 0 of a constant."""
+    first, second = torch.randn(6, 4), torch.randn(6, 3)
+    a, b = (rows - rows.mean(0) for rows in (first, second))
+    kernels = [a @ a.T, b @ b.T]
+    expected = float((kernels[0] * kernels[1]).sum() / (kernels[0].norm() * kernels[1].norm()))
+    assert linear_cka(first, second).item() == pytest.approx(expected, rel=1e-4)
+    assert linear_cka(100 * first, 0.01 * second).item() == pytest.approx(expected, rel=1e-4)
+    rotation = torch.linalg.qr(torch.randn(4, 4)).Q
+    assert linear_cka(first, first @ rotation + 3).item() == pytest.approx(1, rel=1e-4)
+    constant = torch.ones(6, 3, requires_grad=True)
+    linear_cka(first, constant).backward()
+    assert linear_cka(first, constant).item() == 0
+    assert constant.grad.isfinite().all()
+
+
+def test_negatives_of_the_same_image():
+    """Rows of each image by themselves, then the mean over images."""
+    first, second = torch.randn(3, 5, 4), torch.randn(3, 5, 4)
+    alone = [symmetric_info_nce(first[i], second[i], 0.1).item() for i in range(3)]
+    assert symmetric_info_nce(first, second, 0.1).item() == pytest.approx(np.mean(alone), rel=1e-5)
 
 
 def test_reconstruction_counts_masked_places_of_weighted_modalities():
@@ -77,7 +107,8 @@ def test_reconstruction_counts_masked_places_of_weighted_modalities():
 @pytest.mark.parametrize(('training', 'shortcuts'), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize('modalities', [TWO, THREE])
 def test_batched_predictions_are_those_of_single_samples(modalities, training, shortcuts):
-    model = build_mssdf(modalities, shortcuts=shortcuts).train(training)
+    options = dict(fusion=dict(channels=24, heads=2, shortcuts=shortcuts), decoder=dict(heads=2, shortcuts=shortcuts))
+    model = build_mssdf(modalities, **options).train(training)
     with torch.no_grad():  # norms and biases that matter
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -89,11 +120,12 @@ def test_batched_predictions_are_those_of_single_samples(modalities, training, s
     with torch.no_grad():
         classes, tokens = model.visible_tokens(data['inputs'], places)
         positions = model.decoder_positions(data['inputs'])
-        predictions = model.decode(*model.fuse(classes, tokens, places, masks, positions), positions)
+        predictions = model.decoder(model.fusion(classes, tokens, places, masks, positions), positions)
         double = copy.deepcopy(model).double()
         for i in range(4):
             images = {name: image[i].double() for name, image in data['inputs'].items()}
-            _, _, alone = student(double, images, {name: mask[i] for name, mask in masks.items()}, shortcuts)
+            own = {name: mask[i] for name, mask in masks.items()}
+            _, _, alone = student(double, images, own, flat(options, modalities))
             for name in modalities:
                 torch.testing.assert_close(predictions[name][i].double(), alone[name], rtol=1e-5, atol=1e-5)
 
@@ -108,8 +140,9 @@ def test_padding_changes_no_output(modalities):
     positions = model.decoder_positions(data['inputs'])
     with torch.no_grad():
         classes, tokens = model.visible_tokens(data['inputs'], places)
-        fused, fused_places, padding = model.fuse(classes, tokens, places, masks, positions)
-        whole = model.decode(fused, fused_places, padding, positions)
+        given = model.fusion(classes, tokens, places, masks, positions)
+        fused, fused_places, padding = given
+        whole = model.decoder(given, positions)
         seen = torch.stack([~mask for mask in masks.values()]).any(dim=0).sum(dim=1)
         assert fused.shape[1] == min(16, sum(each.shape[1] for each in places.values()))
         assert padding.any()
@@ -117,13 +150,13 @@ def test_padding_changes_no_output(modalities):
         for i, count in enumerate(seen.tolist()):
             own = {name: torch.nonzero(~mask[i]).flatten().tolist() for name, mask in masks.items()}
             assert fused_places[i, :count].tolist() == sorted(set().union(*own.values()))
-            short = model.decode(*(each[i : i + 1, :count] for each in (fused, fused_places, padding)), positions)
+            short = model.decoder(Fused(*(each[i : i + 1, :count] for each in given)), positions)
             for name in modalities:
                 torch.testing.assert_close(whole[name][i], short[name][0], rtol=1e-5, atol=1e-5)
         fused[padding] = 100.0  # garbage
-        spoilt = model.decode(fused, fused_places, padding, positions)
+        spoilt = model.decoder(given, positions)
         fused[~padding] = 100.0
-        changed = model.decode(fused, fused_places, padding, positions)
+        changed = model.decoder(given, positions)
     for name in modalities:
         torch.testing.assert_close(spoilt[name], whole[name], rtol=1e-5, atol=1e-5)
         assert (changed[name] - whole[name]).abs().max() > 1e-3
@@ -145,7 +178,7 @@ def test_positions_are_mmpretrains_on_a_square_grid():
 
 
 def test_masks_share_their_probabilities_and_differ():
-    model = build_mssdf(THREE, substitution=0.0).train()
+    model = build_mssdf(THREE, masking=dict(substitution=0.0)).train()
     information, masks, places = model.draw_masks(**batch_of(model, THREE))
     assert {name: tuple(each.shape) for name, each in places.items()} == {name: (4, 4) for name in THREE}
     assert {name: tuple(each.shape) for name, each in information.items()} == {name: (4, 16) for name in THREE}
@@ -155,7 +188,7 @@ def test_masks_share_their_probabilities_and_differ():
 
 @pytest.mark.parametrize('masked_modality', ['rgb', 'dsm', None])
 def test_one_modality_masked_modality(masked_modality):
-    model = build_mssdf(TWO, substitution=0.5, masked_modality=masked_modality).train()
+    model = build_mssdf(TWO, masking=dict(substitution=0.5, masked_modality=masked_modality)).train()
     data = batch_of(model, TWO)
     counts = []
     for _ in range(20):
@@ -191,8 +224,9 @@ def test_steps_lower_the_reconstruction_and_move_the_teacher(modalities):
     moved = dict(model.teacher.module.named_parameters())
     assert not torch.equal(moved['backbone.layers.0.attn.qkv.weight'], start['backbone.layers.0.attn.qkv.weight'])
     assert torch.equal(moved['backbone.pos_embed'], start['backbone.pos_embed'])  # fixed
-    for rows in model.monitor().features.values():
-        assert rows.shape == (4 * len(modalities), 64)
+    features = model.monitor().features
+    assert len(features) == 4 * len(modalities)
+    assert all(rows.shape == (4, 64) for rows in features.values())
 
 
 def test_tokens_tell_what_patches_show_more_than_where_they_are():
@@ -200,7 +234,7 @@ def test_tokens_tell_what_patches_show_more_than_where_they_are():
     model = build_mssdf(dict(rgb=3, irc=3))
     pictures = torch.from_numpy(make_split(4, size=64)[0]).permute(0, 3, 1, 2)
     inputs = model.data_preprocessor(dict(inputs=dict(rgb=pictures, irc=pictures.flip(1))), True)['inputs']
-    for name, tokens in model.teacher_tokens(inputs).items():
+    for name, tokens in targets_of(model, inputs).items():
         of_places, of_patches = tokens.mean(dim=0).var(dim=0).mean(), tokens.var(dim=0).mean()
         assert of_patches > 7 * of_places, name
 
@@ -208,7 +242,7 @@ def test_tokens_tell_what_patches_show_more_than_where_they_are():
 def test_places_attend_to_themselves_first_and_layers_differ():
     """nn.TransformerEncoder alone would repeat one layer's weights."""
     model = build_mssdf(TWO)
-    for encoder in (model.fusion, *model.decoders.values()):
+    for encoder in (model.fusion.transformer, *model.decoder.transformers.values()):
         for layer in encoder.layers:
             query, key, value = layer.self_attn.in_proj_weight.chunk(3)
             assert torch.equal(query, key)
@@ -240,48 +274,49 @@ def test_every_parameter_takes_part():
 
 
 def test_terms_are_weighted_and_switched_off():
-    model = build_mssdf(TWO, loss_weights=dict(alignment=0, independence=2.0)).train()
+    terms = dict(alignment=dict(weight=0), independence=dict(weight=2.0))
+    model = build_mssdf(TWO, terms=terms).train()
     data = batch_of(model, TWO)
     torch.manual_seed(0)
     losses = model.loss(**data)
     assert set(losses) == {'loss_reconstruction', 'loss_independence', 'loss_modality'}
-    model.loss_weights['independence'] = 1.0
+    model.terms['independence'].weight = 1.0
     torch.manual_seed(0)
     torch.testing.assert_close(losses['loss_independence'], 2 * model.loss(**data)['loss_independence'])
 
 
 def test_class_tokens_are_detached_where_they_are_added():
     """Reconstruction reaches the class tokens through attention alone."""
-    model = build_mssdf(TWO, loss_weights=dict(alignment=0, independence=0, modality=0)).train()
+    model = build_mssdf(TWO).train()
     data = batch_of(model, TWO)
     inputs = data['inputs']
     _, masks, places = model.draw_masks(**data)
     classes, tokens = model.visible_tokens(inputs, places)
     for each in (*classes.values(), *tokens.values()):
         each.retain_grad()
-    model.fuse(classes, tokens, places, masks, model.decoder_positions(inputs))[0].sum().backward()
+    model.fusion(classes, tokens, places, masks, model.decoder_positions(inputs)).tokens.sum().backward()
     assert all(each.grad is None or not each.grad.any() for each in classes.values())
     assert all(each.grad.abs().max() > 0 for each in tokens.values())
 
 
 @pytest.mark.parametrize(('normalize', 'over'), [('tokens', -1), ('dimensions', (0, 1))])
 def test_targets_can_be_normalized(normalize, over):
-    model = build_mssdf(TWO, normalize_targets=normalize).train()
-    tokens = model.teacher_tokens(batch_of(model, TWO)['inputs'])['dsm']
+    model = build_mssdf(TWO, targets=dict(normalize=normalize)).train()
+    tokens = targets_of(model, batch_of(model, TWO)['inputs'])['dsm']
     mean = tokens.mean(over)
     torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-5, rtol=0)
     torch.testing.assert_close(tokens.var(over, correction=0), torch.ones_like(mean), atol=1e-3, rtol=0)
-    plain = build_mssdf(TWO).train().teacher_tokens(batch_of(model, TWO)['inputs'])['dsm']
+    plain = targets_of(build_mssdf(TWO).train(), batch_of(model, TWO)['inputs'])['dsm']
     expected = (plain - plain.mean(over, keepdim=True)) / plain.std(over, keepdim=True, correction=0)
     torch.testing.assert_close(tokens, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_targets_can_be_whitened():
     """Nothing is correlated, and along the principal axes the variance is what shrinkage leaves of 1."""
-    model = build_mssdf(TWO, normalize_targets='whiten').train()
+    model = build_mssdf(TWO, targets=dict(normalize='whiten')).train()
     inputs = batch_of(model, TWO, count=16)['inputs']
-    white = model.teacher_tokens(inputs)['dsm']
-    plain = build_mssdf(TWO).train().teacher_tokens(inputs)['dsm']
+    white = targets_of(model, inputs)['dsm']
+    plain = targets_of(build_mssdf(TWO).train(), inputs)['dsm']
     rows, given = (tokens.flatten(0, 1).double().numpy() for tokens in (white, plain))
     np.testing.assert_allclose(rows.mean(0), 0, atol=1e-5)
     variances = np.linalg.eigvalsh(np.cov(given.T, bias=True))
@@ -294,50 +329,75 @@ def test_targets_can_be_whitened():
 
 
 def test_backbone_has_exactly_mmpretrains_names():
-    model = build_mssdf(THREE)
+    model = build_mssdf(UNEQUAL)
     plain = set(build_mssdf(TWO).backbone.state_dict())
     assert set(model.backbone.state_dict()) == plain
-    assert set(model.patch_embeds) == {'dsm', 'irc'}
+    assert set(model.patch_embeds) == {'dsm', 'ms'}
     assert model.patch_embeds['dsm'].projection.weight.shape[1] == 1
 
 
-def test_a_shared_patch_embedding():
-    model = build_mssdf(dict(rgb=3, irc=3), share_patch_embed=True).train()
-    assert not len(model.patch_embeds)
-    assert np.isfinite(sum(model.loss(**batch_of(model, dict(rgb=3, irc=3))).values()).item())
-    with pytest.raises(
-        ValueError, match=r"share_patch_embed needs equal numbers of bands, found \{'rgb': 3, 'dsm': 1\}"
-    ):
-        build_mssdf(TWO, share_patch_embed=True)
+@pytest.mark.parametrize(
+    ('bands', 'share', 'common'),
+    [
+        (dict(rgb=3, dsm=1), None, 3),
+        (dict(dsm=1, rgb=3), None, 3),
+        (dict(vv=1, dsm=1), None, 1),
+        (dict(rgb=3, irc=3, dsm=1), True, 3),
+        (dict(rgb=3, dsm=1), False, None),
+        (dict(rgb=3, ms=10), None, None),
+        (dict(rgb=3, ms=10, dsm=1), None, None),
+    ],
+)
+def test_modalities_share_a_patch_embedding_where_bands_allow_it(bands, share, common):
+    model = build_mssdf(bands, share_patch_embed=share).train()
+    assert model.backbone.patch_embed.projection.in_channels == (common or next(iter(bands.values())))
+    assert list(model.patch_embeds) == ([] if common else list(bands)[1:])
+    assert np.isfinite(sum(model.loss(**batch_of(model, bands)).values()).item())
+
+
+def test_patch_embeddings_that_cannot_be_shared_are_said(monkeypatch):
+    said = []
+    monkeypatch.setattr('mmrs_ssl.models.backbones.modality_embeds.print_log', lambda text, **_: said.append(text))
+    build_mssdf(TWO)
+    assert said == []
+    build_mssdf(UNEQUAL)
+    assert said == ['modalities with unequal bands (rgb 3, dsm 1, ms 5): each has a patch embedding of its own']
+    with pytest.raises(ValueError, match=r'share_patch_embed=True needs .* rgb 3, dsm 1, ms 5'):
+        build_mssdf(UNEQUAL, share_patch_embed=True)
 
 
 # Bad input
 
 
 def test_mask_ratios_that_leave_nothing_visible():
-    for options in (dict(mask_ratio=1.0), dict(mask_ratio=0.75, substitution=1.0)):
-        model = build_mssdf(TWO, **options).train()
-        with pytest.raises(ValueError, match='mask_ratio'):
+    for options in (dict(ratio=1.0), dict(ratio=0.75, substitution=1.0)):
+        model = build_mssdf(TWO, masking=options).train()
+        with pytest.raises(ValueError, match=r'masking\.ratio'):
             model.loss(**batch_of(model, TWO))
 
 
 def test_impossible_options():
     for options, message in (
-        (dict(independence='tokens'), "independence='tokens' is not one of"),
-        (dict(masked_modality='nir'), "masked_modality='nir' is not one of"),
-        (dict(normalize_targets='patches'), "normalize_targets='patches' is not one of"),
-        (dict(reconstruction_weights=dict(nir=1.0)), "a modality of reconstruction_weights='nir' is not one of"),
-        (dict(loss_weights=dict(contrast=1)), "'contrast'"),
+        (dict(terms=dict(independence=dict(of='tokens'))), "of='tokens' is not one of"),
+        (dict(terms=dict(alignment=dict(negatives='all'))), "negatives='all' is not one of"),
+        (dict(masking=dict(masked_modality='nir')), r"masking\.masked_modality='nir' is not one of"),
+        (dict(targets=dict(normalize='patches')), r"targets\.normalize='patches' is not one of"),
+        (dict(terms=dict(reconstruction=dict(modality_weights=dict(nir=1)))), "modality_weights='nir' is not one of"),
+        (dict(terms=dict(contrast=dict(weight=1))), "'contrast' is not one of reconstruction, alignment"),
+        (dict(decoder=dict(channels=20)), 'model.decoder.channels=20, but the width of the fusion is 24'),
     ):
         with pytest.raises(ValueError, match=message):
             build_mssdf(TWO, **options)
-    with pytest.raises(ValueError, match=r'alignment, independence, modality, substitution compare .* two or more'):
-        build_mssdf(dict(rgb=3))
+    alone = dict(rgb=3)
+    with pytest.raises(ValueError, match=r'masking\.substitution=0\.1 .* two or more'):
+        build_mssdf(alone)
+    with pytest.raises(ValueError, match='alignment, independence, modality compare modalities, but rgb is the only'):
+        build_mssdf(alone, masking=dict(substitution=0))
 
 
 def test_a_single_modality_is_reconstructed_alone():
-    weights = dict(alignment=0, independence=0, modality=0)
-    model = build_mssdf(dict(rgb=3), loss_weights=weights, substitution=0.0).train()
+    terms = {name: dict(weight=0) for name in ('alignment', 'independence', 'modality')}
+    model = build_mssdf(dict(rgb=3), terms=terms, masking=dict(substitution=0.0)).train()
     losses = model.loss(**batch_of(model, dict(rgb=3)))
     assert list(losses) == ['loss_reconstruction']
     losses['loss_reconstruction'].backward()

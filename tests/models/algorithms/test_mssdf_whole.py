@@ -20,21 +20,31 @@ STATISTICS = dict(
     irc=dict(mean=[100.0, 105.0, 115.0], std=[45.0, 55.0, 65.0]),
 )
 TWO, THREE, ALIKE = ('rgb', 'dsm'), ('rgb', 'dsm', 'ms'), ('rgb', 'irc')
+SHARING = ('rgb', 'irc', 'dsm')  # three with one patch embedding
 ALL = {'loss_reconstruction', 'loss_alignment', 'loss_independence', 'loss_modality'}
-PREDICTED = {'loss_reconstruction', 'loss_alignment'}
+PREDICTED = ALL - {'loss_modality'}
 SECOND = dict(
-    shortcuts=True,
-    normalize_targets='whiten',
-    independence='predictions',
-    alignment_samples=20,
-    alignment_temperature=0.3,
-    mask_ratio=0.6,
-    information_aware=False,
-    substitution=0.4,
-    masked_modality='dsm',
-    reconstruction_weights=dict(dsm=0.3, ms=2.0),
-    loss_weights=dict(reconstruction=0.7, alignment=2.0, independence=1.5, modality=0.4),
+    masking=dict(ratio=0.6, information_aware=False, substitution=0.4, masked_modality='dsm'),
+    targets=dict(normalize='whiten'),
+    fusion=dict(shortcuts=True),
+    decoder=dict(share=False, shortcuts=True),
+    terms=dict(
+        reconstruction=dict(weight=0.7, modality_weights=dict(dsm=0.3, ms=2.0)),
+        alignment=dict(weight=2.0, temperature=0.3, negatives='image'),
+        independence=dict(weight=1.5, of='class_tokens'),
+        modality=dict(weight=0.4),
+    ),
+    compared_places=20,
 )
+SMALL = dict(fusion=dict(channels=8, layers=2, heads=2), decoder=dict(layers=2, heads=2))
+
+
+def joined(first, second):
+    """Two configs, the second one's values where both have some."""
+    both = {
+        key: joined(first[key], second[key]) for key in first.keys() & second.keys() if isinstance(first[key], dict)
+    }
+    return {**first, **second, **both}
 
 
 def config_of(names, **options):
@@ -53,8 +63,7 @@ def config_of(names, **options):
             out_type='featmap',
         ),
     )
-    small = dict(decoder_channels=8, fusion_layers=2, decoder_layers=2, decoder_heads=2)
-    return {**config, **small, **options}
+    return joined({**config, **SMALL}, options)
 
 
 def model_of(names, **options):
@@ -117,10 +126,19 @@ def close(found, expected, what, rtol=1e-4, atol=1e-5):
     ('names', 'options'),
     [
         (TWO, {}),
-        (TWO, dict(normalize_targets='dimensions', substitution=0.6, reconstruction_weights=dict(rgb=0.5))),
+        (
+            TWO,
+            dict(
+                targets=dict(normalize='dimensions'),
+                masking=dict(substitution=0.6),
+                terms=dict(reconstruction=dict(modality_weights=dict(rgb=0.5))),
+                share_patch_embed=False,
+            ),
+        ),
+        (SHARING, dict(compared_places=30)),
         (THREE, {}),
         (THREE, SECOND),
-        (ALIKE, dict(share_patch_embed=True, normalize_targets='tokens', shortcuts=True)),
+        (ALIKE, dict(targets=dict(normalize='tokens'), decoder=dict(shortcuts=True))),
     ],
 )
 def test_every_term_and_gradient_is_what_the_pixels_and_masks_say(permutations, names, options):
@@ -130,11 +148,12 @@ def test_every_term_and_gradient_is_what_the_pixels_and_masks_say(permutations, 
     losses = model.loss(**data)
     kept = model.release_kept()
     statistics = {name: STATISTICS[name] for name in names}
-    twin, expected, made = reference.step(model, batch['inputs'], statistics, kept.masks, permutations, options)
+    (chosen,) = permutations
+    twin, expected, made = reference.step(model, batch['inputs'], statistics, kept.masks, chosen, options)
 
-    chosen = {**reference.DEFAULTS, **options}
-    visible = 24 - round(24 * chosen['mask_ratio'])
-    counts = [[visible - round(chosen['substitution'] * visible)] * 3, *[[visible] * 3] * (len(names) - 1)]
+    told = reference.flat(options, dict.fromkeys(names, 1))
+    visible = 24 - round(24 * told['ratio'])
+    counts = [[visible - round(told['substitution'] * visible)] * 3, *[[visible] * 3] * (len(names) - 1)]
     assert sorted((~mask).sum(dim=1).tolist() for mask in kept.masks.values()) == counts
     assert list(losses) == list(expected)
     for name, loss in losses.items():
@@ -148,8 +167,17 @@ def test_every_term_and_gradient_is_what_the_pixels_and_masks_say(permutations, 
             [reference.score(image, **STATISTICS[name], patch=PATCH) for image in batch['inputs'][name]]
         )
         np.testing.assert_allclose(kept.information[name], information, rtol=1e-4)
-    for name, rows in dict(student=made['tokens'], teacher=made['targets']).items():
-        close(model.monitor().features[name], torch.cat([each.mean(dim=1) for each in rows.values()]), name)
+    features = {}
+    for branch, classes, maps in (
+        ('student', made['classes'], made['tokens']),
+        ('teacher', made['teacher_classes'], made['targets']),
+    ):
+        features |= {f'{branch}_{name}_class': classes[name] for name in names}
+        features |= {f'{branch}_{name}_map': maps[name].mean(dim=1) for name in names}
+    found = model.monitor().features
+    assert found.keys() == features.keys()
+    for name, rows in features.items():
+        close(found[name], rows, name)
 
     sum(losses.values()).backward()
     sum(expected.values()).backward()
@@ -193,7 +221,7 @@ def test_informative_patches_are_masked_less_often(names):
     arrivals = np.random.default_rng(0).exponential(size=(10000, 24)) / probability  # the first 18 to arrive are masked
     often = (arrivals.argsort(axis=1).argsort(axis=1) < 18).mean(axis=0)
     for aware, expected in ((True, often), (False, np.full(24, 0.75))):
-        model = model_of(names, substitution=0.0, **({} if aware else dict(information_aware=False)))
+        model = model_of(names, masking=dict(substitution=0.0, information_aware=aware))
         masks = model.draw_masks(**model.data_preprocessor(batch, True))[1]
         for name, mask in masks.items():
             assert (mask.sum(dim=1) == 18).all()
@@ -210,8 +238,7 @@ def test_informative_patches_are_masked_less_often(names):
 @pytest.mark.parametrize('fixed', [True, False])
 def test_one_modality_masked_modality_where_the_others_see_too(first_masks, names, share, hidden, fixed):
     """Of its six visible patches the exact number, those first that another modality shows."""
-    options = dict(masked_modality=names[1]) if fixed else {}
-    model = model_of(names, substitution=share, **options)
+    model = model_of(names, masking=dict(substitution=share, masked_modality=names[1] if fixed else None))
     data = model.data_preprocessor(batch_of(names, count=8), True)
     ways = []
     for _ in range(6 if fixed else 30):
@@ -255,9 +282,12 @@ def variant(base, names=TWO, **options):
     return model
 
 
+FIXED = dict(masking=dict(masked_modality='rgb'))
+
+
 @pytest.fixture(scope='module')
 def base():
-    return model_of(TWO, masked_modality='rgb')
+    return model_of(TWO, **FIXED)
 
 
 @pytest.fixture(scope='module')
@@ -269,29 +299,34 @@ def base_losses(base):
     ('options', 'changed'),
     [
         (dict(), set()),
-        (dict(mask_ratio=0.5), ALL),
-        (dict(information_aware=False), ALL),
-        (dict(substitution=0.5), ALL),
-        (dict(masked_modality='dsm'), ALL),
-        (dict(shortcuts=True), PREDICTED),
-        (dict(normalize_targets='tokens'), {'loss_reconstruction'}),
-        (dict(normalize_targets='dimensions'), {'loss_reconstruction'}),
-        (dict(normalize_targets='whiten'), {'loss_reconstruction'}),
-        (dict(independence='predictions'), {'loss_independence'}),
-        (dict(alignment_samples=10), {'loss_alignment'}),
-        (dict(alignment_temperature=0.2), {'loss_alignment'}),
-        (dict(reconstruction_weights=dict(rgb=0.5)), {'loss_reconstruction'}),
-        (dict(reconstruction_weights=dict(dsm=0.5)), {'loss_reconstruction'}),
-        (dict(decoder_channels=16), PREDICTED),
-        (dict(fusion_layers=1), PREDICTED),
-        (dict(decoder_layers=1), PREDICTED),
-        (dict(decoder_heads=1), PREDICTED),
+        (dict(masking=dict(ratio=0.6)), ALL),
+        (dict(masking=dict(information_aware=False)), ALL),
+        (dict(masking=dict(substitution=0.5)), ALL),
+        (dict(masking=dict(masked_modality='dsm')), ALL),
+        (dict(share_patch_embed=False), ALL),
+        (dict(targets=dict(normalize='tokens')), {'loss_reconstruction'}),
+        (dict(targets=dict(normalize='dimensions')), {'loss_reconstruction'}),
+        (dict(targets=dict(normalize='whiten')), {'loss_reconstruction'}),
+        (dict(fusion=dict(channels=16)), PREDICTED),
+        (dict(fusion=dict(layers=1)), PREDICTED),
+        (dict(fusion=dict(heads=1)), PREDICTED),
+        (dict(fusion=dict(shortcuts=True)), PREDICTED),
+        (dict(decoder=dict(layers=1)), PREDICTED),
+        (dict(decoder=dict(heads=1)), PREDICTED),
+        (dict(decoder=dict(shortcuts=True)), PREDICTED),
+        (dict(decoder=dict(share=False)), PREDICTED),
+        (dict(terms=dict(independence=dict(of='class_tokens'))), {'loss_independence'}),
+        (dict(terms=dict(alignment=dict(temperature=0.2))), {'loss_alignment'}),
+        (dict(terms=dict(alignment=dict(negatives='image'))), {'loss_alignment'}),
+        (dict(compared_places=10), {'loss_alignment', 'loss_independence'}),
+        (dict(terms=dict(reconstruction=dict(modality_weights=dict(rgb=0.5)))), {'loss_reconstruction'}),
+        (dict(terms=dict(reconstruction=dict(modality_weights=dict(dsm=0.5)))), {'loss_reconstruction'}),
         (dict(teacher_momentum=0.5), set()),
     ],
     ids=lambda each: str(each if isinstance(each, dict) else sorted(each)),
 )
 def test_an_option_changes_its_terms_and_no_others(base, base_losses, options, changed):
-    losses = losses_of(variant(base, **{'masked_modality': 'rgb', **options}))
+    losses = losses_of(variant(base, **joined(FIXED, options)))
     assert {name for name in ALL if losses[name] != base_losses[name]} == changed
     assert all(losses[name] != pytest.approx(base_losses[name], rel=1e-5) for name in changed)
 
@@ -299,36 +334,46 @@ def test_an_option_changes_its_terms_and_no_others(base, base_losses, options, c
 @pytest.mark.parametrize('name', reference.WEIGHTS)
 def test_a_weight_scales_its_term_and_none_removes_it(base, base_losses, name):
     weight = reference.WEIGHTS[name]
-    doubled = losses_of(variant(base, masked_modality='rgb', loss_weights={name: 2 * weight}))
-    without = losses_of(variant(base, masked_modality='rgb', loss_weights={name: 0}))
+    doubled = losses_of(variant(base, **FIXED, terms={name: dict(weight=2 * weight)}))
+    without = losses_of(variant(base, **FIXED, terms={name: dict(weight=0)}))
     own = f'loss_{name}'
     assert doubled.pop(own) == pytest.approx(2 * base_losses[own], rel=1e-6)
     assert doubled == without == {key: value for key, value in base_losses.items() if key != own}
 
 
-def test_samples_of_the_independence_of_predictions(base):
-    """As many as of the alignment, in a draw of their own."""
-    options = dict(masked_modality='rgb', independence='predictions')
-    every, few = (losses_of(variant(base, alignment_samples=count, **options)) for count in (512, 10))
-    assert {name for name in ALL if every[name] != few[name]} == {'loss_alignment', 'loss_independence'}
-
-
-def test_a_shared_patch_embedding_is_the_backbones():
-    """Modalities with patch embeddings of their own that are the backbone's give the same terms, with others not."""
-    own = model_of(ALIKE, masked_modality='rgb')
-    shared = losses_of(variant(own, ALIKE, share_patch_embed=True, masked_modality='rgb'), ALIKE)
-    other = losses_of(own, ALIKE)
-    assert all(shared[name] != other[name] for name in ALL)
+@pytest.mark.parametrize(('names', 'other'), [(ALIKE, 'irc'), (TWO, 'dsm')])
+def test_a_shared_patch_embedding_is_the_backbones(names, other):
+    """Patch embeddings of their own that are the backbone's (of one band the sum of its bands) give the same terms."""
+    own = model_of(names, **FIXED, share_patch_embed=False)
+    shared = losses_of(variant(own, names, **FIXED), names)
+    different = losses_of(own, names)
+    assert all(shared[name] != different[name] for name in ALL)
     for parts in (dict(backbone=own.backbone, patch_embeds=own.patch_embeds), own.teacher.module):
-        parts['patch_embeds']['irc'].load_state_dict(parts['backbone'].patch_embed.state_dict())
-    assert losses_of(own, ALIKE) == shared
+        source, target = parts['backbone'].patch_embed.projection, parts['patch_embeds'][other].projection
+        bands = target.in_channels
+        target.weight.data = source.weight.data if bands == 3 else source.weight.data.sum(dim=1, keepdim=True)
+        target.bias.data = source.bias.data
+    assert losses_of(own, names) == pytest.approx(shared, rel=1e-4)
+
+
+def test_predictions_of_modalities_are_alike_at_the_start():
+    """With one decoder only the mask tokens differ, so that alignment and reconstruction pull the same way."""
+    cosines = {}
+    for share in (True, False):
+        model = build(config_of(TWO, decoder=dict(share=share)), seed=0).train()
+        model.recording = True
+        model.loss(**model.data_preprocessor(batch_of(TWO), True))
+        rgb, dsm = model.release_kept().predictions.values()
+        cosines[share] = torch.nn.functional.cosine_similarity(rgb, dsm, dim=-1).mean().item()
+    assert cosines[True] > 0.99
+    assert abs(cosines[False]) < 0.5
 
 
 def test_momentum_is_the_weight_of_the_old_teacher(base, base_losses):
     """It acts after a step, and on the targets alone."""
     after = {}
     for momentum in (0.5, 0.9):
-        model = variant(base, masked_modality='rgb', teacher_momentum=momentum)
+        model = variant(base, **FIXED, teacher_momentum=momentum)
         old, new = copy.deepcopy(model.teacher.module), model.student_parts()
         model.update_teacher()
         for name, value in model.teacher.module.named_parameters():

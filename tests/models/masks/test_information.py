@@ -122,9 +122,9 @@ def test_every_image_has_the_exact_number_masked(patches, ratio, masked):
 
 @pytest.mark.parametrize('ratio', [0.0, 0.01, 0.99, 1.0])
 def test_nothing_visible_or_nothing_masked(ratio):
-    with pytest.raises(ValueError, match=rf'mask_ratio={ratio} masks \d+ of 16 patches'):
+    with pytest.raises(ValueError, match=rf'masking\.ratio={ratio} masks \d+ of 16 patches'):
         draw_mask(torch.full((1, 16), 1 / 16), ratio)
-    with pytest.raises(ValueError, match=rf'mask_ratio={ratio} masks \d+ of 16 patches'):
+    with pytest.raises(ValueError, match=rf'masking\.ratio={ratio} masks \d+ of 16 patches'):
         masked_patches(16, ratio)
 
 
