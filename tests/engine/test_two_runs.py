@@ -41,7 +41,7 @@ def test_features_of_all_processes_are_measured(half, monkeypatch):
 
     def monitor(model):
         features, choices = original(model)
-        several = dict(student_a_class=features['student'], student_map=features['student'][:, :5].relu())
+        several = dict(student_map=features['student'][:, :5].relu(), student_a_class=features['student'])
         return Monitored(several | dict(teacher=features['teacher']), choices)
 
     monkeypatch.setattr(DINOMC, 'monitor', monitor)

@@ -173,7 +173,7 @@ class CollapseMonitorHook(Hook):
     def _measure(self) -> dict[str, float]:
         self._gather()
         rows = [self._gathered[name].features for name in self._seen]
-        measured = {}
+        measured: dict[str, float] = {}
         for name, (std, rank) in zip(self._seen, stds_and_ranks(rows), strict=True):
             measured |= {f'{name}_std': std, f'{name}_rank': rank}
         return measured
