@@ -25,7 +25,10 @@ SHARED_MEMORY = 'unable to (mmap|write to file|allocate shared memory|open share
 
 
 def explain_machine(error: BaseException) -> str | None:
-    """Explain a full disk, a place that cannot be written, or a process that was killed; None for other errors."""
+    """Explain a full disk, a place that cannot be written, or a process that was killed; None for other errors.
+
+    So are the two ways in which the libraries' own recomputing of blocks fails.
+    """
     text = str(error)
     number = error.errno if isinstance(error, OSError) else None
     if number in FULL or re.search(TORCH_CANNOT_WRITE, text):
@@ -48,6 +51,12 @@ def explain_machine(error: BaseException) -> str | None:
         return (
             "several processes can't train by the libraries' own with_cp=True or activation_checkpointing: set "
             "it to False and add custom_hooks=[dict(type='mmrs_ssl.RecomputeHook')], which does the same"
+        )
+    if 'torch.utils.checkpoint is incompatible with .grad()' in text:
+        return (
+            "GradientShareHook can't measure through the libraries' own with_cp=True or activation_checkpointing: set "
+            "it to False and add custom_hooks=[dict(type='mmrs_ssl.RecomputeHook')], which does the same, or leave "
+            'GradientShareHook out'
         )
     return None
 

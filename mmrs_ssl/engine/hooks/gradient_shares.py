@@ -27,9 +27,9 @@ class GradientShareHook(Hook):
     same way, 0 if they undo each other. ``gradient_norm`` is that norm itself, of this iteration's batch.
 
     That takes a backward pass for each term, through the graph of the step's own, which then comes as always: neither
-    gradients nor random draws nor anything else of the training changes. The values travel with the step's losses, so
-    they stay on the device until the log is written. Several processes average their norms. Of a model with a single
-    term nothing is logged.
+    gradients nor random draws nor anything else of the training changes. Meanwhile there are two more copies of the
+    module's gradients in memory. The values travel with the step's losses, so they stay on the device until the log is
+    written. Several processes average their norms. Of a model with a single term nothing is logged.
 
     Args:
         interval: iterations between two measurements; the first iteration is measured, too. The logger's next line
