@@ -46,7 +46,7 @@ def test_config_is_consistent(name, places):
     devices, batch, epochs, size = map(int, re.search(r'_(\d+)xb(\d+)-.*-(\d+)e_.*-(\d+)px', name).groups())
     assert cfg.train_cfg.max_epochs == epochs
     assert cfg.train_dataloader.batch_size == batch
-    assert devices * batch == next((size for kind, size in dict(geotiff=64, demo=32).items() if kind in name), 512)
+    assert devices * batch == next((size for kind, size in dict(geotiff=64, demo=16).items() if kind in name), 512)
     assert cfg.auto_scale_lr == dict(base_batch_size=256, enable=True)
     assert cfg.data_root == cfg.train_dataloader.dataset.data_root
     assert ('amp' in name) == (cfg.optim_wrapper.type == 'AmpOptimWrapper')

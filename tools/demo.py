@@ -150,10 +150,10 @@ def main() -> dict[str, float]:
     checkpoint = Path(args.work_dir, (Path(args.work_dir) / 'last_checkpoint').read_text())
     print(f"""
 {len(SCENE_CLASSES)} classes of generated scenes, {len(held_out[0])} held out; {used}
-{backbone:<25}20-NN accuracy
-color histogram          {colors:5.1f} %
-random weights           {random:5.1f} %
-pre-trained with {method:<8}{pretrained:5.1f} %   ({gain:+.1f} points, {time.time() - start:.0f} s in all)
+{backbone:<29}20-NN accuracy
+color histogram              {colors:5.1f} %
+random weights               {random:5.1f} %
+pre-trained with {method:<12}{pretrained:5.1f} %   ({gain:+.1f} points, {time.time() - start:.0f} s in all)
 
 checkpoint  {checkpoint}
 pictures    {pictures if pictures.is_dir() else 'none of this method'}

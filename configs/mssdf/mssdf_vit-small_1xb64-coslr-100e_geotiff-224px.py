@@ -9,6 +9,6 @@ _base_ = [
 ]
 
 data_root = 'data/scenes'
-model = dict(data_preprocessor=_base_.statistics)
+model = dict(data_preprocessor=_base_.statistics, masking=dict(masked_modality='dsm'))
 train_dataloader = dict(num_workers=2, dataset=dict(data_root=data_root))
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))

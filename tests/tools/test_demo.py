@@ -16,7 +16,7 @@ from tests.conftest import ROOT
     [
         ('CMID', [], 22, True),
         ('DINOMC', ['dino_mc/dino-mc_resnet18_1xb32-coslr-16e_demo-64px'], 16, False),
-        ('MSSDF', ['mssdf/mssdf_vit-mini_1xb32-coslr-32e_demo-96px'], 32, True),
+        ('MSSDF', ['mssdf/mssdf_vit-mini_1xb16-coslr-28e_demo-96px'], 28, True),
     ],
 )
 def test_pretraining_beats_random_weights_by_ten_points(method, config, last, pictures, tmp_path):

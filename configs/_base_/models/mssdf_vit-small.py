@@ -1,8 +1,10 @@
 _base_ = 'mssdf_vit-base.py'
 
-# not of the paper: for small data sets
+# Not of the paper: for small data sets. configs/mssdf/README.md has what each of these gave.
 model = dict(
     backbone=dict(arch='deit-small', img_size=224),
-    fusion=dict(channels=192),
+    masking=dict(ratio=0.6),
     targets=dict(normalize='whiten'),
+    fusion=dict(channels=192, shortcuts=True),
+    decoder=dict(shortcuts=True),
 )

@@ -1,10 +1,10 @@
 # The demo with colors alone, for the ablation: no modality to tell them from, and no terms that compare two
-_base_ = 'mssdf_vit-mini_1xb32-coslr-32e_demo-96px.py'
+_base_ = 'mssdf_vit-mini_1xb16-coslr-28e_demo-96px.py'
 
 statistics = dict(modalities=dict(_delete_=True, rgb=_base_.statistics.modalities.rgb))
 model = dict(
     data_preprocessor=statistics,
-    masking=dict(substitution=0.0),
+    masking=dict(substitution=0.0, masked_modality=None),
     terms=dict(alignment=dict(weight=0), independence=dict(weight=0), modality=dict(weight=0)),
 )
 train_dataloader = dict(
@@ -19,3 +19,4 @@ train_dataloader = dict(
         ],
     ),
 )
+custom_hooks = [hook for hook in _base_.custom_hooks if hook.get('path') != 'masking.substitution']
