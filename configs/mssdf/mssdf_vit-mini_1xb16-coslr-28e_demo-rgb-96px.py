@@ -19,4 +19,11 @@ train_dataloader = dict(
         ],
     ),
 )
-custom_hooks = [hook for hook in _base_.custom_hooks if hook.get('path') != 'masking.substitution']
+custom_hooks = [
+    dict(type='mmrs_ssl.StepSeedHook'),
+    dict(type='mmrs_ssl.TeacherUpdateHook'),
+    dict(type='mmrs_ssl.TeacherMomentumHook'),
+    dict(type='mmrs_ssl.FiniteLossHook'),
+    dict(type='mmrs_ssl.CollapseMonitorHook'),
+    dict(type='mmrs_ssl.PictureHook', interval=200),
+]
