@@ -137,5 +137,5 @@ def test_what_a_training_waits_for_is_what_the_profiler_counts(make_config, run_
     )
     assert rows['iteration'] == [1, 2]
     assert (values + inside).tolist() == rows['aten::_local_scalar_dense'] == rows['aten::item']
-    assert values[0] == fetches[0] == 0 < values[1]
+    assert values[0] == fetches[0] == 0 < fetches[1]
     assert sum('DeferredLogHook' in name for name in rows) == 1

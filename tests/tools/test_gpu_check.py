@@ -174,7 +174,7 @@ def test_a_device_that_computes_otherwise_is_noticed(shop, monkeypatch):
 
     def unequal(cfg):
         reference, checked = make_pair(cfg)
-        checked.model.predictors['dsm'].weight.data *= 1.01
+        checked.model.decoder.predictors['all'].weight.data *= 1.01
         return reference, checked
 
     monkeypatch.setattr(gpu_parity, 'make_pair', unequal)
