@@ -79,7 +79,8 @@ def test_loss_stays_on_the_device(name, precision):
     dtype = getattr(torch, precision)
     config, data = METHODS[name]
     model = untrained(config)
-    layer = next(module for module in model.backbone.modules() if isinstance(module, nn.Conv2d))
+    kind = nn.Linear if name == 'mssdf' else nn.Conv2d  # MSSDF embeds patches without the module
+    layer = next(module for module in model.backbone.modules() if isinstance(module, kind))
     dtypes = []
     layer.register_forward_hook(lambda module, args, made: dtypes.append(made.dtype))
     with FakeDevice() as device:

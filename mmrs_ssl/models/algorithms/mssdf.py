@@ -14,7 +14,7 @@ from mmrs_ssl.aliases import accept_old_options
 from mmrs_ssl.models.backbones.modality_embeds import common_bands, embed_modality, other_patch_embeds
 from mmrs_ssl.models.backbones.packed_vit import packed_layers, refuse_other_layers
 from mmrs_ssl.models.backbones.pooling import summaries
-from mmrs_ssl.models.backbones.tokens import gather_tokens, sincos_positions
+from mmrs_ssl.models.backbones.tokens import sincos_positions
 from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor, eight_bit_modalities, with_bands
 from mmrs_ssl.models.following import following
 from mmrs_ssl.models.heads.modalities import ModalityStep, term_configs
@@ -217,10 +217,8 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
 
     def visible_tokens(self, inputs: Modalities, places: Modalities) -> tuple[Modalities, Modalities]:
         """Compute the student's class tokens (B, D), and its patch tokens (B, V, D) of the visible places (B, V)."""
-        sequences = []
-        for name, image in inputs.items():
-            tokens = embed_modality(self.backbone, self.patch_embeds, name, image)
-            sequences.append(torch.cat((tokens[:, :1], gather_tokens(tokens[:, 1:], places[name])), dim=1))
+        backbone, own = self.backbone, self.patch_embeds
+        sequences = [embed_modality(backbone, own, name, image, places[name]) for name, image in inputs.items()]
         encoded = [self.backbone.ln1(each) for each in packed_layers(self.backbone, sequences)]
         classes = {name: each[:, 0] for name, each in zip(inputs, encoded, strict=True)}
         return classes, {name: each[:, 1:] for name, each in zip(inputs, encoded, strict=True)}

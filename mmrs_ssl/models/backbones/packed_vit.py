@@ -8,7 +8,7 @@ from mmcv.cnn.bricks.drop import DropPath
 from mmcv.cnn.bricks.transformer import FFN
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention, resize_pos_embed
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmrs_ssl.models.backbones.recomputed import run_block
 from mmrs_ssl.ops.attention import attention
@@ -94,9 +94,9 @@ def refuse_other_layers(vit: Any, out_type: str = 'cls_token') -> None:
             )
 
 
-def embed(vit: VisionTransformer, view: Tensor, patch_embed: nn.Module | None = None) -> Tensor:
-    """Embed the patches of (B, C, H, W) with class token and positions: (B, L, D); by another embedding if given."""
-    tokens, size = (patch_embed or vit.patch_embed)(view)
+def embed(vit: VisionTransformer, view: Tensor) -> Tensor:
+    """Embed the patches of (B, C, H, W) with class token and positions: (B, L, D)."""
+    tokens, size = vit.patch_embed(view)
     tokens = torch.cat((vit.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
     return tokens + resize_pos_embed(
         vit.pos_embed, vit.patch_resolution, size, mode=vit.interpolate_mode, num_extra_tokens=vit.num_extra_tokens
