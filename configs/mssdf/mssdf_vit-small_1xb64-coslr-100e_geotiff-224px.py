@@ -1,4 +1,5 @@
 # Your own GeoTIFFs: orthophotos with a surface model each, by default NAME_rgb.tif with NAME_dsm.tif (dataset.files);
+# who gives dsm another name gives it to model.masking.masked_modality, too;
 # grids and resolutions may differ. tools/band_stats.py 'my/scenes/*_rgb.tif' --out rgb.json, then
 # --cfg-options data_root=my/scenes statistics.rgb=rgb.json
 _base_ = [

@@ -1,6 +1,6 @@
 _base_ = 'mssdf_vit-base.py'
 
-# Not of the paper: for small data sets. configs/mssdf/README.md has what each of these gave.
+# Not of the paper: for small data sets. configs/mssdf/README.md says why each of these.
 model = dict(
     backbone=dict(arch='deit-small', img_size=224),
     masking=dict(ratio=0.6),
