@@ -6,12 +6,9 @@ With several modalities (mssdf/NAME) pre-training sees pictures and surface heig
 """
 
 import argparse
-import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.evaluation.floors import color_histograms
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
 from mmrs_ssl.models.protocol import evaluated_backbone
+from mmrs_ssl.models.quiet import quiet
 from mmrs_ssl.ops.memory import keep_freed_memory
 from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
 from mmrs_ssl.synthetic.layouts import write_layout
@@ -89,16 +87,6 @@ def compared(features: list[Tensor], splits: list[tuple[np.ndarray, np.ndarray]]
     """Measure the 20-NN accuracy of features of both splits, in percent."""
     labels = [torch.from_numpy(split[1]) for split in splits]
     return 100 * knn_accuracy(features[0], labels[0], features[1], labels[1])
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep mmengine from reporting how every single parameter was initialized."""
-    logging.disable(logging.INFO)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def pretrain(cfg: Config) -> Runner:

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 
 from mmrs_ssl.benchmarks.gpu_parity import relative
-from mmrs_ssl.benchmarks.gpu_setup import Workshop, mapped, quiet
+from mmrs_ssl.benchmarks.gpu_setup import Workshop, mapped
 from mmrs_ssl.benchmarks.gpu_speed import speed_config, time_step, title, whole_step
 from mmrs_ssl.benchmarks.gpu_table import Differs
 from mmrs_ssl.benchmarks.measure import DEVICE, seconds
 from mmrs_ssl.benchmarks.steps import Step
+from mmrs_ssl.models.quiet import quiet
 
 BATCH, SMALL_BATCH = 64, 4
 LIMIT = 0.05  # of the relative difference between a compiled term and the plain one, both in bfloat16

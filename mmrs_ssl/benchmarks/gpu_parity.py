@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mmrs_ssl.benchmarks.gpu_setup import METHODS, Workshop, families, method_config, quiet
+from mmrs_ssl.benchmarks.gpu_setup import Workshop, method_config, rounds
 from mmrs_ssl.benchmarks.gpu_table import Differs
 from mmrs_ssl.benchmarks.measure import DEVICE
 from mmrs_ssl.benchmarks.steps import Step
+from mmrs_ssl.models.quiet import quiet
 
 BATCH = 4
 # Largest relative differences. Other kernels on one processor were seen to make 1e-6 of a term and, of an untrained
@@ -195,6 +196,5 @@ def relative(found: Tensor, expected: Tensor) -> float:
 
 def checks() -> Iterator[tuple[str, Callable[[Workshop], dict[str, Any]]]]:
     """List the rows: every method with every backbone it runs with."""
-    for method in METHODS:
-        for family in families(method):
-            yield f'{method}, {family}', partial(compare_method, method=method, family=family)
+    for method, family in rounds():
+        yield f'{method}, {family}', partial(compare_method, method=method, family=family)

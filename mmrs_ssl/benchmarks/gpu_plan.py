@@ -77,6 +77,9 @@ def run_plan(rows: Sequence[Row], shop: Workshop, table: Table) -> int:
     for row in rows:
         if (row.part, row.what) in table.states:
             continue
+        if shop.deadline.left(row.end) <= 0:
+            table.add(row.part, row.what, {}, 0, 'not run: out of time')
+            continue
         measure(row, shop, table)
         if not device_works():
             return BROKEN

@@ -11,10 +11,11 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import HOOKS
 
 from mmrs_ssl.benchmarks.gpu_parity import Draws, relative
-from mmrs_ssl.benchmarks.gpu_setup import METHODS, Workshop, families, method_config, mixed_settings, quiet
+from mmrs_ssl.benchmarks.gpu_setup import METHODS, Workshop, families, method_config, mixed_settings, rounds
 from mmrs_ssl.benchmarks.gpu_table import Differs, NotRun
 from mmrs_ssl.benchmarks.measure import DEVICE
 from mmrs_ssl.benchmarks.steps import Step
+from mmrs_ssl.models.quiet import quiet
 
 BATCH, STEPS = 8, 20
 # Largest relative difference of a term from float32's; a float16 has three more bits than a bfloat16.
@@ -111,7 +112,6 @@ def train(wrapper: OptimWrapper, repeated: Repeated) -> tuple[list[float], list[
 
 def checks(dtype: str, small: bool) -> Iterator[tuple[str, Callable[[Workshop], dict[str, Any]]]]:
     """List the rows: every method with every backbone; for a CPU each method and each backbone once."""
-    for number, method in enumerate(METHODS):
-        some = families(method)
-        for family in some[number % len(some) :][:1] if small else some:
-            yield f'{method}, {family}', partial(train_mixed, method=method, family=family, dtype=dtype)
+    each = [(method, families(method)[number % len(families(method))]) for number, method in enumerate(METHODS)]
+    for method, family in each if small else rounds():
+        yield f'{method}, {family}', partial(train_mixed, method=method, family=family, dtype=dtype)

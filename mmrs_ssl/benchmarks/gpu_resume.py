@@ -12,8 +12,9 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmrs_ssl.benchmarks.gpu_parity import relative
-from mmrs_ssl.benchmarks.gpu_setup import Workshop, fit_machine, method_config, quiet
+from mmrs_ssl.benchmarks.gpu_setup import Workshop, fit_machine, method_config
 from mmrs_ssl.benchmarks.gpu_table import Differs
+from mmrs_ssl.models.quiet import quiet
 
 TRAININGS = (('CMID MoCo', 'ResNet'), ('DINO-MC', 'ViT'), ('MSSDF', 'ViT'))
 EPOCHS, SCENES = 2, 8

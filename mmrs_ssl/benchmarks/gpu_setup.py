@@ -2,12 +2,9 @@
 
 import copy
 import gc
-import logging
 import os
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from mmrs_ssl.benchmarks.gpu_table import Deadline
 from mmrs_ssl.benchmarks.inputs import make_loader, write_images
 from mmrs_ssl.benchmarks.measure import DEVICE
 from mmrs_ssl.benchmarks.steps import Step
+from mmrs_ssl.models.quiet import quiet
 from mmrs_ssl.shipped_configs import get_config
 
 # method -> one of its published configs
@@ -67,6 +65,19 @@ SMALL_SIDE = 64
 def families(method: str) -> tuple[str, ...]:
     """List the backbones that a method runs with; MSSDF leaves masked patches out, which a ViT alone can do."""
     return ('ViT',) if method == 'MSSDF' else tuple(MEDIUM)
+
+
+def rounds() -> list[tuple[str, str]]:
+    """List methods with backbones: every method with its first, then every one with its second, and so on.
+
+    Where time runs out, none is left out altogether.
+    """
+    return [
+        (method, families(method)[place])
+        for place in range(len(MEDIUM))
+        for method in METHODS
+        if place < len(families(method))
+    ]
 
 
 def method_config(method: str, family: str, small: bool) -> Config:
@@ -227,13 +238,3 @@ def mapped(views: Any, change: Any) -> Any:
     if isinstance(views, dict):
         return {name: change(view) for name, view in views.items()}
     return [change(view) for view in views]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep mmengine from reporting how every single parameter was initialized."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)

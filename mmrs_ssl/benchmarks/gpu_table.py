@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 COLUMNS = ('part', 'what', 'figures', 'seconds', 'state')
+RING_AGAIN = 2.0  # seconds
 
 
 class OutOfTime(BaseException):
@@ -53,7 +54,8 @@ class Deadline:
             raise OutOfTime
 
         before = signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, left)
+        # again and again: Python drops what is raised while it clears an object away
+        signal.setitimer(signal.ITIMER_REAL, left, RING_AGAIN)
         try:
             yield
         finally:

@@ -16,10 +16,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmrs_ssl.benchmarks.gpu_setup import SMALL, Workshop, change_cmid, fit_machine, mixed_settings, quiet
-from mmrs_ssl.benchmarks.gpu_table import Deadline, Differs
+from mmrs_ssl.benchmarks.gpu_setup import SMALL, Workshop, change_cmid, fit_machine, mixed_settings
+from mmrs_ssl.benchmarks.gpu_table import Deadline, Differs, NotRun
 from mmrs_ssl.benchmarks.measure import DEVICE
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
+from mmrs_ssl.models.quiet import quiet
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES, RASTER_SUFFIXES
 from mmrs_ssl.rasters.pictures import read_image
 from mmrs_ssl.shipped_configs import get_config
@@ -98,7 +99,7 @@ def split_files(root: Path) -> tuple[list[str], list[str]]:
     return [name for name, held in files if not held], [name for name, held in files if held]
 
 
-def read_labelled(root: Path, names: list[str]) -> tuple[Tensor, Tensor]:
+def read_compared(root: Path, names: list[str]) -> tuple[Tensor, Tensor]:
     """Pictures (N, 3, SIDE, SIDE) and the numbers of their classes (N,), evenly chosen if there are too many."""
     names = names[:: -(-len(names) // COMPARED)]
     folders = sorted({name.split('/')[0] for name in names})
@@ -154,13 +155,14 @@ def train(shop: Workshop) -> dict[str, Any]:
 
     Raises:
         Differs: if the loss is not finite.
+        NotRun: if there is no time for two steps.
     """
     root = Path(shop.images or shop.folder / 'scenes')
     if not shop.images:
         write_scenes(root, 8 if shop.small else 150)
     names, held_out = split_files(root)
     cfg = training_config(shop, root, names)
-    splits = (read_labelled(root, names), read_labelled(root, held_out)) if held_out else None
+    splits = (read_compared(root, names), read_compared(root, held_out)) if held_out else None
     measure = partial(accuracy, train=splits[0], held_out=splits[1]) if splits else None
 
     trial = TimedHook(None, Deadline(TRIAL + RESERVE))
@@ -169,6 +171,8 @@ def train(shop: Workshop) -> dict[str, Any]:
     fit = int((shop.deadline.left() - 2 * RESERVE) / epoch)
     hook = TimedHook(measure, shop.deadline)
     runner = run(shop, cfg, 3 if shop.small else max(2, min(fit, 400)), hook)
+    if len(hook.losses) < 2:
+        raise NotRun('out of time')
     took = time.time() - hook.started
     losses = torch.stack(hook.losses).float().cpu()
     ten = max(1, min(10, len(losses) // 2))

@@ -1,5 +1,8 @@
 """Classify frozen features by their nearest neighbors: what pre-training taught, without training anything more."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
@@ -18,11 +21,21 @@ def pooled_features(backbone: nn.Module, images: Tensor, batch_size: int = 64) -
     Returns:
         (N, D) on the CPU; computed in evaluation mode, which is undone afterwards.
     """
-    training = backbone.training
-    backbone.eval()
-    features = [pooled(backbone(part)[-1]).float().cpu() for part in images.split(batch_size)]
-    backbone.train(training)
+    with evaluating(backbone):
+        features = [pooled(backbone(part)[-1]).float().cpu() for part in images.split(batch_size)]
     return torch.cat(features)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network in evaluation mode, and each of its parts back into its own mode at the end; some may be frozen."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def knn_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, neighbors: int = 20) -> float:

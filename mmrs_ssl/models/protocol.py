@@ -66,3 +66,19 @@ def last_output(backbone: nn.Module, view: Tensor) -> Tensor:
 def evaluated_backbone(model: Any) -> nn.Module:
     """Return the backbone to use after training: the one that the method names, else its only one."""
     return model.evaluated_backbone if hasattr(model, 'evaluated_backbone') else model.backbone
+
+
+def branch_backbones(model: Any) -> dict[str, nn.Module]:
+    """Return the backbones of a method by name, first the one to use after training: of a student and of a teacher.
+
+    Raises:
+        AttributeError: if the method has no backbone.
+    """
+    if not isinstance(getattr(model, 'backbone', None), nn.Module):
+        raise AttributeError(f'{type(model).__name__} has no backbone to measure')
+    found = dict(student=model.backbone)
+    teacher = getattr(getattr(model, 'teacher', None), 'module', None)
+    if isinstance(teacher, nn.ModuleDict) and 'backbone' in teacher:
+        found['teacher'] = teacher['backbone']
+    first = getattr(model, 'evaluated', 'student')
+    return dict(sorted(found.items(), key=lambda item: item[0] != first))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -11,6 +11,8 @@ from mmrs_ssl.transfer.own_checkpoints import first_modality, read_settings
 from mmrs_ssl.transfer.targets import as_plain_backbone
 
 # OpenMMLab's loaders of pictures, whose bands come in OpenCV's order.
+_PIPELINES = ('train_dataloader.dataset.pipeline', 'train_dataloader.dataset.dataset.pipeline')
+_NOT_PIXELS = ('type', 'modality', 'size')  # options of LoadRaster that say where, not which values
 _BGR_LOADERS = r'((mmcv|mmpretrain|mmseg|mmdet|opencd)\.)?(MultiImg)?LoadImageFrom(File|NDArray)'
 
 
@@ -25,6 +27,8 @@ class Record:
         bands: how many the backbone sees.
         backbone: config of the backbone's class, under the names of its library.
         method: type of the model that was trained.
+        size: side of the (global) views in pixels.
+        loader: options of :class:`mmrs_ssl.LoadRaster`, by which pixels were read.
     """
 
     mean: list[float] | None = None
@@ -33,6 +37,8 @@ class Record:
     bands: int | None = None
     backbone: dict[str, Any] | None = None
     method: str | None = None
+    size: int | None = None
+    loader: dict[str, Any] | None = None
 
 
 def read_record(content: Any, modality: str | None = None) -> Record:
@@ -51,7 +57,10 @@ def read_record(content: Any, modality: str | None = None) -> Record:
     if isinstance(meta.get('cfg'), str):
         return _of_config(read_settings(meta['cfg']), modality, content.get('state_dict'))
     if 'config_sha256' in meta:
-        return _record(meta, meta.get('backbone'), meta.get('method'), 'rgb')
+        record = _record(meta, meta.get('backbone'), meta.get('method'), 'rgb')
+        size, loader = meta.get('size'), meta.get('loader')
+        loader = loader if isinstance(loader, dict) else None
+        return replace(record, size=size if isinstance(size, int) else None, loader=loader)
     return Record()
 
 
@@ -66,9 +75,51 @@ def _of_config(settings: Mapping[str, Any], modality: str | None, weights: Any) 
     modalities = statistics.get('modalities')
     if isinstance(modalities, dict) and modalities:
         names = [key for key in weights if isinstance(key, str)] if isinstance(weights, dict) else []
-        statistics = modalities.get(first_modality(modalities, names) if modality is None else modality, {})
+        modality = first_modality(modalities, names) if modality is None else modality
+        statistics = modalities.get(modality, {})
         statistics = statistics if isinstance(statistics, dict) else {}
-    return _record(statistics, model.get('backbone'), model.get('type'), _order(statistics, settings, own))
+    record = _record(statistics, model.get('backbone'), model.get('type'), _order(statistics, settings, own))
+    return replace(record, size=size_of_views(settings), loader=loader_of(settings, modality))
+
+
+def size_of_views(settings: Mapping[str, Any]) -> int | None:
+    """Find the side of the views in a config's settings: what its short name ``size`` stands for; None if unsaid."""
+    names = settings.get('short_names')
+    paths = names.get('size') if isinstance(names, dict) else None
+    found: set[int] = set()
+    for path in paths if isinstance(paths, list) else [paths]:
+        found |= {node for node in _at(settings, str(path)) if isinstance(node, int) and not isinstance(node, bool)}
+    return found.pop() if len(found) == 1 else None
+
+
+def loader_of(settings: Mapping[str, Any], modality: str | None = None) -> dict[str, Any] | None:
+    """Find by which options of LoadRaster pixels were read in pre-training, in a config's settings; None if unsaid.
+
+    Of several modalities it is that of ``modality``.
+    """
+    found = [inner for part in _PIPELINES for inner in _at(settings, f'{part}.LoadRaster')]
+    if not found:
+        each = [inner for part in _PIPELINES for inner in _at(settings, f'{part}.LoadModalities.modalities')]
+        found = [options[modality] for options in each if isinstance(options, dict) and modality in options]
+    options = found[0] if found and isinstance(found[0], dict) else None
+    return None if options is None else {key: value for key, value in options.items() if key not in _NOT_PIXELS}
+
+
+def _at(node: Any, path: str) -> list[Any]:
+    nodes = [node]
+    for part in path.split('.'):
+        nodes = [inner for each in nodes for inner in _inside(each, part)]
+    return nodes
+
+
+def _inside(node: Any, part: str) -> list[Any]:
+    """List what a part of a path leads to: a key of a dict, an element of a list by number, type or all."""
+    if isinstance(node, dict):
+        return [node[part]] if part in node else []
+    if not isinstance(node, list):
+        return []
+    kinds = [str(item.get('type')).rsplit('.', 1)[-1] if isinstance(item, dict) else '' for item in node]
+    return [item for i, item in enumerate(node) if part in (str(i), '*', kinds[i])]
 
 
 def _order(statistics: Mapping[str, Any], settings: Mapping[str, Any], own: bool) -> str | None:

@@ -103,7 +103,12 @@ def shares(cfg: Config) -> dict:
     return dict(norms=torch.stack(own), logged=logged(runner), state=made(runner), plain=without)
 
 
-RUNS = dict(monitor=monitor, nan=nan, nan_at_save=nan_at_save, killed=killed, plain=plain, shares=shares)
+def probed(cfg: Config) -> dict:
+    """What is logged of both processes."""
+    return dict(logged=logged(train(cfg)))
+
+
+RUNS = dict(probed=probed, monitor=monitor, nan=nan, nan_at_save=nan_at_save, killed=killed, plain=plain, shares=shares)
 
 
 def main(rank: int, port: int, cfg: Config, name: str, more: tuple, file: Path) -> None:

@@ -11,12 +11,12 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmrs_ssl.benchmarks import gpu_parity, gpu_precision, gpu_speed
+from mmrs_ssl.benchmarks import gpu_parity, gpu_precision, gpu_speed, gpu_table
 from mmrs_ssl.benchmarks.gpu_parity import Draws, compare_gradients
 from mmrs_ssl.benchmarks.gpu_plan import Row, plan, run_plan
 from mmrs_ssl.benchmarks.gpu_setup import Workshop
 from mmrs_ssl.benchmarks.gpu_speed import count_flops, peak_flops, utilisation
-from mmrs_ssl.benchmarks.gpu_table import Deadline, Differs, NotRun, Table, read_figures, read_rows
+from mmrs_ssl.benchmarks.gpu_table import Deadline, Differs, NotRun, OutOfTime, Table, read_figures, read_rows
 from mmrs_ssl.benchmarks.gpu_training import split_files
 from tests.conftest import ROOT
 
@@ -133,6 +133,29 @@ def test_every_row_ends_in_its_time_and_says_what_became_of_it(tmp_path, capsys)
     assert capsys.readouterr().out == path.read_text()
 
 
+class Slow:
+    """Takes its time to go, as a loader that waits for its workers; what is raised meanwhile is dropped by Python."""
+
+    def __del__(self):
+        time.sleep(0.2)
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_time_that_runs_out_while_an_object_goes_is_not_forgotten(monkeypatch):
+    monkeypatch.setattr(gpu_table, 'RING_AGAIN', 0.2)
+    with pytest.raises(OutOfTime), Deadline(0.1).interrupting():
+        each = Slow()
+        del each
+        time.sleep(5)
+
+
+def test_no_method_is_left_out_where_time_runs_out():
+    first = [row.what.split(', ')[0] for row in plan(small=False) if row.part == 'bf16']
+    assert set(first[:5]) == {'CMID MoCo', 'CMID BYOL', 'DINO-MC', 'DINO-TP', 'MSSDF'}
+    whats = [row.what for row in plan(small=False) if row.part == 'fp32 against the CPU']
+    assert len(whats) == len(set(whats)) == 17
+
+
 def test_another_process_goes_on_after_the_row_that_ended_the_first(tmp_path):
     path = tmp_path / 'table.md'
     table = Table(path)
@@ -187,7 +210,7 @@ def test_a_device_that_computes_otherwise_is_noticed(shop, monkeypatch):
 def test_mixed_precision_trains_and_a_step_is_timed(shop):
     figures = gpu_precision.train_mixed(shop, 'MSSDF', 'ViT', 'bfloat16')
     assert 0 < figures['difference'] < 0.1
-    assert figures['last'] < 0.8 * figures['first']
+    assert figures['last'] < 0.95 * figures['first']
     assert (figures['steps'], figures['teacher_moved']) == (20, True)
     name = next(name for name in gpu_speed.PUBLISHED if name.startswith('mssdf'))
     two, four = (gpu_speed.speed(shop, name, size) for size in (2, 4))

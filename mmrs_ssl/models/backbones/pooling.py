@@ -32,6 +32,19 @@ def pooled(features: Tensor) -> Tensor:
     return features
 
 
+def vector_of(last: Tensor, extra: int = 0, cls_token: bool = False) -> Tensor:
+    """Pool a backbone's last output to vectors (B, D).
+
+    Args:
+        last: a map (B, D, h, w), vectors (B, D), or tokens (B, extra + L, D).
+        extra: number of tokens before those of the patches, the class token first.
+        cls_token: take that one instead of the patches' mean.
+    """
+    if last.ndim == 3:
+        return last[:, 0] if cls_token else last[:, extra:].mean(dim=1)
+    return pooled(last)
+
+
 def summaries(branch: str, classes: Mapping[str, Tensor], tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Name what may collapse: class tokens (B, D) and averaged patch tokens (B, D) of every modality."""
     made = {f'{branch}_{name}_class': averaged([each]) for name, each in classes.items()}

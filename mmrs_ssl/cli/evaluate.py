@@ -1,0 +1,269 @@
+"""Say what backbones are worth on labelled images, beside what no training is worth."""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_rank, is_main_process
+from torch import Tensor
+
+from mmrs_ssl.datasets.transforms.loading import LoadRaster
+from mmrs_ssl.evaluation.features import SquareImages, features_of, pixel_batches
+from mmrs_ssl.evaluation.floors import statistics_of_bands, histograms_of, standardized
+from mmrs_ssl.evaluation.frozen import FrozenBackbone, open_backbone, recalibrate
+from mmrs_ssl.evaluation.labelled import Labelled, halves, read_labelled
+from mmrs_ssl.evaluation.measuring import measure_features, names_of_measures, predict
+from mmrs_ssl.evaluation.results import Figure, ResultFile, digest_of_data, digest_of_file, table_of
+from mmrs_ssl.rasters.access import access_to
+from mmrs_ssl.transfer.records import read_record
+from mmrs_ssl.transfer.sources import read_file
+from mmrs_ssl.visualization.evaluation import as_picture, draw_confusion, draw_neighbors
+
+Encoder = Callable[[Tensor], Tensor]
+QUERIES, SHOWN = 8, 6  # rows and neighbors of the gallery
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: features of the labelled and of the test images.
+
+    Args:
+        name: in the table.
+        key: what the figures depend on.
+        compute: makes both arrays, (N, D) and (M, D).
+    """
+
+    name: str
+    key: dict[str, Any]
+    compute: Callable[[], tuple[np.ndarray, np.ndarray]]
+
+
+class Evaluation:
+    """Labelled images in two halves, and how they are read.
+
+    Args:
+        labelled, held_out: the halves.
+        args: of the command line.
+    """
+
+    def __init__(self, labelled: Labelled, held_out: Labelled, args: argparse.Namespace) -> None:
+        self.labelled, self.held_out, self.args = labelled, held_out, args
+        self.data = digest_of_data(labelled, held_out)
+        self.access = access_to([str(Path(path).parent) for path in {*labelled.paths, *held_out.paths}])
+
+    def loader(self, options: Mapping[str, Any]) -> Callable[[str], np.ndarray]:
+        """Make a function that reads an image (H, W, C) by these options of LoadRaster."""
+        transform = LoadRaster(**options)
+
+        def load(path: str) -> np.ndarray:
+            return np.asarray(transform.transform(dict(img_path=path, access=self.access))['img'])
+
+        return load
+
+    def images(self, options: Mapping[str, Any], size: int) -> tuple[SquareImages, SquareImages]:
+        """Make the data sets of both halves."""
+        load = self.loader(options)
+        return SquareImages(self.labelled.paths, load, size), SquareImages(self.held_out.paths, load, size)
+
+    def features(
+        self, encoder: Encoder, options: Mapping[str, Any], size: int, device: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the features of both halves; every process must call this."""
+        settings = dict(batch_size=self.args.batch_size, workers=self.args.workers, device=device)
+        bf16 = self.args.bf16 and isinstance(encoder, FrozenBackbone)
+        train, test = (features_of(encoder, part, **settings, bf16=bf16) for part in self.images(options, size))
+        return train, test
+
+    def measured(self, subject: Subject, file: ResultFile | None, names: Sequence[str]) -> dict[str, Figure]:
+        """Measure a subject, or take from the file what is in it; of several processes the first one has figures."""
+        key = dict(subject.key, data=self.data, seed=self.args.seed, labels=len(self.labelled.paths))
+        known = file.known(key) if file else {}
+        if set(names) <= known.keys():
+            return {name: known[name] for name in names}
+        train, test = subject.compute()
+        if not is_main_process():
+            return {}
+        figures = measure_features(train, test, self.labelled, self.held_out, names, self.args.seed)
+        if file:
+            images = len(self.held_out.paths)
+            file.add(
+                dict(features=subject.name, measure=name, **figure._asdict(), test=images, **key)
+                for name, figure in figures.items()
+                if name not in known
+            )
+        return figures
+
+
+def read_options(args: argparse.Namespace) -> Evaluation:
+    """Read the labelled images that the command line names, and split them."""
+    data = read_labelled(args.data, args.root)
+    if args.test is None:
+        return Evaluation(*halves(data, args.seed), args)
+    test = read_labelled(args.test, args.root)
+    if test.classes != data.classes or test.labels.ndim != data.labels.ndim:
+        raise ValueError(f'--test has the classes {test.classes}, --data {data.classes}; expected the same')
+    if both := sorted({*data.paths} & {*test.paths}):
+        raise ValueError(f'{both[0]} is among the labelled images and among those of --test')
+    return Evaluation(data, test, args)
+
+
+def open_checkpoint(checkpoint: str, args: argparse.Namespace) -> tuple[FrozenBackbone, dict[str, Any]]:
+    """Open a checkpoint's backbone; returns it with the options by which its pixels are read."""
+    settings = Config.fromfile(args.config).model.backbone if args.config else None
+    if (args.mean is None) != (args.std is None):
+        raise ValueError('give both --mean and --std, or neither')
+    statistics = (args.mean, args.std) if args.mean else None
+    options = args.branch, args.modality, args.size, statistics, args.vector
+    frozen = open_backbone(checkpoint, settings, *options)
+    loader = dict(read_record(read_file(Path(checkpoint)), args.modality).loader or {})
+    if args.bands is not None:
+        loader['bands'] = args.bands
+    elif not isinstance(loader.get('bands'), list):
+        loader['bands'] = frozen.bands
+    if args.convert:
+        loader['convert'] = args.convert
+    return frozen, loader
+
+
+def subjects_of(checkpoints: Sequence[str], evaluation: Evaluation, device: str) -> Iterator[Subject]:
+    """List what is measured: image statistics, random weights of each network, then the checkpoints."""
+    opened = [(checkpoint, *open_checkpoint(checkpoint, evaluation.args)) for checkpoint in checkpoints]
+    seen: set[str] = set()
+    for _, frozen, loader in opened:
+        text = json.dumps([frozen.size, loader], sort_keys=True)
+        if text not in seen:
+            seen.add(text)
+            yield from statistics_subjects(evaluation, frozen, loader)
+    for _, frozen, loader in opened:
+        own = key_of(frozen, loader)
+        if (text := json.dumps(own, sort_keys=True)) not in seen:
+            seen.add(text)
+            yield from random_subjects(evaluation, frozen, loader, device)
+    for checkpoint, frozen, loader in opened:
+        describe(checkpoint, evaluation, frozen, loader)
+        key = dict(key_of(frozen, loader), weights=digest_of_file(checkpoint), branch=evaluation.args.branch)
+        key['bf16'] = evaluation.args.bf16
+        compute = partial(evaluation.features, frozen.to(device), loader, frozen.size, device)
+        yield Subject(checkpoint, key, compute)
+
+
+def key_of(frozen: FrozenBackbone, loader: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the features of a network depend on, beside its weights; plain values."""
+    return dict(
+        network=json.dumps(frozen.settings, sort_keys=True, default=str),
+        size=frozen.size,
+        vector=frozen.vector,
+        mean=str(frozen.mean.flatten().tolist()),
+        std=str(frozen.std.flatten().tolist()),
+        pixels=json.dumps(dict(loader), sort_keys=True),
+    )
+
+
+def statistics_subjects(evaluation: Evaluation, frozen: FrozenBackbone, loader: Mapping[str, Any]) -> Iterator[Subject]:
+    """List the floors that are statistics of the images: of all bands, and colors of 8-bit RGB."""
+    key = dict(size=frozen.size, pixels=json.dumps(dict(loader), sort_keys=True))
+
+    def bands() -> tuple[np.ndarray, np.ndarray]:
+        return standardized(*evaluation.features(statistics_of_bands, loader, frozen.size, 'cpu'))
+
+    def colors() -> tuple[np.ndarray, np.ndarray]:
+        return evaluation.features(histograms_of, loader, frozen.size, 'cpu')
+
+    first = evaluation.loader(loader)(evaluation.labelled.paths[0])
+    if first.dtype == np.uint8 and first.shape[2] == 3:
+        yield Subject('color histogram', dict(key, weights='color histogram'), colors)
+    yield Subject('band statistics', dict(key, weights='band statistics'), bands)
+
+
+def random_subjects(
+    evaluation: Evaluation, frozen: FrozenBackbone, loader: Mapping[str, Any], device: str
+) -> Iterator[Subject]:
+    """List the floors that are random weights: as they are initialized, and with BatchNorm's statistics measured."""
+    name = str(frozen.settings['type']).rsplit('.', 1)[-1]
+    twin = frozen.with_random_weights().to(device)
+    compute = partial(evaluation.features, twin, loader, frozen.size, device)
+    yield Subject(f'random {name}', dict(key_of(frozen, loader), weights='random'), compute)
+    if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in twin.modules()):
+
+        def recalibrated() -> tuple[np.ndarray, np.ndarray]:
+            labelled, _ = evaluation.images(loader, frozen.size)
+            batches = pixel_batches(labelled, evaluation.args.batch_size, evaluation.args.workers, shared=False)
+            recalibrate(twin, [pixels.to(device) for pixels in batches])
+            return compute()
+
+        key = dict(key_of(frozen, loader), weights='random, recalibrated')
+        yield Subject(f'random {name}, BatchNorm measured', key, recalibrated)
+
+
+def describe(checkpoint: str, evaluation: Evaluation, frozen: FrozenBackbone, loader: Mapping[str, Any]) -> None:
+    """Print how a checkpoint is measured, and whether its normalization fits these images."""
+    if get_rank():
+        return
+    images, _ = evaluation.images(loader, frozen.size)
+    pixels = torch.stack([images[number] for number in np.linspace(0, len(images) - 1, 32).astype(int)])
+    normal = (pixels - frozen.mean) / frozen.std
+    fit = f'{float(normal.mean()):.2f} +- {float(normal.std()):.2f}'
+    print(
+        f'{checkpoint}: {frozen.settings["type"]}, {frozen.vector} vector, {frozen.size} pixels, '
+        f'LoadRaster({", ".join(f"{name}={value!r}" for name, value in loader.items())}), '
+        f'mean {frozen.mean.flatten().tolist()}, std {frozen.std.flatten().tolist()}; normalized pixels are {fit}'
+    )
+    if abs(float(normal.mean())) > 2 or not 0.1 < float(normal.std()) < 5:
+        print('  warning: pixels are far from what was pre-trained on; look at --mean, --std, --bands and --convert')
+
+
+def draw_pictures(subject: Subject, evaluation: Evaluation, folder: Path, loader: Mapping[str, Any]) -> None:
+    """Write the confusion matrix of the linear probe, and a gallery of nearest neighbors."""
+    train, test = subject.compute()
+    labelled, held_out = evaluation.labelled, evaluation.held_out
+    if not is_main_process() or labelled.labels.ndim == 2:
+        return
+    name = '_'.join(Path(subject.name).with_suffix('').parts[-2:])  # the last folder tells runs apart
+    predicted = predict('linear', train, labelled.labels, test, evaluation.args.seed)[0]
+    title = f'{name}: linear probe, {100 * np.mean(predicted == held_out.labels):.1f} %'
+    draw_confusion(held_out.labels, predicted, labelled.classes, folder / f'{name}_confusion.png', title)
+    rng = np.random.default_rng(evaluation.args.seed)
+    chosen = rng.choice(len(test), min(QUERIES, len(test)), replace=False)
+    unit = train / np.linalg.norm(train, axis=1, keepdims=True)
+    alike = test[chosen] @ unit.T / np.linalg.norm(test[chosen], axis=1, keepdims=True)
+    nearest = np.argsort(-alike, axis=1)[:, :SHOWN]
+    load = evaluation.loader(loader)
+    draw_neighbors(
+        [(held_out.paths[each], labelled.classes[held_out.labels[each]]) for each in chosen],
+        [
+            [(labelled.paths[each], labelled.classes[labelled.labels[each]], float(row[each])) for each in near]
+            for row, near in zip(alike, nearest, strict=True)
+        ],
+        lambda path: as_picture(load(path)),
+        folder / f'{name}_neighbors.png',
+    )
+
+
+def evaluate(args: argparse.Namespace) -> dict[str, dict[str, Figure]]:
+    """Measure all checkpoints and floors, and print the table; returns the figures by name and measure."""
+    evaluation = read_options(args)
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    file = ResultFile(args.out) if args.out else None
+    names = names_of_measures(evaluation.labelled.labels, args.few)
+    found = {}
+    for subject in subjects_of(args.checkpoints, evaluation, device):
+        found[subject.name] = evaluation.measured(subject, file, names)
+        if args.pictures and subject.name in args.checkpoints:
+            loader = json.loads(subject.key['pixels'])
+            draw_pictures(subject, evaluation, Path(args.pictures), loader)
+    if is_main_process():
+        several = evaluation.labelled.labels.ndim == 2
+        print(
+            f'\n{args.data}: {len(evaluation.labelled.paths)} labelled images, {len(evaluation.held_out.paths)} test '
+            f'images (seed {args.seed}), {len(evaluation.labelled.classes)} {"labels" if several else "classes"}; '
+            f'{"mean average precision" if several else "accuracy"} in % with its 95 % interval\n'
+        )
+        print(table_of(found, names))
+    return found

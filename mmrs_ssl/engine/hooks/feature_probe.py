@@ -1,0 +1,181 @@
+"""Say while training what the features are worth, on a small folder of labelled images."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import broadcast, broadcast_object_list, get_world_size, is_main_process
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
+from mmengine.runner import EpochBasedTrainLoop
+from mmpretrain.utils import get_ori_model
+from torch import Tensor, nn
+
+from mmrs_ssl.datasets.transforms.loading import LoadRaster
+from mmrs_ssl.evaluation.features import SquareImages, features_of
+from mmrs_ssl.evaluation.knn import evaluating
+from mmrs_ssl.evaluation.labelled import halves, read_labelled
+from mmrs_ssl.evaluation.probes import by_linear_probe, by_neighbors, score
+from mmrs_ssl.models.backbones.pooling import vector_of
+from mmrs_ssl.models.protocol import branch_backbones
+from mmrs_ssl.rasters.access import access_to
+from mmrs_ssl.registry import HOOKS
+from mmrs_ssl.transfer.records import Record, read_record
+
+
+@HOOKS.register_module()
+class FeatureProbeHook(Hook):
+    """Measure nearest neighbors and a linear classifier on frozen features of student and teacher as training goes on.
+
+    It is done before the first epoch, which is what random weights are worth, after every ``interval`` epochs and after
+    the last. ``student_knn_acc``, ``student_linear_acc``, ``teacher_knn_acc`` and ``teacher_linear_acc``, in percent
+    (``..._mAP`` where images have several labels), go to the log and the visualizer, and to hooks that save the best
+    checkpoint or stop early: ``checkpoint=dict(save_best='teacher_linear_acc')``. Nothing else of the training changes,
+    its random state neither. Several processes share the images.
+
+    Works with any method that has a ``backbone``; of one without a teacher there are the student's figures alone.
+
+    Args:
+        data: a folder with a folder for each class, or a list, see :func:`mmrs_ssl.evaluation.labelled.read_labelled`.
+        root: folder that the paths of a list start from.
+        interval: epochs between two measurements.
+        size: side of the images in pixels; by default that of the (global) views in training.
+        loader: options of :class:`LoadRaster`; by default those of the training's own.
+        neighbors: how many of them.
+        seed: of the split into two halves.
+        batch_size: images at once.
+
+    Raises:
+        TypeError: in a loop that counts iterations.
+        ValueError: if the config does not say how pixels are normalized, or the size; for a class with one image.
+    """
+
+    def __init__(
+        self,
+        data: str,
+        root: str | None = None,
+        interval: int = 5,
+        size: int | None = None,
+        loader: dict | None = None,
+        neighbors: int = 20,
+        seed: int = 0,
+        batch_size: int = 64,
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f'interval={interval} of FeatureProbeHook, expected a number of epochs of at least 1')
+        self.labelled, self.held_out = halves(read_labelled(data, root), seed)
+        if len(self.labelled.paths) < neighbors:
+            raise ValueError(
+                f'{data} has {len(self.labelled.paths)} images to label, fewer than neighbors={neighbors}: give more '
+                'images or fewer neighbors'
+            )
+        self.interval, self.size, self.loader = interval, size, loader
+        self.neighbors, self.seed, self.batch_size = neighbors, seed, batch_size
+        self.access = access_to([data] if root is None else [root])
+        self._measured = -1  # the number of epochs after which it was measured last
+
+    def before_train(self, runner: Any) -> None:
+        """Find out how pixels are read and normalized in this training."""
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise TypeError(f'FeatureProbeHook counts epochs, {type(runner.train_loop).__name__} counts iterations')
+        names = dict.fromkeys(get_ori_model(runner.model).state_dict())
+        self.record = read_record(dict(meta=dict(cfg=runner.cfg.pretty_text), state_dict=names))
+        size = self.size or self.record.size
+        if size is None or self.record.mean is None:
+            raise ValueError(
+                'FeatureProbeHook: the config does not say the size of its views or how pixels are normalized: set '
+                'size=... of the hook, and mean and std of model.data_preprocessor'
+            )
+        options = self.loader if self.loader is not None else self.record.loader or dict(bands=self.record.bands)
+        transform = LoadRaster(**options)
+
+        def load(path: str) -> np.ndarray:
+            return np.asarray(transform.transform(dict(img_path=path, access=self.access))['img'])
+
+        self.images = [SquareImages(part.paths, load, size) for part in (self.labelled, self.held_out)]
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Measure what the epochs before have made, if it is time; not where a run goes on inside an epoch."""
+        if runner.epoch % self.interval == 0 and runner.iter == runner.epoch * len(runner.train_dataloader):
+            self.measure(runner)
+
+    def after_train(self, runner: Any) -> None:
+        """Measure what the whole training has made."""
+        self.measure(runner)
+
+    def measure(self, runner: Any) -> None:
+        """Measure all networks, log the figures, and tell the hooks that want them."""
+        if self._measured == runner.epoch:
+            return
+        self._measured = runner.epoch
+        model = get_ori_model(runner.model)
+        # the loaders draw a seed from torch's generator; nothing here draws from Python's or numpy's
+        with torch.random.fork_rng(devices=[]):
+            figures = self.figures(model)
+        shared = [figures]
+        broadcast_object_list(shared)  # all have to agree which checkpoint is the best one
+        figures = shared[0]
+        words = '  '.join(f'{name}: {value:.1f}' for name, value in figures.items())
+        runner.logger.info(f'Probe after epoch {runner.epoch}: {words}')
+        runner.visualizer.add_scalars(figures, step=runner.epoch)
+        for name, value in figures.items():
+            runner.message_hub.update_scalar(f'val/{name}', value)
+        if runner.epoch:  # random weights are no best ones
+            for hook in runner.hooks:
+                if isinstance(hook, CheckpointHook | EarlyStoppingHook):
+                    hook.after_val_epoch(runner, figures)
+
+    def figures(self, model: Any) -> dict[str, float]:
+        """Compute the figures of all networks; of several processes the first one has them."""
+        kind = 'mAP' if self.held_out.labels.ndim == 2 else 'acc'
+        found = {}
+        for name, backbone in branch_backbones(model).items():
+            with evaluating(backbone), buffers_of_first(backbone):
+                encoder = encoder_of(backbone, self.record)
+                device = str(next(backbone.parameters()).device)
+                train, test = (features_of(encoder, each, self.batch_size, device=device) for each in self.images)
+            if is_main_process():
+                given = train, self.labelled.labels, test
+                predicted = dict(
+                    knn=by_neighbors(*given, neighbors=self.neighbors), linear=by_linear_probe(*given, self.seed)
+                )
+                for probe, each in predicted.items():
+                    found[f'{name}_{probe}_{kind}'] = 100 * score(self.held_out.labels, each)
+        return found
+
+
+def encoder_of(backbone: nn.Module, record: Record) -> Callable[[Tensor], Tensor]:
+    """Make a function from pixels in the rasters' units (B, C, H, W) to vectors (B, D), of a backbone in training.
+
+    Hooks on the backbone, by which others watch its passes, do not see these.
+    """
+    device = next(backbone.parameters()).device
+
+    def column(values: Sequence[float] | None) -> Tensor:
+        return torch.tensor(values, device=device).view(-1, 1, 1)
+
+    mean, std = column(record.mean), column(record.std)
+    masked = 'mask' in inspect.signature(backbone.forward).parameters  # MAE's and SimMIM's: nothing is to be masked
+    given: dict[str, Any] = dict(mask=None) if masked else {}
+
+    def encode(pixels: Tensor) -> Tensor:
+        pixels = pixels.flip(1) if record.bands == 3 and record.channel_order == 'bgr' else pixels
+        outputs = backbone.forward((pixels.float() - mean) / std, **given)
+        return vector_of(outputs[-1], getattr(backbone, 'num_extra_tokens', 0))
+
+    return encode
+
+
+@contextmanager
+def buffers_of_first(network: nn.Module) -> Iterator[None]:
+    """Give all processes the first one's buffers for a while: those of BatchNorm differ, and checkpoints have these."""
+    own = [buffer.clone() for buffer in network.buffers()] if get_world_size() > 1 else []
+    for buffer in network.buffers():
+        broadcast(buffer)
+    try:
+        yield
+    finally:
+        for buffer, before in zip(network.buffers(), own, strict=False):  # of one process nothing was kept
+            buffer.copy_(before)

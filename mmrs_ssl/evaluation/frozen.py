@@ -1,0 +1,149 @@
+"""Take the backbone out of a checkpoint as it was pre-trained, to compute features of pixels."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.registry import DefaultScope
+from mmpretrain.models import VisionTransformer
+from torch import Tensor, nn
+
+from mmrs_ssl.models.backbones.pooling import vector_of
+from mmrs_ssl.models.following import build_backbone
+from mmrs_ssl.models.quiet import quiet
+from mmrs_ssl.transfer.loading import load_backbone
+from mmrs_ssl.transfer.records import Record, read_record
+from mmrs_ssl.transfer.sources import read_file
+
+VECTORS = ('class', 'mean')
+
+
+class FrozenBackbone(nn.Module):
+    """A backbone in evaluation mode that takes pixels in the rasters' units, and normalizes them as in pre-training.
+
+    Args:
+        settings: config of the backbone, of mmpretrain's class or another that gives a tuple of outputs.
+        mean, std: per band.
+        size: side of the images in pixels.
+        vector: ``'class'`` for the class token, ``'mean'`` for the mean over the places of the last map; by default the
+            class token if the backbone was pre-trained to give that (``out_type='cls_token'``).
+        bgr: the network saw blue, green and red; pixels come as red, green and blue.
+
+    Raises:
+        ValueError: for a class token of a network without one.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        mean: list[float],
+        std: list[float],
+        size: int,
+        vector: str | None = None,
+        bgr: bool = False,
+    ) -> None:
+        super().__init__()
+        self.settings, self.size, self.bgr, self.bands = dict(settings), size, bgr, len(mean)
+        self.vector = vector or ('class' if settings.get('out_type') == 'cls_token' else 'mean')
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            self.backbone, _ = build_backbone(self._built(), self.bands)
+        if self.vector == 'class' and getattr(self.backbone, 'cls_token', None) is None:
+            raise ValueError(f'vector=class, but {type(self.backbone).__name__} has no class token; take the mean')
+        self.mean: Tensor
+        self.std: Tensor
+        for name, values in (('mean', mean), ('std', std)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.eval()
+
+    def _built(self) -> dict[str, Any]:
+        """Return the config to build: of a ViT all tokens are wanted, and images as large as the features' own."""
+        settings = {key: value for key, value in self.settings.items() if key != 'init_cfg'}
+        if 'out_type' in settings or str(settings['type']).rsplit('.', 1)[-1] == VisionTransformer.__name__:
+            settings.update(out_type='raw')
+            settings['img_size'] = self.size
+        return settings
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Compute a vector (B, D), float32, of each image (B, C, size, size) in the rasters' units."""
+        extra = getattr(self.backbone, 'num_extra_tokens', 0)
+        return vector_of(self.outputs(pixels), extra, cls_token=self.vector == 'class').float()
+
+    def outputs(self, pixels: Tensor) -> Tensor:
+        """Compute the last output of images (B, C, size, size): a map, vectors, or all tokens (B, 1 + L, D)."""
+        pixels = pixels.flip(1) if self.bgr else pixels
+        last: Tensor = self.backbone((pixels.float() - self.mean) / self.std)[-1]
+        return last
+
+    def with_random_weights(self, seed: int = 0) -> 'FrozenBackbone':
+        """Return the same network as it was initialized before any training."""
+        with DefaultScope.overwrite_default_scope('mmpretrain'), torch.random.fork_rng(devices=[]), quiet():
+            torch.manual_seed(seed)
+            statistics = (self.mean.flatten().tolist(), self.std.flatten().tolist())
+            twin = FrozenBackbone(self.settings, *statistics, self.size, self.vector, self.bgr)
+            twin.backbone.init_weights()  # type: ignore[operator]  # of mmengine's modules
+        return twin.eval()
+
+
+def open_backbone(
+    checkpoint: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    branch: str | None = None,
+    modality: str | None = None,
+    size: int | None = None,
+    statistics: tuple[list[float], list[float]] | None = None,
+    vector: str | None = None,
+) -> FrozenBackbone:
+    """Open the backbone of a checkpoint of any program that :func:`load_backbone` reads.
+
+    Args:
+        checkpoint: the file.
+        settings: config of the backbone; by default what the file says.
+        branch, modality: which of several, see :func:`load_backbone`.
+        size: side of the images in pixels; by default that of the pre-training, which the file says.
+        statistics: mean and std of each band; by default those of the pre-training, which the file says.
+        vector: see :class:`FrozenBackbone`.
+
+    Raises:
+        ValueError: for what neither the arguments nor the file say, and where the weights do not fit.
+    """
+    record = read_record(read_file(Path(checkpoint)), modality)
+    settings = settings or record.backbone
+    if settings is None:
+        raise ValueError(f'{checkpoint} does not say which network it is of: give a config that does (--config)')
+    mean, std = statistics or (record.mean, record.std)
+    if mean is None or std is None:
+        raise ValueError(f'{checkpoint} does not say how pixels were normalized: give mean and std (--mean, --std)')
+    size = size or record.size or settings.get('img_size')
+    if not isinstance(size, int):
+        raise ValueError(f'{checkpoint} does not say the size of its images: give one (--size)')
+    frozen = FrozenBackbone(settings, mean, std, size, vector, bgr=record_is_bgr(record, len(mean)))
+    load_backbone(frozen.backbone, checkpoint, branch, modality)
+    return frozen.eval()
+
+
+def record_is_bgr(record: Record, bands: int) -> bool:
+    """Tell whether the network of a file saw blue first."""
+    return bands == 3 and record.channel_order == 'bgr'
+
+
+@torch.no_grad()
+def recalibrate(frozen: FrozenBackbone, batches: list[Tensor]) -> bool:
+    """Give every BatchNorm the statistics of these pixels (B, C, size, size); tells whether there is one.
+
+    Of random weights the statistics that a BatchNorm starts with fit nothing: recalibrated ones are the fairer floor.
+    """
+    norms = [module for module in frozen.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return False
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over all batches
+        norm.train()
+    for batch in batches:
+        frozen(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+    return True

@@ -1,0 +1,64 @@
+"""Say what pre-trained backbones are worth on labelled images, beside random weights and statistics of the images.
+
+python tools/evaluate_features.py work_dirs/RUN/epoch_100.pth --data SCENES   # a folder with a folder for each class
+python tools/evaluate_features.py A.pth B.pth --data train.txt --test test.txt --root images --out results.jsonl
+torchrun --nproc_per_node 2 tools/evaluate_features.py A.pth --data SCENES --pictures pictures
+
+Nothing is trained but classifiers on frozen features: k nearest neighbors and logistic regression, of all labelled
+images and of few. Size, bands and normalization are those of the checkpoint unless they are given, and are printed.
+"""
+
+import argparse
+import os
+
+from mmengine.dist import init_dist
+
+from mmrs_ssl.cli.errors import clear_errors
+from mmrs_ssl.cli.evaluate import evaluate
+from mmrs_ssl.engine.distributed import start_gloo
+from mmrs_ssl.evaluation.frozen import VECTORS
+from mmrs_ssl.evaluation.measuring import FEW
+from mmrs_ssl.transfer.own_checkpoints import BRANCHES
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoints', nargs='+', help='files of any program that tools/inspect_checkpoint.py reads')
+    parser.add_argument('--data', required=True, help='a folder of class folders, or a list: a line "PATH LABEL" each')
+    parser.add_argument('--test', help='the test images, likewise (default: half of --data, each class alike)')
+    parser.add_argument('--root', help='folder that the paths of a list start from (default: that of the list)')
+    parser.add_argument('--seed', type=int, default=0, help='of the split, the probes and the intervals')
+    parser.add_argument('--config', help='whose model.backbone the weights are of, where the checkpoint says none')
+    parser.add_argument('--branch', choices=list(BRANCHES), help='default: the one that its authors evaluate')
+    parser.add_argument('--modality', help='of MSSDF: which one the images are (default: the first one)')
+    parser.add_argument('--vector', choices=VECTORS, help='class token or mean of the last map (default: as trained)')
+    parser.add_argument('--size', type=int, help='pixels a side (default: as in pre-training)')
+    parser.add_argument('--bands', type=int, nargs='+', help='which bands of the files, from 0')
+    parser.add_argument('--convert', choices=['rgb'], help='make 8-bit RGB of gray, 16-bit and other pictures')
+    parser.add_argument('--mean', type=float, nargs='+', help='of each band (default: as in pre-training)')
+    parser.add_argument('--std', type=float, nargs='+', help='of each band')
+    parser.add_argument('--few', type=int, nargs='*', default=list(FEW), help='labelled images a class, besides all')
+    parser.add_argument('--out', help='file of rows (.jsonl; a .csv is written beside it); what it has is not repeated')
+    parser.add_argument('--pictures', help='folder for confusion matrix and nearest neighbors, as PNG')
+    parser.add_argument('--batch-size', type=int, default=64)
+    parser.add_argument('--workers', type=int, default=2, help='processes that read images')
+    parser.add_argument('--device', help='cpu or cuda (default: cuda if there is one)')
+    parser.add_argument('--bf16', action='store_true', help='compute in bfloat16')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    args = parse_args()
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        if args.device == 'cpu':
+            start_gloo()
+        else:
+            init_dist('pytorch')
+    evaluate(args)
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()
