@@ -14,11 +14,9 @@ import os
 from mmengine.dist import init_dist
 
 from mmrs_ssl.cli.errors import clear_errors
-from mmrs_ssl.cli.evaluate import evaluate
+from mmrs_ssl.cli.evaluate import add_pixel_arguments, evaluate
 from mmrs_ssl.engine.distributed import start_gloo
-from mmrs_ssl.evaluation.frozen import VECTORS
 from mmrs_ssl.evaluation.measuring import FEW
-from mmrs_ssl.transfer.own_checkpoints import BRANCHES
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,22 +27,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--test', help='the test images, likewise (default: half of --data, each class alike)')
     parser.add_argument('--root', help='folder that the paths of a list start from (default: that of the list)')
     parser.add_argument('--seed', type=int, default=0, help='of the split, the probes and the intervals')
-    parser.add_argument('--config', help='whose model.backbone the weights are of, where the checkpoint says none')
-    parser.add_argument('--branch', choices=list(BRANCHES), help='default: the one that its authors evaluate')
-    parser.add_argument('--modality', help='of MSSDF: which one the images are (default: the first one)')
-    parser.add_argument('--vector', choices=VECTORS, help='class token or mean of the last map (default: as trained)')
-    parser.add_argument('--size', type=int, help='pixels a side (default: as in pre-training)')
-    parser.add_argument('--bands', type=int, nargs='+', help='which bands of the files, from 0')
-    parser.add_argument('--convert', choices=['rgb'], help='make 8-bit RGB of gray, 16-bit and other pictures')
-    parser.add_argument('--mean', type=float, nargs='+', help='of each band (default: as in pre-training)')
-    parser.add_argument('--std', type=float, nargs='+', help='of each band')
     parser.add_argument('--few', type=int, nargs='*', default=list(FEW), help='labelled images a class, besides all')
     parser.add_argument('--out', help='file of rows (.jsonl; a .csv is written beside it); what it has is not repeated')
     parser.add_argument('--pictures', help='folder for confusion matrix and nearest neighbors, as PNG')
-    parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--workers', type=int, default=2, help='processes that read images')
     parser.add_argument('--device', help='cpu or cuda (default: cuda if there is one)')
     parser.add_argument('--bf16', action='store_true', help='compute in bfloat16')
+    add_pixel_arguments(parser)
     return parser.parse_args()
 
 

@@ -16,18 +16,29 @@ from torch import Tensor
 
 from mmrs_ssl.datasets.transforms.loading import LoadRaster
 from mmrs_ssl.evaluation.features import SquareImages, features_of, pixel_batches
-from mmrs_ssl.evaluation.floors import statistics_of_bands, histograms_of, standardized
-from mmrs_ssl.evaluation.frozen import FrozenBackbone, open_backbone, recalibrate
+from mmrs_ssl.evaluation.floors import histograms_of, standardized, statistics_of_bands
+from mmrs_ssl.evaluation.frozen import VECTORS, FrozenBackbone, open_backbone, recalibrate
 from mmrs_ssl.evaluation.labelled import Labelled, halves, read_labelled
 from mmrs_ssl.evaluation.measuring import measure_features, names_of_measures, predict
 from mmrs_ssl.evaluation.results import Figure, ResultFile, digest_of_data, digest_of_file, table_of
-from mmrs_ssl.rasters.access import access_to
+from mmrs_ssl.rasters.access import Access, access_to
+from mmrs_ssl.transfer.own_checkpoints import BRANCHES
 from mmrs_ssl.transfer.records import read_record
 from mmrs_ssl.transfer.sources import read_file
 from mmrs_ssl.visualization.evaluation import as_picture, draw_confusion, draw_neighbors
 
 Encoder = Callable[[Tensor], Tensor]
 QUERIES, SHOWN = 8, 6  # rows and neighbors of the gallery
+
+
+def image_reader(options: Mapping[str, Any], access: Access) -> Callable[[str], np.ndarray]:
+    """Make a function that reads an image (H, W, C) by these options of LoadRaster."""
+    transform = LoadRaster(**options)
+
+    def load(path: str) -> np.ndarray:
+        return np.asarray(transform.transform(dict(img_path=path, access=access))['img'])
+
+    return load
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,20 @@ class Subject:
     compute: Callable[[], tuple[np.ndarray, np.ndarray]]
 
 
+def add_pixel_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which network of a checkpoint is measured, and how pixels come to it."""
+    parser.add_argument('--config', help='whose model.backbone the weights are of, where the checkpoint says none')
+    parser.add_argument('--branch', choices=list(BRANCHES), help='default: the one that its authors evaluate')
+    parser.add_argument('--modality', help='of MSSDF: which one the images are (default: the first one)')
+    parser.add_argument('--vector', choices=VECTORS, help='class token or mean of the last map (default: as trained)')
+    parser.add_argument('--size', type=int, help='pixels a side (default: as in pre-training)')
+    parser.add_argument('--bands', type=int, nargs='+', help='which bands of the files, from 0')
+    parser.add_argument('--convert', choices=['rgb'], help='make 8-bit RGB of gray, 16-bit and other pictures')
+    parser.add_argument('--mean', type=float, nargs='+', help='of each band (default: as in pre-training)')
+    parser.add_argument('--std', type=float, nargs='+', help='of each band')
+    parser.add_argument('--batch-size', type=int, default=64, help='images at once')
+
+
 class Evaluation:
     """Labelled images in two halves, and how they are read.
 
@@ -60,12 +85,7 @@ class Evaluation:
 
     def loader(self, options: Mapping[str, Any]) -> Callable[[str], np.ndarray]:
         """Make a function that reads an image (H, W, C) by these options of LoadRaster."""
-        transform = LoadRaster(**options)
-
-        def load(path: str) -> np.ndarray:
-            return np.asarray(transform.transform(dict(img_path=path, access=self.access))['img'])
-
-        return load
+        return image_reader(options, self.access)
 
     def images(self, options: Mapping[str, Any], size: int) -> tuple[SquareImages, SquareImages]:
         """Make the data sets of both halves."""
@@ -246,12 +266,24 @@ def draw_pictures(subject: Subject, evaluation: Evaluation, folder: Path, loader
     )
 
 
+def tell_left_out(labelled: Labelled, few: Sequence[int], names: Sequence[str]) -> None:
+    """Print which numbers of labels a class are left out, because a class has fewer images."""
+    if labelled.labels.ndim == 2 or not is_main_process():
+        return
+    counts = np.bincount(labelled.labels)
+    least = f'class {labelled.classes[counts.argmin()]!r} has {counts.min()} labelled images'
+    for count in few:
+        if f'linear, {count} a class' not in names:
+            print(f'linear, {count} a class: left out, {least}')
+
+
 def evaluate(args: argparse.Namespace) -> dict[str, dict[str, Figure]]:
     """Measure all checkpoints and floors, and print the table; returns the figures by name and measure."""
     evaluation = read_options(args)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     file = ResultFile(args.out) if args.out else None
     names = names_of_measures(evaluation.labelled.labels, args.few)
+    tell_left_out(evaluation.labelled, args.few, names)
     found = {}
     for subject in subjects_of(args.checkpoints, evaluation, device):
         found[subject.name] = evaluation.measured(subject, file, names)

@@ -66,14 +66,13 @@ class FrozenBackbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Compute a vector (B, D), float32, of each image (B, C, size, size) in the rasters' units."""
-        extra = getattr(self.backbone, 'num_extra_tokens', 0)
-        return vector_of(self.outputs(pixels), extra, cls_token=self.vector == 'class').float()
+        extra = getattr(self.backbone, 'num_extra_tokens', 0)  # a ViT gives all tokens here
+        last = self.backbone(self.normalized(pixels))[-1]
+        return vector_of(last, extra, cls_token=self.vector == 'class').float()
 
-    def outputs(self, pixels: Tensor) -> Tensor:
-        """Compute the last output of images (B, C, size, size): a map, vectors, or all tokens (B, 1 + L, D)."""
-        pixels = pixels.flip(1) if self.bgr else pixels
-        last: Tensor = self.backbone((pixels.float() - self.mean) / self.std)[-1]
-        return last
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """Bring images (B, C, H, W) from the rasters' units to what the network was pre-trained on."""
+        return ((pixels.flip(1) if self.bgr else pixels).float() - self.mean) / self.std
 
     def with_random_weights(self, seed: int = 0) -> 'FrozenBackbone':
         """Return the same network as it was initialized before any training."""

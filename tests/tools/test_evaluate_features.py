@@ -71,12 +71,13 @@ def features_by_hand(model, data):
 def test_figures_are_scikit_learns_beside_all_floors(checkpoint, scenes, run_tool, tmp_path):
     path, model = checkpoint
     out, pictures = tmp_path / 'results.jsonl', tmp_path / 'pictures'
-    given = [path, '--data', scenes, '--few', 5, '--workers', 0, '--out', out, '--pictures', pictures]
+    given = [path, '--data', scenes, '--few', 5, 50, '--workers', 0, '--out', out, '--pictures', pictures]
     code, output = run_tool('evaluate_features.py', *given)
     assert code == 0, output
     table = figures(output)
     floors = ['color histogram', 'band statistics', 'random ResNet', 'random ResNet, BatchNorm measured']
     assert list(table) == [*floors, str(path)]
+    assert 'linear, 50 a class: left out, class' in output
     assert '40 labelled images, 40 test images (seed 0), 4 classes' in output
     assert re.search(r'epoch_1.pth: ResNet, mean vector, 64 pixels, LoadRaster\(bands=3\), mean \[100.0, 100.0', output)
     labelled, test = halves(read_labelled(scenes))

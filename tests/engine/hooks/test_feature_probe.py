@@ -72,9 +72,17 @@ def test_figures_are_those_of_the_checkpoints(make_config, labelled, model):
     assert len({value for line in found.values() for key, value in line.items() if key != 'step'}) > 1
 
 
-def test_nothing_else_changes(make_config, labelled):
+def test_nothing_else_changes(make_config, labelled, monkeypatch):
     """Weights, buffers, the modes of all parts and every generator of random numbers are as without it."""
-    states = []
+    states, measured = [], []
+    original = FeatureProbeHook.measure
+
+    def measure(hook, runner):
+        before = torch.get_rng_state(), random.getstate()
+        original(hook, runner)
+        measured.append(torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1])
+
+    monkeypatch.setattr(FeatureProbeHook, 'measure', measure)
 
     def look(runner, batch):
         modes = [module.training for module in runner.model.modules()]
@@ -95,6 +103,7 @@ def test_nothing_else_changes(make_config, labelled):
         runner = train(cfg, before_train_iter=look, before_train=frozen)
         found.append((list(states), {name: value.clone() for name, value in runner.model.state_dict().items()}))
     assert found[0][0] == found[1][0]
+    assert measured == [True] * 3  # which samples and steps, that are seeded by themselves, would hide
     for name, value in found[0][1].items():
         assert torch.equal(value, found[1][1][name]), name
 

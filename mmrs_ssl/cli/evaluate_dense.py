@@ -1,0 +1,139 @@
+"""Say what a backbone's maps are worth for land cover or heights, beside random weights and the pixels themselves."""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmrs_ssl.cli.evaluate import image_reader, open_checkpoint
+from mmrs_ssl.evaluation.dense import IGNORED, DenseScore, dense_maps, height_probe, segmentation_probe
+from mmrs_ssl.evaluation.frozen import FrozenBackbone, recalibrate
+from mmrs_ssl.rasters.access import access_to
+from mmrs_ssl.rasters.find import find_images
+from mmrs_ssl.rasters.pictures import read_image
+
+CELL = 16  # pixels of a cell of the floor without a network
+Read = Callable[[str], np.ndarray]
+
+
+def pairs_of(images: str, labels: str) -> list[tuple[str, str]]:
+    """Pair the files of two folders that have one name, whatever its suffix.
+
+    Raises:
+        FileNotFoundError: if an image has no label.
+    """
+    found = {Path(path).stem: path for path in find_images(labels)}
+    pairs = [(path, found.get(Path(path).stem, '')) for path in find_images(images)]
+    lacking = [image for image, label in pairs if not label]
+    if lacking:
+        raise FileNotFoundError(f'{len(lacking)} images have no label in {labels}, the first is {lacking[0]}')
+    return pairs
+
+
+def tiles_of(pairs: Sequence[tuple[str, str]], size: int, load: Read, read: Read) -> tuple[Tensor, Tensor]:
+    """Cut images and labels into tiles, without overlap; what is left at right and bottom is left out.
+
+    Returns:
+        Pixels (N, C, size, size) float32 in their own units, and labels (N, size, size).
+
+    Raises:
+        ValueError: for a label of another size than its image, or an image smaller than a tile.
+    """
+    pixels, targets = [], []
+    for image, label in pairs:
+        picture, target = load(image).astype(np.float32), read(label)
+        if picture.shape[:2] != target.shape:
+            raise ValueError(f'{label} has {target.shape} pixels, {image} {picture.shape[:2]}; expected the same')
+        rows, columns = (side // size for side in target.shape)
+        if not rows * columns:
+            raise ValueError(f'{image} has {target.shape} pixels, fewer than a tile of {size}: give a smaller --size')
+        for top, left in ((size * row, size * column) for row in range(rows) for column in range(columns)):
+            part = slice(top, top + size), slice(left, left + size)
+            pixels.append(torch.from_numpy(picture[part]).permute(2, 0, 1))
+            targets.append(torch.from_numpy(np.ascontiguousarray(target[part])))
+    return torch.stack(pixels), torch.stack(targets)
+
+
+def class_reader(reduce_zero_label: bool) -> Read:
+    """Make a function that reads the classes (H, W) of a label, 255 where it has none."""
+
+    def read(path: str) -> np.ndarray:
+        label = read_image(path)
+        if label.shape[2] != 1 or label.dtype != np.uint8:
+            raise ValueError(
+                f'{path} has {label.shape[2]} bands of {label.dtype}; expected one of uint8, a class a pixel'
+            )
+        classes = label[..., 0].astype(np.int64)
+        return np.where((classes == 0) | (classes == IGNORED), IGNORED, classes - 1) if reduce_zero_label else classes
+
+    return read
+
+
+def read_heights(path: str) -> np.ndarray:
+    """Read heights (H, W) in metres; NaN where there are none."""
+    load = image_reader(dict(bands=1, fill=np.nan), access_to([Path(path).parent]))
+    return load(path)[..., 0].astype(np.float32)
+
+
+def plain_maps(frozen: FrozenBackbone, pixels: Tensor) -> Tensor:
+    """Describe cells of 16 pixels without a network: mean and deviation of every band."""
+    normal = frozen.normalized(pixels)
+    mean = F.avg_pool2d(normal, CELL)
+    squares = F.avg_pool2d(normal.square(), CELL)
+    return torch.cat([mean, (squares - mean.square()).clamp(min=0).sqrt()], dim=1)
+
+
+def evaluate_dense(args: argparse.Namespace) -> dict[str, DenseScore]:
+    """Measure all checkpoints and floors, and print the table."""
+    pairs = pairs_of(args.images, args.labels), pairs_of(args.test_images, args.test_labels)
+    if both := sorted({image for image, _ in pairs[0]} & {image for image, _ in pairs[1]}):
+        raise ValueError(f'{both[0]} is among the training and the test images')
+    read = read_heights if args.heights else class_reader(args.reduce_zero_label)
+    found: dict[str, DenseScore] = {}
+    for checkpoint in args.checkpoints:
+        frozen, loader = open_checkpoint(checkpoint, args)
+        load = image_reader(loader, access_to([args.images, args.test_images]))
+        (own, own_labels), (other, other_labels) = (tiles_of(part, frozen.size, load, read) for part in pairs)
+        if not found:
+            print(f'{len(own)} training and {len(other)} test tiles of {frozen.size} pixels')
+        count = int(own_labels[own_labels != IGNORED].max()) + 1 if not args.heights else 0
+        for name, maps in maps_of(checkpoint, frozen, own, other, args):
+            given = maps[0], own_labels, maps[1], other_labels
+            probe = height_probe(*given, seed=args.seed) if args.heights else None
+            found[name] = probe or segmentation_probe(*given, classes=count, seed=args.seed)
+    measure, factor = ('RMSE, m', 1) if args.heights else ('mIoU, %', 100)
+    width = max(map(len, found))
+    print(f'\n| {"features".ljust(width)} | {measure} (95 % interval) |\n| {"-" * width} | --- |')
+    for name, score in found.items():
+        value, low, high = (factor * number for number in score.figure)
+        print(f'| {name.ljust(width)} | {value:.2f} ({low:.2f}-{high:.2f}) |')
+    return found
+
+
+def maps_of(
+    checkpoint: str, frozen: FrozenBackbone, own: Tensor, other: Tensor, args: argparse.Namespace
+) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """Compute the maps of the floors, then of the checkpoint, for the training and the test tiles."""
+    name = str(frozen.settings['type']).rsplit('.', 1)[-1]
+
+    def both(network: FrozenBackbone) -> tuple[Tensor, Tensor]:
+        network.to(args.device)
+        parts = [
+            torch.cat([
+                dense_maps(network.backbone, network.normalized(batch.to(args.device)))
+                for batch in pixels.split(args.batch_size)
+            ])
+            for pixels in (own, other)
+        ]  # fmt: skip
+        return parts[0], parts[1]
+
+    yield f'mean and deviation of {CELL} pixels', (plain_maps(frozen.cpu(), own), plain_maps(frozen, other))
+    twin = frozen.with_random_weights()
+    yield f'random {name}', both(twin)
+    if recalibrate(twin, [batch.to(args.device) for batch in own.split(args.batch_size)]):
+        yield f'random {name}, BatchNorm measured', both(twin)
+    yield checkpoint, both(frozen)
