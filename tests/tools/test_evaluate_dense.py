@@ -83,7 +83,7 @@ def test_figures_are_those_of_the_probes(checkpoint, scenes, run_tool, heights):
     ('change', 'error'),
     [
         (lambda root, given: ['--size', '256'], 'fewer than a tile of 256: give a smaller --size'),
-        (lambda root, given: ['--test-images', given[1], '--test-labels', given[3]], 'is among the training and the test images'),
+        (lambda root, given: ['--test-images', given[1], '--test-labels', given[3]], 'is among the training and the'),
         (lambda root, given: ['--labels', root / 'ndsm_dir' / 'val'], 'images have no label in .*, the first is'),
         (
             lambda root, given: ['--labels', root / 'ndsm_dir' / 'train'],

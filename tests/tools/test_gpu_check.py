@@ -143,10 +143,14 @@ class Slow:
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 def test_time_that_runs_out_while_an_object_goes_is_not_forgotten(monkeypatch):
     monkeypatch.setattr(gpu_table, 'RING_AGAIN', 0.2)
-    with pytest.raises(OutOfTime), Deadline(0.1).interrupting():
+
+    def work():
         each = Slow()
         del each
         time.sleep(5)
+
+    with pytest.raises(OutOfTime), Deadline(0.1).interrupting():
+        work()
 
 
 def test_no_method_is_left_out_where_time_runs_out():
