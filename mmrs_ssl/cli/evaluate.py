@@ -162,19 +162,19 @@ def subjects_of(checkpoints: Sequence[str], evaluation: Evaluation, device: str)
             seen.add(text)
             yield from statistics_subjects(evaluation, frozen, loader)
     for _, frozen, loader in opened:
-        own = key_of(frozen, loader)
+        own = key_of(frozen, loader, evaluation.args.bf16)
         if (text := json.dumps(own, sort_keys=True)) not in seen:
             seen.add(text)
             yield from random_subjects(evaluation, frozen, loader, device)
     for checkpoint, frozen, loader in opened:
         describe(checkpoint, evaluation, frozen, loader)
-        key = dict(key_of(frozen, loader), weights=digest_of_file(checkpoint), branch=evaluation.args.branch)
-        key['bf16'] = evaluation.args.bf16
+        key = key_of(frozen, loader, evaluation.args.bf16)
+        key |= dict(weights=digest_of_file(checkpoint), branch=evaluation.args.branch)
         compute = partial(evaluation.features, frozen.to(device), loader, frozen.size, device)
         yield Subject(checkpoint, key, compute)
 
 
-def key_of(frozen: FrozenBackbone, loader: Mapping[str, Any]) -> dict[str, Any]:
+def key_of(frozen: FrozenBackbone, loader: Mapping[str, Any], bf16: bool) -> dict[str, Any]:
     """Return what the features of a network depend on, beside its weights; plain values."""
     return dict(
         network=json.dumps(frozen.settings, sort_keys=True, default=str),
@@ -183,6 +183,7 @@ def key_of(frozen: FrozenBackbone, loader: Mapping[str, Any]) -> dict[str, Any]:
         mean=str(frozen.mean.flatten().tolist()),
         std=str(frozen.std.flatten().tolist()),
         pixels=json.dumps(dict(loader), sort_keys=True),
+        bf16=bf16,
     )
 
 
@@ -209,7 +210,8 @@ def random_subjects(
     name = str(frozen.settings['type']).rsplit('.', 1)[-1]
     twin = frozen.with_random_weights().to(device)
     compute = partial(evaluation.features, twin, loader, frozen.size, device)
-    yield Subject(f'random {name}', dict(key_of(frozen, loader), weights='random'), compute)
+    key = key_of(frozen, loader, evaluation.args.bf16)
+    yield Subject(f'random {name}', dict(key, weights='random'), compute)
     if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in twin.modules()):
 
         def recalibrated() -> tuple[np.ndarray, np.ndarray]:
@@ -218,8 +220,7 @@ def random_subjects(
             recalibrate(twin, [pixels.to(device) for pixels in batches])
             return compute()
 
-        key = dict(key_of(frozen, loader), weights='random, recalibrated')
-        yield Subject(f'random {name}, BatchNorm measured', key, recalibrated)
+        yield Subject(f'random {name}, BatchNorm measured', dict(key, weights='random, recalibrated'), recalibrated)
 
 
 def describe(checkpoint: str, evaluation: Evaluation, frozen: FrozenBackbone, loader: Mapping[str, Any]) -> None:
