@@ -48,7 +48,11 @@ def probes_of(runner):
     return {line['step']: line for line in lines if any('_acc' in key for key in line)}
 
 
-@pytest.mark.parametrize('model', [None, dino_config('vit'), mssdf_config()], ids=['cmid', 'dino', 'mssdf'])
+@pytest.mark.parametrize(
+    'model',
+    [pytest.param(None, marks=pytest.mark.slow), dino_config('vit'), mssdf_config()],
+    ids=['cmid', 'dino', 'mssdf'],
+)
 def test_figures_are_those_of_the_checkpoints(make_config, labelled, model):
     cfg = probed(make_config, labelled, model)
     runner = train(cfg)
@@ -158,7 +162,7 @@ def figures_of(path, labelled, branch=None):
     return [100 * score(test.labels, each) for each in (near, linear)]
 
 
-@pytest.mark.parametrize('method', ['mae', 'simmim', 'simsiam'])
+@pytest.mark.parametrize('method', ['mae', 'simmim', pytest.param('simsiam', marks=pytest.mark.slow)])
 def test_methods_of_others(labelled, image_folder, tmp_path, method):
     """MAE's and SimMIM's backbones mask images unless they are told not to."""
     name = next(name for name in CONFIGS if method_of(name) == method and 'folder' in name)
