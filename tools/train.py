@@ -13,6 +13,7 @@ import mmrs_ssl  # noqa: F401  (registers its modules)
 from mmrs_ssl.cli.config import add_allow_missing, add_config_arguments, count_images, read_config
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.cli.launch import make_resumable, set_precision
+from mmrs_ssl.cli.starting import add_init, start_from
 from mmrs_ssl.cli.work_dir import check_load_from, held_work_dir
 from mmrs_ssl.engine.interruption import keep_children_apart
 from mmrs_ssl.engine.resuming import CheckpointGuard
@@ -30,6 +31,7 @@ def parse_args() -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='go on from the newest checkpoint of the work dir that is whole, or from the one given',
     )
+    add_init(parser)
     parser.add_argument('--overwrite', action='store_true', help='remove the checkpoints of an earlier run')
     add_allow_missing(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16 on the CPU)')
@@ -61,6 +63,7 @@ def main() -> None:
     make_resumable(cfg)
     keep_children_apart()
     with held_work_dir(cfg, args.resume, args.overwrite) as make_room:
+        start_from(cfg, args.init, args.init_branch)
         check_load_from(cfg)
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
         if cfg.get('load_from'):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmrs_ssl.cli.starting import take_over_start
 from mmrs_ssl.engine.checkpoint_files import (
     INTERIM,
     MARKER,
@@ -92,6 +93,7 @@ def _go_on(cfg: Config, resume: str) -> None:
         position_of(checkpoint)
     except ValueError as error:
         raise ValueError(f'--resume {file}: {error}') from None
+    take_over_start(cfg, checkpoint['meta'])
     randomness = cfg.get('randomness') or {}
     if randomness.get('seed') is None:  # else samplers are built with another than the run goes on with
         cfg.randomness = {**randomness, 'seed': checkpoint['meta'].get('seed')}

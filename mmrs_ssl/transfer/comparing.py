@@ -23,9 +23,9 @@ from mmrs_ssl.transfer.placeless import CLASSIFIERS, INSIDE, has_no_effect, of_l
 from mmrs_ssl.transfer.report import LoadReport
 from mmrs_ssl.transfer.sources import BackboneWeights
 
-# What pre-training does not have: norms of other stages than the last, ViT's behind pooling, and what fuses the tokens
-# of several modalities.
-FRESH = dict(swin=r'norm[0-2]\.', convnext=r'norm[0-2]\.', vit=r'(ln2|fusions\.\d+)\.')
+# What pre-training does not have: norms of other stages than the last, ViT's behind pooling, what fuses the tokens of
+# several modalities, and what SimMIM puts in the place of masked patches.
+FRESH = dict(swin=r'norm[0-2]\.|mask_token$', convnext=r'norm[0-2]\.', vit=r'(ln2|fusions\.\d+)\.')
 # A block, after the stage that it is in.
 IN_A_BLOCK = re.compile(r'(layers|layer\d|stages\.\d)\.(?:blocks\.)?\d+\.')
 # BatchNorm's count of batches, which published files leave out and which nothing needs.

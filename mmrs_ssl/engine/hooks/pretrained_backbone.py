@@ -22,11 +22,10 @@ from mmrs_ssl.engine.normalization import (
     write_rows,
 )
 from mmrs_ssl.engine.preprocessors import preprocessors_of, set_normalization, write_to_config
-from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
+from mmrs_ssl.engine.starting import load_start
 from mmrs_ssl.options import check_choice
 from mmrs_ssl.registry import HOOKS
-from mmrs_ssl.transfer import load_backbone
-from mmrs_ssl.transfer.adapt import Bands
+from mmrs_ssl.transfer.adapt import POSITIONS, Bands
 from mmrs_ssl.transfer.loading import LoadReport
 from mmrs_ssl.transfer.modalities import joint_modalities
 
@@ -54,8 +53,9 @@ class PretrainedBackboneHook(Hook):
         normalization: what is done with the mean, std and order of bands that the file records. ``'adopt'`` gives them
             to the model's data preprocessor, for training and evaluation, to the config in the work dir, and to every
             checkpoint, from which a later evaluation takes them. ``'check'`` refuses another number or order of bands,
-            and statistics that are more than a factor of 3 off; less is a warning. ``'ignore'`` does not look. A file
-            that records nothing is taken as it is.
+            and statistics that are more than a factor of 3 off; less is a warning. ``'keep'`` says what differs and
+            keeps the config's, for a pre-training that goes on with images of its own; only another order of the three
+            colors is refused. ``'ignore'`` does not look. A file that records nothing is taken as it is.
     """
 
     priority = 'VERY_HIGH'  # before hooks that copy, average or look at the weights
@@ -69,7 +69,7 @@ class PretrainedBackboneHook(Hook):
         bands: Bands = 'mean',
         normalization: str = 'check',
     ) -> None:
-        check_choice('normalization', normalization, ('adopt', 'check', 'ignore'))
+        check_choice('normalization', normalization, ('adopt', 'check', 'ignore', 'keep'))
         self.checkpoint = checkpoint
         self.module = module
         self.bands: Bands = bands
@@ -90,7 +90,7 @@ class PretrainedBackboneHook(Hook):
                 part.pretrained = None
 
     def before_train(self, runner: Any) -> None:
-        """Load the backbone, unless a run goes on; a model with a teacher copies the student to it again.
+        """Load the backbone, unless a run goes on; momentum encoders start from the same (see ``load_start``).
 
         Raises:
             AttributeError: if the model has no such module.
@@ -98,7 +98,7 @@ class PretrainedBackboneHook(Hook):
                 as those of its pre-training; if a weight is frozen that the file does not have as the model needs it.
         """
         # runner._resume says what was asked for, and is true where --resume found nothing
-        if runner.iter > 0:
+        if runner.iter > 0 or (runner._resume and runner._has_loaded):
             runner.logger.info(f'PretrainedBackboneHook: the run goes on at iteration {runner.iter}, nothing to load')
             return
         if runner._load_from is not None:
@@ -111,12 +111,10 @@ class PretrainedBackboneHook(Hook):
             module = model.get_submodule(self.module)
         except AttributeError as error:
             raise AttributeError(f'PretrainedBackboneHook: the model has no {self.module!r} ({error})') from error
-        report = load_backbone(module, self.checkpoint, **self.options)
-        if isinstance(model, StudentTeacher):
-            model.teacher.copy_from(model.student_parts())
+        report, rows = load_start(model, module, self.checkpoint, self.options)
         read = readings(runner.train_dataloader) + _planned(runner, 'val', 'test')
         result = self._compare(runner, seen_in_pretraining(report.record, self.bands), read, str(self.checkpoint))
-        result.rows.append(frozen_row(module, report, result))
+        result.rows += [*rows, frozen_row(module, report, result)]
         self._report(result, str(self.checkpoint))
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
@@ -152,6 +150,8 @@ class PretrainedBackboneHook(Hook):
         if bands is None:
             return Comparison(rows=[('normalization', 'not recorded', '', 'as the config says')])
         result = compare_normalization(model, bands, pretrained, read, adopt=self.normalization == 'adopt')
+        if self.normalization == 'keep':
+            keep_own(result)
         if (adopted := result.adopted) is not None:
             # averaged copies of the model, which hooks made before, may change places with it
             for copy in (getattr(hook, 'ema_model', None) for hook in runner.hooks):
@@ -173,6 +173,18 @@ class PretrainedBackboneHook(Hook):
         print_log(f'{table}\n({MEND})' if result.differs else table, logger='current', level=level)
 
 
+def keep_own(result: Comparison) -> None:
+    """Let the config's bands and statistics count whatever the file records; another order of colors is a mistake."""
+    turned = any(row[0] == 'order of bands' and row[3] == 'refused' for row in result.rows)
+    del result.errors[int(turned) :]  # that of the order comes first
+    if turned:
+        result.errors[0] += ', or take the kernels the other way round by bands=[2, 1, 0] of this hook, in the config'
+    result.rows = [
+        (*row[:3], 'as the config says') if row[3] in ('differs', 'refused') and row[0] != 'order of bands' else row
+        for row in result.rows
+    ]
+
+
 def without_files(init_cfg: Any) -> Any:
     """Leave out of an ``init_cfg`` what loads a file; mmsegmentation's and mmdetection's Swin do it for any type."""
     if isinstance(init_cfg, list | tuple):
@@ -181,14 +193,18 @@ def without_files(init_cfg: Any) -> Any:
 
 
 def frozen_row(module: nn.Module, report: LoadReport, result: Comparison) -> Row:
-    """Say what of a backbone does not train; weights that would stay as nobody trained them are an error."""
+    """Say what of a backbone does not train; weights that would stay as nobody trained them are an error.
+
+    Positions of another number of patches are not: MAE and MSSDF never train them.
+    """
     module.train()  # as training is about to do; some classes freeze only then
     frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and not part.training]
     said = f'{len(frozen)} of {len(list(module.parameters()))} weights'
     if norms:
         said += f', statistics of {len(norms)} BatchNorms'
-    if changed := sorted(frozen & {*report.fresh, *report.adapted}):
+    changed = sorted(frozen & {*report.fresh, *report.adapted} - {*POSITIONS})
+    if changed:
         result.errors.append(
             f'{len(changed)} frozen weights are not as they were pre-trained and would stay so ({changed[0]}: '
             f'{report.adapted.get(changed[0], "fresh")}): set frozen_stages=-1 in model.backbone, or build the model '
