@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import MODELS
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
@@ -171,6 +172,25 @@ def test_pixels_unlike_those_of_pre_training_are_told(checkpoint, scenes, run_to
     code, output = run_tool('evaluate_features.py', *given)
     assert code == 0, output
     assert 'warning: pixels are far from what was pre-trained on; look at --mean' in output
+
+
+def test_export_for_torchgeo_bench_needs_no_data(make_config, run_tool, tmp_path):
+    backbone = dict(type='ResNet', depth=18, zero_init_residual=False)
+    model = cmid_config()
+    model.update(backbone=backbone)
+    network = MODELS.build(dict(backbone, type='mmpretrain.ResNet'))
+    meta = dict(cfg=make_config(model=model).pretty_text, evaluated='student', mmengine_version='0.10.7')
+    weights = {f'backbone.{name}': value for name, value in network.state_dict().items()}
+    torch.save(dict(state_dict=weights, meta=meta), tmp_path / 'run.pth')
+    out = tmp_path / 'bench'
+    code, output = run_tool('evaluate_features.py', tmp_path / 'run.pth', '--export-torchgeo-bench', out)
+    assert code == 0, output
+    written = {path for path in out.rglob('*') if path.is_file()}
+    assert {path.suffix for path in written} == {'.pth', '.py', '.yaml', '.md'}
+    assert all(str(path) in output for path in written)
+    code, output = run_tool('evaluate_features.py', tmp_path / 'run.pth')
+    assert code == 2
+    assert 'give --data, or --export-torchgeo-bench' in output
 
 
 @pytest.mark.slow
