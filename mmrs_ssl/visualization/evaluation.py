@@ -74,7 +74,7 @@ def framed(image: np.ndarray, title: str, right: bool | None) -> np.ndarray:
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:
-    """Make 8-bit RGB of an image (H, W, C): its first three bands, or the first, between the 2nd and 98th percentile."""
+    """Make 8-bit RGB of an image (H, W, C): its first three bands, or its first; other types by their quantiles."""
     bands = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
     if bands.dtype == np.uint8:
         return np.ascontiguousarray(bands)
