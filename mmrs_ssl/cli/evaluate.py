@@ -62,6 +62,7 @@ def add_pixel_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--branch', choices=list(BRANCHES), help='default: the one that its authors evaluate')
     parser.add_argument('--modality', help='of MSSDF: which one the images are (default: the first one)')
     parser.add_argument('--vector', choices=VECTORS, help='class token or mean of the last map (default: as trained)')
+    parser.add_argument('--stage', type=int, help='take the output of this one of out_indices (default: the last)')
     parser.add_argument('--size', type=int, help='pixels a side (default: as in pre-training)')
     parser.add_argument('--bands', type=int, nargs='+', help='which bands of the files, from 0')
     parser.add_argument('--convert', choices=['rgb'], help='make 8-bit RGB of gray, 16-bit and other pictures')
@@ -137,6 +138,9 @@ def read_options(args: argparse.Namespace) -> Evaluation:
 def open_checkpoint(checkpoint: str, args: argparse.Namespace) -> tuple[FrozenBackbone, dict[str, Any]]:
     """Open a checkpoint's backbone; returns it with the options by which its pixels are read."""
     settings = Config.fromfile(args.config).model.backbone if args.config else None
+    if args.stage is not None:
+        given = settings or read_record(read_file(Path(checkpoint)), args.modality).backbone
+        settings = {**given, 'out_indices': (args.stage,)} if given else None
     if (args.mean is None) != (args.std is None):
         raise ValueError('give both --mean and --std, or neither')
     statistics = (args.mean, args.std) if args.mean else None

@@ -23,7 +23,7 @@ from mmrs_ssl.evaluation.intervals import Figure, figure_of
 
 IGNORED = 255  # label of pixels that count nowhere
 PIXELS = 50_000  # at most, that a layer is fitted to
-STRENGTHS = tuple(10.0**power for power in range(-6, 0))  # C, the inverse of the weight decay beside so many pixels
+STRENGTHS = tuple(10.0**power for power in range(-5, 1))  # C, the inverse of the weight decay beside so many pixels
 DECAYS = tuple(10.0**power for power in range(7))  # alpha, of heights
 HELD = 0.2  # share of the training images by which one of these is chosen
 STEPS = 5000  # of L-BFGS at most
@@ -124,6 +124,8 @@ def segmentation_probe(
         if len(wrong):
             raise ValueError(f'a {name} label is {int(wrong[0])}, expected 0 to {classes - 1}, or {IGNORED} for none')
     _check_maps(train_maps, train_labels, test_maps, test_labels)
+    if not bool((test_labels != IGNORED).any()):
+        raise ValueError(f'all test pixels have the label {IGNORED}, which counts nowhere; expected classes')
     drawn = _draw(train_maps, train_labels, train_labels != IGNORED, seed)
     counts = torch.bincount(train_labels[train_labels != IGNORED], minlength=classes).tolist()
     for label in sorted(set(range(classes)) - set(drawn.targets.tolist())):
@@ -132,15 +134,14 @@ def segmentation_probe(
             f'more images of it, or label it {IGNORED} in all'
         )
     mean, std = _statistics(drawn.vectors)
-
-    def miou_of(strength: float, kept: np.ndarray, held: np.ndarray) -> float:
-        weight, bias = _fit_classes((drawn.vectors[kept] - mean) / std, drawn.targets[kept], strength, classes)
-        logits = (drawn.vectors[held] - mean) / std @ weight.numpy().T + bias.numpy()
-        return miou(_confusion(drawn.targets[held], logits.argmax(axis=1), classes)[None])
-
-    scores = [miou_of(strength, ~drawn.held, drawn.held) for strength in STRENGTHS]
+    vectors, held = (drawn.vectors - mean) / std, drawn.held
+    model, scores = LogisticRegression(max_iter=STEPS, warm_start=True), []  # each goes on from the last
+    for strength in STRENGTHS:
+        weight, bias = _fit_classes(model.set_params(C=strength), vectors[~held], drawn.targets[~held], classes)
+        logits = vectors[held] @ weight.numpy().T + bias.numpy()
+        scores.append(miou(_confusion(drawn.targets[held], logits.argmax(axis=1), classes)[None]))
     strength = STRENGTHS[int(np.argmax(scores))]  # the smallest of equally good ones
-    layer = _fit_classes((drawn.vectors - mean) / std, drawn.targets, strength, classes)
+    layer = _fit_classes(LogisticRegression(C=strength, max_iter=STEPS), vectors, drawn.targets, classes)
     predicted = _predict(test_maps, layer, mean, std, test_labels, lambda logits: logits.argmax(dim=1))
     pairs = zip(test_labels.numpy(), predicted.numpy(), strict=True)
     confusions = [_confusion(labels[labels != IGNORED], found[labels != IGNORED], classes) for labels, found in pairs]
@@ -170,18 +171,16 @@ def height_probe(
         raise ValueError('no test pixel has a height (all are NaN or inf), expected metres')
     drawn = _draw(train_maps, train_heights, train_heights.isfinite(), seed)
     mean, std = _statistics(drawn.vectors)
-
-    def error_of(decay: float, kept: np.ndarray, held: np.ndarray) -> float:
-        weight, bias = _fit_heights((drawn.vectors[kept] - mean) / std, drawn.targets[kept], decay)
-        found = (drawn.vectors[held] - mean) / std @ weight.numpy()[0] + bias.numpy()
-        return float(np.mean((found - drawn.targets[held]) ** 2))
-
-    decay = DECAYS[int(np.argmin([error_of(decay, ~drawn.held, drawn.held) for decay in DECAYS]))]
-    layer = _fit_heights((drawn.vectors - mean) / std, drawn.targets, decay)
+    vectors, held = (drawn.vectors - mean) / std, drawn.held
+    errors = []
+    for decay in DECAYS:
+        weight, bias = _fit_heights(vectors[~held], drawn.targets[~held], decay)
+        errors.append(np.mean((vectors[held] @ weight.numpy()[0] + bias.numpy() - drawn.targets[held]) ** 2))
+    layer = _fit_heights(vectors, drawn.targets, DECAYS[int(np.argmin(errors))])
     predicted = _predict(test_maps, layer, mean, std, test_heights, lambda heights: heights[:, 0])
-    errors = (predicted.double() - test_heights) ** 2
+    squares = (predicted.double() - test_heights) ** 2
     valid = test_heights.isfinite()
-    sums = torch.stack((errors.where(valid, 0).sum(dim=(1, 2)), valid.sum(dim=(1, 2)).double()), dim=1)
+    sums = torch.stack((squares.where(valid, 0).sum(dim=(1, 2)), valid.sum(dim=(1, 2)).double()), dim=1)
     return DenseScore(predicted, figure_of(sums.numpy(), lambda rows: float(np.sqrt(np.divide(*rows.sum(axis=0))))))
 
 
@@ -256,19 +255,18 @@ def _statistics(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vectors.mean(axis=0), np.where(std > 0, std, 1).astype(vectors.dtype)
 
 
-def _fit_classes(vectors: np.ndarray, labels: np.ndarray, strength: float, classes: int) -> Layer:
-    """Fit logits at one C; those of classes that none of the vectors has are far below the others."""
+def _fit_classes(model: LogisticRegression, vectors: np.ndarray, labels: np.ndarray, classes: int) -> Layer:
+    """Fit logits; those of classes that none of the vectors has are far below the others."""
     if len(np.unique(labels)) < 2:
         raise ValueError(
             f'all {len(labels)} training pixels (without those held back) are of class {labels[0]}, expected two '
             'classes at least: give more images'
         )
-    model = LogisticRegression(C=strength, max_iter=STEPS)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always', ConvergenceWarning)
         model.fit(vectors, labels)
     if any(issubclass(each.category, ConvergenceWarning) for each in caught):
-        print_log(f'a dense probe had not converged after {STEPS} steps (C={strength:g})', 'current', logging.WARNING)
+        print_log(f'a dense probe had not converged after {STEPS} steps (C={model.C:g})', 'current', logging.WARNING)
     weight, bias = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # one logit, of the second class
         weight, bias = np.concatenate((0 * weight, weight)), np.concatenate((0 * bias, bias))

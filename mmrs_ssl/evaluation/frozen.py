@@ -45,7 +45,8 @@ class FrozenBackbone(nn.Module):
     ) -> None:
         super().__init__()
         self.settings, self.size, self.bgr, self.bands = dict(settings), size, bgr, len(mean)
-        self.vector = vector or ('class' if settings.get('out_type') == 'cls_token' else 'mean')
+        default = 'cls_token' if is_vit(settings) else ''  # mmpretrain's
+        self.vector = vector or ('class' if settings.get('out_type', default) == 'cls_token' else 'mean')
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             self.backbone, _ = build_backbone(self._built(), self.bands)
         if self.vector == 'class' and getattr(self.backbone, 'cls_token', None) is None:
@@ -59,7 +60,7 @@ class FrozenBackbone(nn.Module):
     def _built(self) -> dict[str, Any]:
         """Return the config to build: of a ViT all tokens are wanted, and images as large as the features' own."""
         settings = {key: value for key, value in self.settings.items() if key != 'init_cfg'}
-        if 'out_type' in settings or str(settings['type']).rsplit('.', 1)[-1] == VisionTransformer.__name__:
+        if 'out_type' in settings or is_vit(settings):
             settings.update(out_type='raw')
             settings['img_size'] = self.size
         return settings
@@ -110,6 +111,8 @@ def open_backbone(
     settings = settings or record.backbone
     if settings is None:
         raise ValueError(f'{checkpoint} does not say which network it is of: give a config that does (--config)')
+    if vector is None and record.method == 'MAE':
+        vector = 'mean'  # its class token is never trained for anything
     mean, std = statistics or (record.mean, record.std)
     if mean is None or std is None:
         raise ValueError(f'{checkpoint} does not say how pixels were normalized: give mean and std (--mean, --std)')
@@ -119,6 +122,11 @@ def open_backbone(
     frozen = FrozenBackbone(settings, mean, std, size, vector, bgr=record_is_bgr(record, len(mean)))
     load_backbone(frozen.backbone, checkpoint, branch, modality)
     return frozen.eval()
+
+
+def is_vit(settings: Mapping[str, Any]) -> bool:
+    """Tell whether a backbone's config is of mmpretrain's VisionTransformer."""
+    return str(settings['type']).rsplit('.', 1)[-1] == VisionTransformer.__name__
 
 
 def record_is_bgr(record: Record, bands: int) -> bool:

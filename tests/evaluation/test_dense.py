@@ -230,6 +230,7 @@ def test_bad_input_is_refused():
     refused('training maps have 8 features, test maps 7', test_maps=maps[:, 1:])
     refused('expected .* of as many images', test_labels=labels[1:])
     refused('two at least', train_maps=maps[:1], train_labels=labels[:1])
-    refused('0 training pixels with a label|need at least', train_labels=torch.full_like(labels, 255))
+    refused('^0 training pixels with a label', train_labels=torch.full_like(labels, 255))
+    refused('all test pixels have the label 255', test_labels=torch.full_like(labels, 255))
     nothing = torch.full(labels.shape, math.nan)
     refused('no test pixel has a height', height_probe, test_heights=nothing, train_heights=labels.float())

@@ -54,11 +54,12 @@ def quarters(folder, read):
     )
 
 
-@pytest.mark.parametrize('heights', [False, True])
-def test_figures_are_those_of_the_probes(checkpoint, scenes, run_tool, heights):
+@pytest.mark.parametrize(('heights', 'stage'), [(False, 3), (True, 2)])
+def test_figures_are_those_of_the_probes(checkpoint, scenes, run_tool, heights, stage):
     path, model = checkpoint
+    model.backbone.out_indices = (stage,)
     labels = 'ndsm_dir' if heights else 'ann_dir'
-    kind = ['--heights'] if heights else ['--reduce-zero-label']
+    kind = ['--heights', '--stage', 2] if heights else ['--reduce-zero-label']
     code, output = run_tool('evaluate_dense.py', path, *arguments(scenes, labels), *kind)
     assert code == 0, output
     table = figures(output)
