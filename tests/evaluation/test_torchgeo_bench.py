@@ -99,6 +99,7 @@ def test_other_sizes_of_a_vit(tmp_path):
 NOTHING = dict(bands=None, mean=[0.0] * 3, std=[1.0] * 3, unit='uint8')
 
 
+@pytest.mark.slow
 def test_wide_and_deep_networks(tmp_path):
     """Bottlenecks, twice as wide inside; and a ConvNeXt that averages before its last norm."""
     wide = dict(depth=50, base_channels=128, stem_channels=64, expansion=2)
@@ -215,6 +216,7 @@ def test_maps_for_segmentation(tmp_path):
         assert layers == sorted(layers, reverse=True)
 
 
+@pytest.mark.slow
 def test_the_files_need_torch_and_torchvision_alone(tmp_path):
     path, _, _ = training(tmp_path / 'run.pth', 'vit')
     files = export_torchgeo_bench(path, tmp_path / 'out')
