@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -160,16 +160,24 @@ def subjects_of(checkpoints: Sequence[str], evaluation: Evaluation, device: str)
     """List what is measured: image statistics, random weights of each network, then the checkpoints."""
     opened = [(checkpoint, *open_checkpoint(checkpoint, evaluation.args)) for checkpoint in checkpoints]
     seen: set[str] = set()
-    for _, frozen, loader in opened:
+    names: set[str] = set()
+
+    def named(subject: Subject, checkpoint: str) -> Subject:
+        """Tell floors of one name apart, of networks or pixels that differ, by the checkpoint that they belong to."""
+        name = f'{subject.name} (of {checkpoint})' if subject.name in names else subject.name
+        names.add(name)
+        return replace(subject, name=name)
+
+    for checkpoint, frozen, loader in opened:
         text = json.dumps([frozen.size, loader], sort_keys=True)
         if text not in seen:
             seen.add(text)
-            yield from statistics_subjects(evaluation, frozen, loader)
-    for _, frozen, loader in opened:
+            yield from (named(each, checkpoint) for each in statistics_subjects(evaluation, frozen, loader))
+    for checkpoint, frozen, loader in opened:
         own = key_of(frozen, loader, evaluation.args.bf16)
         if (text := json.dumps(own, sort_keys=True)) not in seen:
             seen.add(text)
-            yield from random_subjects(evaluation, frozen, loader, device)
+            yield from (named(each, checkpoint) for each in random_subjects(evaluation, frozen, loader, device))
     for checkpoint, frozen, loader in opened:
         describe(checkpoint, evaluation, frozen, loader)
         key = key_of(frozen, loader, evaluation.args.bf16)
@@ -221,7 +229,7 @@ def random_subjects(
         def recalibrated() -> tuple[np.ndarray, np.ndarray]:
             labelled, _ = evaluation.images(loader, frozen.size)
             batches = pixel_batches(labelled, evaluation.args.batch_size, evaluation.args.workers, shared=False)
-            recalibrate(twin, [pixels.to(device) for pixels in batches])
+            recalibrate(twin, (pixels.to(device) for pixels in batches))
             return compute()
 
         yield Subject(f'random {name}, BatchNorm measured', dict(key, weights='random, recalibrated'), recalibrated)
@@ -233,7 +241,7 @@ def describe(checkpoint: str, evaluation: Evaluation, frozen: FrozenBackbone, lo
         return
     images, _ = evaluation.images(loader, frozen.size)
     pixels = torch.stack([images[number] for number in np.linspace(0, len(images) - 1, 32).astype(int)])
-    normal = (pixels - frozen.mean) / frozen.std
+    normal = frozen.normalized(pixels)
     fit = f'{float(normal.mean()):.2f} +- {float(normal.std()):.2f}'
     print(
         f'{checkpoint}: {frozen.settings["type"]}, {frozen.vector} vector, {frozen.size} pixels, '
@@ -291,6 +299,8 @@ def evaluate(args: argparse.Namespace) -> dict[str, dict[str, Figure]]:
     tell_left_out(evaluation.labelled, args.few, names)
     found = {}
     for subject in subjects_of(args.checkpoints, evaluation, device):
+        if subject.name in found:
+            raise ValueError(f'two rows of the table would be called {subject.name!r}: name each checkpoint once')
         found[subject.name] = evaluation.measured(subject, file, names)
         if args.pictures and subject.name in args.checkpoints:
             loader = json.loads(subject.key['pixels'])

@@ -102,6 +102,7 @@ def evaluate_dense(args: argparse.Namespace) -> dict[str, DenseScore]:
             print(f'{len(own)} training and {len(other)} test tiles of {frozen.size} pixels')
         count = int(own_labels[own_labels != IGNORED].max()) + 1 if not args.heights else 0
         for name, maps in maps_of(checkpoint, frozen, own, other, args):
+            name = f'{name} (of {checkpoint})' if name in found else name  # of other networks or tiles
             given = maps[0], own_labels, maps[1], other_labels
             probe = height_probe(*given, seed=args.seed) if args.heights else None
             found[name] = probe or segmentation_probe(*given, classes=count, seed=args.seed)
@@ -134,6 +135,6 @@ def maps_of(
     yield f'mean and deviation of {CELL} pixels', (plain_maps(frozen.cpu(), own), plain_maps(frozen, other))
     twin = frozen.with_random_weights()
     yield f'random {name}', both(twin)
-    if recalibrate(twin, [batch.to(args.device) for batch in own.split(args.batch_size)]):
+    if recalibrate(twin, (batch.to(args.device) for batch in own.split(args.batch_size))):
         yield f'random {name}, BatchNorm measured', both(twin)
     yield checkpoint, both(frozen)

@@ -1,6 +1,6 @@
 """Take the backbone out of a checkpoint as it was pre-trained, to compute features of pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ def record_is_bgr(record: Record, bands: int) -> bool:
 
 
 @torch.no_grad()
-def recalibrate(frozen: FrozenBackbone, batches: list[Tensor]) -> bool:
+def recalibrate(frozen: FrozenBackbone, batches: Iterable[Tensor]) -> bool:
     """Give every BatchNorm the statistics of these pixels (B, C, size, size); tells whether there is one.
 
     Of random weights the statistics that a BatchNorm starts with fit nothing: recalibrated ones are the fairer floor.

@@ -131,6 +131,26 @@ def test_what_was_written_is_not_computed_again(checkpoint, scenes, run_tool, tm
     assert len(out.read_text().splitlines()) == 2 * len(lines)
 
 
+def test_floors_of_each_network_and_size_have_rows_of_their_own(checkpoint, make_config, scenes, run_tool, tmp_path):
+    """Two networks of one class, of which the second has other pixels too: no row takes another's place."""
+    path, _ = checkpoint
+    config = cmid_config()
+    config['backbone']['base_channels'] = 16
+    config['neck']['in_channels'] = config['local_head']['in_channels'] = 128
+    config['reconstruction_head']['in_channels'] = 128
+    model = MODELS.build(config['backbone'] | dict(type='mmpretrain.ResNet'))
+    weights = {f'backbone.{name}': value for name, value in model.state_dict().items()}
+    text = make_config(model=config).pretty_text.replace('size=64', 'size=48')
+    meta = dict(cfg=text, evaluated='student', mmengine_version='0.10.7')
+    torch.save(dict(state_dict=weights, meta=meta), tmp_path / 'other.pth')
+    given = [path, tmp_path / 'other.pth', '--data', scenes, '--few', '--workers', 0]
+    code, output = run_tool('evaluate_features.py', *given)
+    assert code == 0, output
+    floors = ['color histogram', 'band statistics', 'random ResNet', 'random ResNet, BatchNorm measured']
+    both = {*floors, *(f'{floor} (of {tmp_path / "other.pth"})' for floor in floors)}
+    assert set(figures(output)) == both | {str(path), str(tmp_path / 'other.pth')}
+
+
 def test_lists_of_several_labels_and_given_test_images(checkpoint, scenes, run_tool, tmp_path):
     path, _ = checkpoint
     for name, numbers in (('train', range(12)), ('test', range(12, 20))):

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class FeatureProbeHook(Hook):
             )
         self.interval, self.size, self.loader = interval, size, loader
         self.neighbors, self.seed, self.batch_size = neighbors, seed, batch_size
-        self.access = access_to([data] if root is None else [root])
+        self.access = access_to({str(Path(path).parent) for path in (*self.labelled.paths, *self.held_out.paths)})
         self._measured = -1  # the number of epochs after which it was measured last
 
     def before_train(self, runner: Any) -> None:
