@@ -17,6 +17,8 @@ from mmrs_ssl.datasets.transforms.views import RandomCropResize, ResizeToSize, V
 from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
+JITTER = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation and hue
+
 
 @TRANSFORMS.register_module()
 @accept_old_options
@@ -38,9 +40,12 @@ class CMIDViews(Views):
         blur_sigma: smallest and largest deviation of the blur in pixels.
         max_value: the value of white, a number or one per band. Default: 255 for 8-bit images, else the data set's.
         band_spread: of the noise; see :class:`RandomNoise`.
+        jitter: strengths of brightness, contrast, saturation and hue, as of :class:`ColorJitter`; without ``colors``
+            the first two count.
+        gray_prob: probability of gray, without ``colors`` of dropping bands.
 
     Raises:
-        ValueError: for an impossible size or scale; if there are other than two dates, or dates differ in size.
+        ValueError: for an impossible size, scale or jitter; if there are other than two dates, or dates differ in size.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class CMIDViews(Views):
         blur_sigma: Sequence[float] = (0.1, 2.0),
         max_value: Scale | None = None,
         band_spread: Scale | None = None,
+        jitter: Sequence[float] = JITTER,
+        gray_prob: float = 0.2,
     ) -> None:
         if size < 1:
             raise ValueError(f'CMIDViews: size={size}, expected a side of 1 pixel at least')
@@ -63,14 +70,18 @@ class CMIDViews(Views):
             raise ValueError(
                 f'CMIDViews: scale={scale!r}, expected (smallest, largest) share of the area, above 0 and at most 1'
             )
+        if len(jitter) != 4:
+            raise ValueError(
+                f'CMIDViews: jitter={jitter!r}, expected strengths of brightness, contrast, saturation and hue'
+            )
         self.first = ResizeToSize(size) if resize else None
         weak: list[BaseTransform] = [RandomCropResize(size, scale, ratio)]
         strong = [
-            ColorJitter() if colors else SpectralJitter(max_value=max_value),
+            ColorJitter(*jitter) if colors else SpectralJitter(*jitter[:2], max_value=max_value),
             RandomGaussianBlur(blur_kernel, blur_sigma),
             RandomNoise(variance=(10, 50), prob=0.6, max_value=max_value, band_spread=band_spread),
             RandomSolarize(prob=0.2, max_value=max_value),
-            RandomGrayscale(prob=0.2) if colors else BandDropout(prob=0.2),
+            RandomGrayscale(gray_prob) if colors else BandDropout(prob=gray_prob),
         ]
         super().__init__([weak, [*weak, *strong]])
 

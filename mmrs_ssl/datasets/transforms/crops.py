@@ -40,6 +40,7 @@ class CropViews(Views):
         max_value: the value of white for ``colors=False``, a number or one per band. Default: 255 for 8-bit images,
             else the data set's.
         antialias: how what is shrunk is smoothed, see :class:`RandomCropResize`.
+        gray_prob: probability of gray, without ``colors`` of dropping bands.
 
     Raises:
         ValueError: for impossible options; for an image that is not 8-bit RGB where ``colors`` says so.
@@ -55,8 +56,9 @@ class CropViews(Views):
         colors: bool = True,
         max_value: Scale | None = None,
         antialias: bool | Literal['pillow'] = True,
+        gray_prob: float = 0.2,
     ) -> None:
-        self.colors, self.max_value, self.antialias = colors, max_value, antialias
+        self.colors, self.gray_prob, self.max_value, self.antialias = colors, gray_prob, max_value, antialias
         name = type(self).__name__
         if min([global_size, *local_sizes]) < 1:
             raise ValueError(
@@ -99,8 +101,9 @@ class CropViews(Views):
     def photometry(self, brightness: float, contrast: float, saturation: float, hue: float) -> list[BaseTransform]:
         """Make jitter and gray, or what stands for them where bands are no colors."""
         if self.colors:
-            return [ColorJitter(brightness, contrast, saturation, hue, prob=0.8), RandomGrayscale(prob=0.2)]
-        return [SpectralJitter(brightness, contrast, prob=0.8, max_value=self.max_value), BandDropout(prob=0.2)]
+            return [ColorJitter(brightness, contrast, saturation, hue, prob=0.8), RandomGrayscale(self.gray_prob)]
+        jitter = SpectralJitter(brightness, contrast, prob=0.8, max_value=self.max_value)
+        return [jitter, BandDropout(prob=self.gray_prob)]
 
     def check(self, image: np.ndarray, path: object) -> None:
         """Raise for an image (H, W, C) that color operations are not defined for."""

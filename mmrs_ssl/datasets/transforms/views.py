@@ -92,12 +92,13 @@ class RandomCropResize(BaseTransform):
         interpolation: ``'nearest'``, ``'bilinear'``, ``'bicubic'`` or ``'area'``.
         prob: probability of cropping; otherwise the box is the whole image, only resized (and perhaps mirrored).
         antialias: smooth what is shrunk: True, close to what Pillow and torchvision do (a gray level on average where a
-            side is at most halved); or ``'pillow'``, by Pillow itself, in several times the time.
+            side is at most halved); ``'pillow'``, by Pillow itself, in several times the time; or False, which makes
+            of fine texture something else.
 
     Raises:
         ValueError: for an unknown interpolation; if dates or modalities differ in size.
 
-    mmpretrain's ``RandomResizedCrop`` draws the same boxes but does not keep them.
+    mmpretrain's ``RandomResizedCrop`` draws the same boxes but does not keep them, and does not smooth.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class RandomCropResize(BaseTransform):
         flip_prob: float = 0.5,
         interpolation: str = 'bilinear',
         prob: float = 1.0,
-        antialias: bool | Literal['pillow'] = False,
+        antialias: bool | Literal['pillow'] = True,
     ) -> None:
         self.size = size
         self.scale = scale
@@ -140,7 +141,8 @@ class RandomCropResize(BaseTransform):
         if self.antialias == 'pillow':
             resized = resize_by_averaging(np.ascontiguousarray(crop), size, self.interpolation)
             return np.ascontiguousarray(resized[:, ::-1]) if flip else resized
-        resized = resize(crop, size, INTERPOLATION[self.interpolation], mirror=flip, antialias=bool(self.antialias))
+        smooth = bool(self.antialias) and self.interpolation in ('bilinear', 'bicubic')  # the others keep or average
+        resized = resize(crop, size, INTERPOLATION[self.interpolation], mirror=flip, antialias=smooth)
         return within_range_of(crop, resized) if self.interpolation == 'bicubic' else resized
 
 

@@ -62,8 +62,20 @@ BANDS = SpectralJitter(brightness=0.4, contrast=0.4, prob=0.8), BandDropout(prob
             picture(4, dtype=np.uint16),
             None,
         ),
+        (
+            dict(size=48, jitter=(0.2, 0.1, 0.3, 0.0), gray_prob=0.9),
+            spelled_out(48, ColorJitter(0.2, 0.1, 0.3, 0.0), RandomGrayscale(prob=0.9)),
+            picture(3),
+            None,
+        ),
+        (
+            dict(size=48, colors=False, jitter=(0.2, 0.1, 0.3, 0.0), gray_prob=0.9),
+            spelled_out(48, SpectralJitter(brightness=0.2, contrast=0.1), BandDropout(prob=0.9), max_value=9000),
+            picture(4, dtype=np.uint16),
+            9000,
+        ),
     ],
-    ids=['folder', 'resized', 'two dates', 'demo', 'geotiff', 'white'],
+    ids=['folder', 'resized', 'two dates', 'demo', 'geotiff', 'white', 'milder', 'milder bands'],
 )
 def test_views_are_the_two_pipelines(options, expected, img, max_value):
     views = CMIDViews(**options)
@@ -96,6 +108,7 @@ def test_crops_have_the_share_and_ratio_asked_for():
         (dict(scale=(0.9, 0.3)), r'scale=\(0\.9, 0\.3\), expected \(smallest, largest\) share'),
         (dict(ratio=(4 / 3, 3 / 4)), r'ratio=\(1\.33.*, expected \(smallest, largest\) width / height'),
         (dict(ratio=(0, 1)), r'ratio=\(0, 1\), expected'),
+        (dict(jitter=(0.4, 0.4)), r'jitter=\(0\.4, 0\.4\), expected strengths of brightness'),
         (dict(scale=[0.5]), r'scale=\[0\.5\], expected'),
     ],
 )

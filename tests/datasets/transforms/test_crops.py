@@ -224,6 +224,19 @@ def test_gray_solarized_and_as_bright_as_asked():
         assert abs((levels < 1).mean() - 0.4) < 0.05  # half of those jittered
 
 
+def test_gray_as_often_as_asked_and_bands_dropped_as_often():
+    color, dropped = np.full((40, 40, 3), (160, 110, 70), np.uint8), np.full((40, 40, 5), 120, np.uint8)
+    dropped[:20] = 200  # a band that is filled with its mean is even
+    for prob in (0.0, 0.6):
+        views = [run(MultiSizeCrops(**SMALL, gray_prob=prob), color, seed)['img'] for seed in range(300)]
+        gray = np.array([[np.ptp(view[3, 3].astype(int)) <= 1 for view in crops] for crops in views])
+        assert np.abs(gray.mean(0) - prob).max() < 0.1
+        bands = MultiSizeCrops(**SMALL, global_scale=(1, 1), colors=False, gray_prob=prob)
+        views = [run(bands, dropped, seed)['img'][0] for seed in range(300)]
+        lost = np.array([(np.ptp(view.reshape(-1, 5).astype(int), axis=0) == 0).any() for view in views])
+        assert abs(lost.mean() - prob * (1 - 0.8**5)) < 0.1
+
+
 def test_strength_of_the_jitter():
     step = MultiSizeCrops(**SMALL, global_jitter=(0, 0, 0, 0), local_jitter=(0.3, 0, 0, 0))
     white = np.full((40, 40, 3), 255, np.uint8)

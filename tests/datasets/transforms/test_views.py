@@ -63,6 +63,18 @@ def test_crop_is_the_recorded_box(bands):
     assert not RandomCropResize(24, flip_prob=0)(dict(img=image, rng=np.random.default_rng(1)))['flip']
 
 
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
+def test_texture_finer_than_the_result_becomes_even(interpolation):
+    board = np.kron(np.indices((64, 64)).sum(0)[..., None] % 2, np.ones((1, 1, 3))).astype(np.uint8) * 200
+    options = dict(scale=(1, 1), ratio=(1, 1), interpolation=interpolation)
+    spread = [
+        float(RandomCropResize(15, **options, **more)(dict(img=board, rng=np.random.default_rng(0)))['img'].std())
+        for more in ({}, dict(antialias=False))
+    ]
+    assert spread[0] < 5
+    assert spread[1] > 30  # a pattern that is not there
+
+
 @pytest.mark.parametrize('interpolation', ['nearest', 'bilinear', 'bicubic', 'area'])
 @pytest.mark.parametrize('bands', [1, 3, 4, 7, 13])
 def test_every_interpolation_knows_any_number_of_bands(interpolation, bands):
