@@ -63,8 +63,13 @@ class Run:
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stderr.flush()
-            os._exit(code)
+            # torch raises wherever the process is when a data worker ends badly; a child that left here by an exception
+            # would go on as a second test process
+            try:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
 
     def signal(self, kind: int, rank: int = 0) -> None:
         """Send a signal to one process."""
