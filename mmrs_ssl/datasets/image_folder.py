@@ -11,7 +11,8 @@ from mmpretrain.datasets import CustomDataset
 from mmrs_ssl.datasets.samplers import sample_rng
 from mmrs_ssl.datasets.transforms.loading import loaders_of
 from mmrs_ssl.datasets.unreadable import SkipCounter
-from mmrs_ssl.rasters.access import access_to, fixed_folder
+from mmrs_ssl.options import SHARE, check_names, check_numbers, check_switches
+from mmrs_ssl.rasters.access import access_to, check_root, fixed_folder
 from mmrs_ssl.rasters.errors import OtherBandsError, UnreadableImageError
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, leave_out
 from mmrs_ssl.rasters.folder import sort_out
@@ -60,9 +61,13 @@ class ImageFolder(CustomDataset):
         cache_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
+        check_numbers(self, SHARE, max_unreadable=max_unreadable)
+        check_switches(self, allow_remote=allow_remote)
+        check_names(self, roots=roots, exclude=[exclude] if isinstance(exclude, str) else exclude)
+        check_root(self, data_root, several=True)
         several = [data_root] if isinstance(data_root, str) else list(data_root)
         listed = kwargs.get('ann_file') or kwargs.get('data_prefix')
-        if not several or (listed and (len(several) > 1 or not Path(several[0]).is_dir())):
+        if listed and (len(several) > 1 or not Path(several[0]).is_dir()):
             raise ValueError(f'data_root={data_root!r}; expected a folder; several without ann_file, data_prefix')
         self.sources, self.exclude, self.cache_dir = (None if listed else several), exclude, cache_dir
         self.access = access_to(several, roots, allow_remote)

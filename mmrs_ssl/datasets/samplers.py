@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from mmengine.dataset import DefaultSampler
 
+from mmrs_ssl.options import WHOLE, check_numbers, check_switches, or_none
 from mmrs_ssl.registry import DATA_SAMPLERS
 
 
@@ -44,6 +45,8 @@ class EpochSampler(DefaultSampler):
     """
 
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
+        check_switches(self, shuffle=shuffle)
+        check_numbers(self, or_none(WHOLE), seed=seed)
         super().__init__(dataset, shuffle, seed, round_up=False)
         self.num_samples = len(dataset) // self.world_size
         self._skipped = 0

@@ -11,12 +11,12 @@ from mmengine.logging import print_log
 from mmrs_ssl.datasets.samplers import sample_rng
 from mmrs_ssl.datasets.transforms.loading import loaders_of
 from mmrs_ssl.datasets.unreadable import SkipCounter
-from mmrs_ssl.options import check_choice
-from mmrs_ssl.rasters.access import access_to
+from mmrs_ssl.options import COUNT, POSITIVE, SHARE, WHOLE, check_choice, check_names, check_numbers
+from mmrs_ssl.rasters.access import access_to, check_root
 from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
 from mmrs_ssl.rasters.grid import Window
 from mmrs_ssl.rasters.header_cache import read_headers
-from mmrs_ssl.rasters.photometry import Scale
+from mmrs_ssl.rasters.photometry import Scale, check_scales
 from mmrs_ssl.rasters.tolerance import refuse_or_warn
 from mmrs_ssl.registry import DATASETS
 from mmrs_ssl.scenes.band_check import BandAgreement
@@ -104,15 +104,13 @@ class SceneDataset(BaseDataset):
     ) -> None:
         check_choice('unit', unit, ('pixels', 'metres'))
         check_choice('sampling', sampling, ('grid', 'random'))
-        if window <= 0 or (stride is not None and stride <= 0) or dates < 1:
-            raise ValueError(f'window={window}, stride={stride} and dates={dates} must be positive')
-        if not (0 <= max_nodata <= 1 and 0 <= max_bad <= 1) or (
-            windows_per_epoch is not None and windows_per_epoch < 1
-        ):
-            raise ValueError(
-                f'max_nodata={max_nodata} and max_bad={max_bad} are shares in [0, 1], windows_per_epoch='
-                f'{windows_per_epoch} is at least 1'
-            )
+        check_numbers(self, POSITIVE, window=window, stride=window if stride is None else stride)
+        check_numbers(self, WHOLE, min_dates=min_dates)
+        check_numbers(self, SHARE, max_nodata=max_nodata, max_bad=max_bad)
+        check_numbers(self, COUNT, dates=dates, windows_per_epoch=1 if windows_per_epoch is None else windows_per_epoch)
+        check_names(self, roots=roots, band_files=band_files or ())
+        check_scales(self, max_value=max_value, band_spread=band_spread)
+        check_root(self, data_root)
         if windows_per_epoch is not None and sampling == 'grid':
             raise ValueError("windows_per_epoch is for sampling='random'; a grid has as many windows as it has")
         self.files = dict(files) if isinstance(files, Mapping) else files

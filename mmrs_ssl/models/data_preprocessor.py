@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmrs_ssl.options import FINITE, POSITIVE, check_lists, check_parts
 from mmrs_ssl.registry import MODELS
 
 _WHERE = (
@@ -43,8 +43,8 @@ class BandPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         if mean is None or std is None:
             raise ValueError(f'BandPreprocessor got no mean and std; {_WHERE}')
-        if len(mean) != len(std) or not mean or not all(map(isfinite, [*mean, *std])) or min(std) <= 0:
-            raise ValueError(f'mean and std need one finite value per band, std above 0; got mean={mean}, std={std}')
+        check_lists(self, FINITE, mean=mean)
+        check_lists(self, POSITIVE, len(mean), std=std)
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
 
@@ -108,6 +108,7 @@ class ModalityPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         if not modalities:
             raise ValueError(f'modalities is empty, expected a name with mean and std for each; {_WHERE}')
+        check_parts(self, 'dict(rgb=dict(mean=[...], std=[...]))', modalities=modalities)
         self.parts = nn.ModuleDict(
             {name: BandPreprocessor(**values, non_blocking=non_blocking) for name, values in modalities.items()}
         )

@@ -9,6 +9,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
+from mmrs_ssl.options import refuse
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.foreign import subdataset_hint
 
@@ -46,6 +47,18 @@ class Access(NamedTuple):
         if not any(path.lower().endswith('.vrt') for path in paths):
             return self  # nothing names another file, and following the links of many takes a while
         return self._replace(files=frozenset(map(os.path.realpath, paths)))
+
+
+def check_root(owner: object, data_root: object, several: bool = False) -> None:
+    """Refuse a ``data_root`` that is no path, nor a list of such where there may be several.
+
+    Raises:
+        ValueError: saying how it is set.
+    """
+    roots = data_root if several and isinstance(data_root, list | tuple) else [data_root]
+    if not roots or not all(isinstance(root, str | Path) and str(root) for root in roots):
+        kinds = f'a folder, a pattern or a file{", or a list of them" if several else ""}'
+        refuse(owner, 'data_root', data_root, f'{kinds}: --cfg-options data_root=my/images')
 
 
 def access_to(sources: Iterable[str | Path], roots: Iterable[str | Path] = (), remote: bool = False) -> Access:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
+from mmrs_ssl.options import COUNT, WHOLE, or_none, refuse
 from mmrs_ssl.rasters.band_names import rgb_bands
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
@@ -13,6 +15,17 @@ Wanted = int | Sequence[int | str] | None
 
 RGB = ('red', 'green', 'blue')
 _NO_COLORS = ('undefined', 'gray', 'palette', '')
+
+
+def check_wanted(owner: object, bands: Any) -> None:
+    """Refuse what is neither a number of bands, nor a list of numbers and names, nor None.
+
+    Raises:
+        ValueError: saying what it may be.
+    """
+    listed = isinstance(bands, Sequence) and not isinstance(bands, str) and len(bands) > 0
+    if not (or_none(COUNT).fits(bands) or (listed and all(isinstance(b, str) or WHOLE.fits(b) for b in bands))):
+        refuse(owner, 'bands', bands, 'how many (1 or more), a list of numbers from 0 or of names, or None for all')
 
 
 def choose_bands(header: Header, wanted: Wanted, path: str, masks: bool = True) -> list[int]:

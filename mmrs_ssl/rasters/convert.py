@@ -1,8 +1,11 @@
 """Make RGB of 8 bits of whatever a picture or raster holds: gray, alpha, few bits or many."""
 
+from typing import Any
+
 import numpy as np
 import rasterio
 
+from mmrs_ssl.options import refuse
 from mmrs_ssl.rasters.arrays import bands_first
 from mmrs_ssl.rasters.band_names import rgb_bands
 from mmrs_ssl.rasters.errors import OtherBandsError
@@ -11,6 +14,24 @@ from mmrs_ssl.rasters.grid import Header
 # What becomes 0 and 255 of more than 8 bits: quantiles of the valid pixels of all bands together, which keeps colors.
 QUANTILES = (0.02, 0.98)
 _LOOKED_AT = 2**20  # pixels of a band, evenly spread, are enough for quantiles
+
+
+def checked_stretch(owner: object, stretch: Any) -> np.ndarray | None:
+    """Turn limits between which bands are stretched into an array: quantiles (2,), or (low, high) per band, (C, 2).
+
+    Raises:
+        ValueError: for anything else but None.
+    """
+    if stretch is None:
+        return None
+    try:
+        limits = np.asarray(stretch, np.float32)
+    except (TypeError, ValueError):  # words, or lists of different lengths
+        limits = np.zeros(0, np.float32)
+    rising = limits.ndim in (1, 2) and limits.shape[-1] == 2 and bool((limits[..., 0] < limits[..., 1]).all())
+    if not rising or not np.isfinite(limits).all() or (limits.ndim == 1 and not 0 <= limits[0] < limits[1] <= 1):
+        refuse(owner, 'stretch', stretch, 'two quantiles in [0, 1], or (low, high) for every band')
+    return limits
 
 
 def rgb_numbers(header: Header, path: str) -> list[int]:

@@ -1,6 +1,7 @@
 """Change the values of pixels (H, W, C) in the type that they have, by one scale for all bands or by one for each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ Scale = float | Sequence[float]  # of all bands, or of each
 Levels = float | np.ndarray  # the same, fitted to an image: a number or (C,)
 
 
-def checked_scale(name: str, value: Scale | None) -> Scale | None:
+def checked_scale(name: str, value: Any) -> Scale | None:
     """Turn an option that scales bands into a float or a tuple of floats, one per band; None stays.
 
     Raises:
@@ -25,6 +26,13 @@ def checked_scale(name: str, value: Scale | None) -> Scale | None:
     if numbers.ndim != several or not numbers.size or not (np.isfinite(numbers) & (numbers > 0)).all():
         raise ValueError(f'{name}={value!r}, expected a number above 0, or a list with one per band')
     return tuple(numbers.tolist()) if several else float(numbers)
+
+
+def check_scales(owner: object, **values: object) -> None:
+    """Refuse options that are neither a scale of bands, see :func:`checked_scale`, nor such by modality."""
+    for option, value in values.items():
+        for each in value.values() if isinstance(value, Mapping) else (value,):
+            checked_scale(f'{type(owner).__name__}: {option}', each)
 
 
 def levels_of(name: str, value: Scale, bands: int) -> Levels:

@@ -240,7 +240,7 @@ def test_labels_beside_images_are_excluded_or_named(tmp_path, warnings):
     for roots in ([f'{tmp_path}/A', f'{tmp_path}/B'], f'{tmp_path}/*', f'{tmp_path}/nowhere'):
         with pytest.raises(ValueError, match='expected a folder; several without ann_file'):
             fast_folder(roots, PIPELINE, ann_file='a.txt')
-    with pytest.raises(ValueError, match='expected a folder'):
+    with pytest.raises(ValueError, match=r'data_root=\[\], expected a folder, a pattern or a file, or a list'):
         fast_folder([], PIPELINE)
 
 

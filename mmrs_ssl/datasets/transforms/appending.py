@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmrs_ssl.datasets.transforms.loading import LoadRaster
+from mmrs_ssl.options import check_names, refuse
 from mmrs_ssl.registry import TRANSFORMS
 
 
@@ -29,6 +30,9 @@ class AppendRaster(LoadRaster):
 
     def __init__(self, folder: Sequence[str], suffix: str | None = None, **options: Any) -> None:
         super().__init__(**options)
+        check_names(self, folder=folder)
+        if len(folder) != 2:
+            refuse(self, 'folder', folder, "two names, e.g. ['img_dir', 'ndsm_dir']")
         self.folder, self.other = folder
         self.suffix = suffix
 

@@ -14,6 +14,17 @@ from mmrs_ssl.datasets.transforms.photometric import (
 )
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, ResizeToSize, Views
+from mmrs_ssl.options import (
+    AREA,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    check_lists,
+    check_numbers,
+    check_ranges,
+    check_switches,
+)
 from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
@@ -62,18 +73,13 @@ class CMIDViews(Views):
         jitter: Sequence[float] = JITTER,
         gray_prob: float = 0.2,
     ) -> None:
-        if size < 1:
-            raise ValueError(f'CMIDViews: size={size}, expected a side of 1 pixel at least')
-        if len(ratio) != 2 or not 0 < ratio[0] <= ratio[1]:
-            raise ValueError(f'CMIDViews: ratio={ratio!r}, expected (smallest, largest) width / height, above 0')
-        if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
-            raise ValueError(
-                f'CMIDViews: scale={scale!r}, expected (smallest, largest) share of the area, above 0 and at most 1'
-            )
-        if len(jitter) != 4:
-            raise ValueError(
-                f'CMIDViews: jitter={jitter!r}, expected strengths of brightness, contrast, saturation and hue'
-            )
+        check_numbers(self, COUNT, size=size)
+        check_ranges(self, AREA, scale=scale)
+        check_ranges(self, POSITIVE, ratio=ratio, blur_sigma=blur_sigma)
+        check_ranges(self, COUNT, blur_kernel=blur_kernel)
+        check_lists(self, NOT_NEGATIVE, 4, jitter=jitter)
+        check_numbers(self, SHARE, gray_prob=gray_prob)
+        check_switches(self, colors=colors, resize=resize)
         self.first = ResizeToSize(size) if resize else None
         weak: list[BaseTransform] = [RandomCropResize(size, scale, ratio)]
         strong = [

@@ -7,6 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmrs_ssl.datasets.transforms.photometric import ColorJitter, RandomGaussianBlur, RandomGrayscale, RandomSolarize
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, Views
+from mmrs_ssl.options import AREA, COUNT, POSITIVE, SHARE, check_lists, check_numbers, check_ranges, check_switches
 from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
@@ -43,11 +44,11 @@ class ContrastViews(Views):
         blur_sigma: Sequence[float] = (0.1, 2.0),
         max_value: Scale | None = None,
     ) -> None:
-        if size < 1 or len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
-            raise ValueError(
-                f'ContrastViews: size={size}, scale={scale!r}, expected at least 1 pixel and (smallest, largest) share '
-                'of the area, above 0 and at most 1'
-            )
+        check_numbers(self, COUNT, size=size)
+        check_ranges(self, AREA, scale=scale)
+        check_ranges(self, POSITIVE, blur_sigma=blur_sigma)
+        check_lists(self, SHARE, 2, blur_prob=blur_prob, solarize_prob=solarize_prob)
+        check_switches(self, colors=colors)
         views: list[list[BaseTransform]] = []
         for blur, solarize in zip(blur_prob, solarize_prob, strict=True):
             jitter = (

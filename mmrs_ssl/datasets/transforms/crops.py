@@ -14,6 +14,18 @@ from mmrs_ssl.datasets.transforms.geometric import common_size
 from mmrs_ssl.datasets.transforms.photometric import ColorJitter, RandomGaussianBlur, RandomGrayscale, RandomSolarize
 from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, Views
+from mmrs_ssl.options import (
+    AREA,
+    COUNT,
+    NOT_NEGATIVE,
+    SHARE,
+    Number,
+    check_lists,
+    check_numbers,
+    check_ranges,
+    check_switches,
+    refuse,
+)
 from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
@@ -33,7 +45,7 @@ class CropViews(Views):
     Args:
         global_size: side of the global crops in pixels.
         local_sizes: sides of the local crops in pixels, in the order of the views; sizes may repeat.
-        num_local: how many local crops, of the last of these sizes. Default: one of each.
+        num_local: how many local crops, of the last of these sizes, 0 for none. Default: one of each.
         global_scale, local_scale: range of a crop's share of the image's area.
         colors: whether images are 8-bit RGB. Otherwise jitter of single bands and band dropout take the place of
             color jitter and gray, for any number of bands of any type.
@@ -59,23 +71,16 @@ class CropViews(Views):
         gray_prob: float = 0.2,
     ) -> None:
         self.colors, self.gray_prob, self.max_value, self.antialias = colors, gray_prob, max_value, antialias
-        name = type(self).__name__
-        if min([global_size, *local_sizes]) < 1:
-            raise ValueError(
-                f'{name}: global_size={global_size}, local_sizes={list(local_sizes)}, expected sides of 1 pixel at '
-                'least: leave out a size you do not want'
-            )
+        check_numbers(self, COUNT, global_size=global_size)
+        if num_local != 0:
+            check_lists(self, COUNT, local_sizes=local_sizes)
+        if not Number(0, len(local_sizes), whole=True, or_none=True).fits(num_local):
+            mend = f'as many as local_sizes={list(local_sizes)} has: add sizes (one may repeat), or lower num_local'
+            refuse(self, 'num_local', num_local, f'0 to {len(local_sizes)}, {mend}')
+        check_ranges(self, AREA, global_scale=global_scale, local_scale=local_scale)
+        check_numbers(self, SHARE, gray_prob=gray_prob)
+        check_switches(self, colors=colors)
         count = len(local_sizes) if num_local is None else num_local
-        if not 0 <= count <= len(local_sizes):
-            raise ValueError(
-                f'{name}: num_local={num_local}, expected 0 to {len(local_sizes)}, as many as local_sizes='
-                f'{list(local_sizes)} has: add sizes (one may repeat), or lower num_local'
-            )
-        for option, scale in dict(global_scale=global_scale, local_scale=local_scale).items():
-            if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
-                raise ValueError(
-                    f'{name}: {option}={scale!r}, expected (smallest, largest) share of the area, above 0 and at most 1'
-                )
         self.local_sizes = list(local_sizes)[len(local_sizes) - count :]
         self.global_size, self.global_scale, self.local_scale = global_size, global_scale, local_scale
         super().__init__([*self.global_views(), *map(self.local_view, self.local_sizes)])
@@ -148,11 +153,7 @@ class MultiSizeCrops(CropViews):
         local_jitter: Sequence[float] = LOCAL_JITTER,
         **kwargs: Any,
     ) -> None:
-        for name, strengths in dict(global_jitter=global_jitter, local_jitter=local_jitter).items():
-            if len(strengths) != 4:
-                raise ValueError(
-                    f'{name}={strengths!r}, expected strengths of brightness, contrast, saturation and hue'
-                )
+        check_lists(self, NOT_NEGATIVE, 4, global_jitter=global_jitter, local_jitter=local_jitter)
         self.global_jitter, self.local_jitter = global_jitter, local_jitter
         super().__init__(*args, **kwargs)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmrs_ssl.options import SHARE, check_numbers
 from mmrs_ssl.registry import TRANSFORMS
 
 _FLIP_AXES: dict[str, tuple[int, ...]] = dict(horizontal=(1,), vertical=(0,), diagonal=(0, 1))
@@ -57,6 +58,7 @@ class WholeWindow(BaseTransform):
     """
 
     def __init__(self, prob: float) -> None:
+        check_numbers(self, SHARE, prob=prob)
         self.prob = prob
 
     def transform(self, results: dict) -> dict:

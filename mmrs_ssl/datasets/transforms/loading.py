@@ -9,10 +9,19 @@ from mmcv.transforms import BaseTransform
 from rasterio.enums import Resampling
 
 from mmrs_ssl.aliases import accept_old_options
-from mmrs_ssl.options import check_choice
+from mmrs_ssl.options import (
+    COUNT,
+    POSITIVE,
+    check_choice,
+    check_fill,
+    check_numbers,
+    check_parts,
+    check_switches,
+    or_none,
+)
 from mmrs_ssl.rasters.arrays import bands_last, column, to_8_bits
-from mmrs_ssl.rasters.bands import choose_bands
-from mmrs_ssl.rasters.convert import full_range, picture_to_rgb, rgb_limits, rgb_numbers
+from mmrs_ssl.rasters.bands import check_wanted, choose_bands
+from mmrs_ssl.rasters.convert import checked_stretch, full_range, picture_to_rgb, rgb_limits, rgb_numbers
 from mmrs_ssl.rasters.errors import NoDataError, OtherBandsError
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES
 from mmrs_ssl.rasters.grid import Header
@@ -85,6 +94,11 @@ class LoadRaster(BaseTransform):
         height: Literal['above_minimum', 'colors'] | None = None,
         height_limit: float = 50.0,
     ) -> None:
+        check_wanted(self, bands)
+        check_numbers(self, or_none(COUNT), size=size)
+        check_numbers(self, POSITIVE, height_limit=height_limit)
+        check_switches(self, ignore_names=ignore_names, unscale=unscale)
+        check_fill(self, fill)
         self.bands = bands if isinstance(bands, int) or bands is None else list(bands)
         self.modality = modality
         self.resampling = resampling
@@ -94,19 +108,10 @@ class LoadRaster(BaseTransform):
         self.convert = convert
         self.fill = fill
         self.unscale = unscale
-        self.stretch = None if stretch is None else np.asarray(stretch, np.float32)
+        self.stretch = checked_stretch(self, stretch)
         self.height = height
         self.height_limit = height_limit
-        if isinstance(self.bands, list) and (not self.bands or any(isinstance(b, int) and b < 0 for b in self.bands)):
-            raise ValueError(f'bands={bands!r}, expected numbers from 0 or names')
-        if resampling not in Resampling.__members__:
-            raise ValueError(f'resampling={resampling!r}, expected one of: {", ".join(Resampling.__members__)}')
-        if (
-            self.stretch is not None
-            and self.stretch.ndim == 1
-            and not (0 <= self.stretch.min() < self.stretch.max() <= 1)
-        ):
-            raise ValueError(f'stretch={stretch!r}, expected two quantiles in [0, 1], or (low, high) for every band')
+        check_choice('resampling', resampling, tuple(Resampling.__members__))
         check_choice('height', height, (None, 'above_minimum', 'colors'))
         check_choice('nodata_rule', nodata_rule, RULES)
         check_choice('convert', convert, (None, 'rgb'))
@@ -288,6 +293,7 @@ class LoadModalities(BaseTransform):
     """
 
     def __init__(self, modalities: dict[str, dict]) -> None:
+        check_parts(self, 'dict(rgb=dict(bands=3), dsm=dict(bands=1))', modalities=modalities)
         self.loaders = {name: LoadRaster(**{'modality': name, **options}) for name, options in modalities.items()}
 
     def transform(self, results: dict) -> dict:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmrs_ssl.options import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Number, check_numbers, check_ranges
 from mmrs_ssl.rasters.arrays import LUMINANCE
 from mmrs_ssl.rasters.band_by_band import in_threes
 from mmrs_ssl.rasters.photometry import Levels, Scale, add_noise, checked_scale, levels_of, solarize, turn_hue
@@ -47,6 +48,7 @@ class Photometric(BaseTransform):
     """
 
     def __init__(self, prob: float = 1.0, max_value: Scale | None = None, modality: str | None = None) -> None:
+        check_numbers(self, SHARE, prob=prob)
         self.prob = prob
         self.max_value = checked_scale(f'{type(self).__name__}: max_value', max_value)
         self.modality = modality
@@ -152,6 +154,8 @@ class ColorJitter(Photometric):
         modality: str | None = None,
     ) -> None:
         super().__init__(prob, modality=modality)
+        check_numbers(self, NOT_NEGATIVE, brightness=brightness, contrast=contrast, saturation=saturation)
+        check_numbers(self, Number(0, 0.5), hue=hue)
         self.low = np.array([1 - brightness, 1 - contrast, 1 - saturation, -hue])
         self.range = 2 * np.array([brightness, contrast, saturation, hue])
 
@@ -192,6 +196,9 @@ class RandomGaussianBlur(Photometric):
         modality: str | None = None,
     ) -> None:
         super().__init__(prob, modality=modality)
+        if kernel is not None:
+            check_ranges(self, COUNT, kernel=kernel)
+        check_ranges(self, POSITIVE, sigma=sigma)
         self.kernel = kernel
         self.sigma = sigma
 
@@ -230,6 +237,7 @@ class RandomNoise(Photometric):
         band_spread: Scale | None = None,
     ) -> None:
         super().__init__(prob, max_value, modality)
+        check_ranges(self, NOT_NEGATIVE, variance=variance)
         self.variance = variance
         self.band_spread = checked_scale(f'{type(self).__name__}: band_spread', band_spread)
 
@@ -255,6 +263,7 @@ class RandomSolarize(Photometric):
         modality: str | None = None,
     ) -> None:
         super().__init__(prob, max_value, modality)
+        check_numbers(self, SHARE, threshold=threshold)
         self.threshold = threshold
 
     def apply(self, image: np.ndarray, rng: np.random.Generator, scales: Scales) -> np.ndarray:

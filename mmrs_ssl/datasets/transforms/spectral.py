@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 
 from mmrs_ssl.datasets.transforms.photometric import Photometric, Scales
+from mmrs_ssl.options import NOT_NEGATIVE, SHARE, check_fill, check_numbers
 from mmrs_ssl.rasters.band_by_band import band_draws, band_means
 from mmrs_ssl.rasters.photometry import Scale, affine
 from mmrs_ssl.registry import TRANSFORMS
@@ -27,6 +28,7 @@ class SpectralJitter(Photometric):
         modality: str | None = None,
     ) -> None:
         super().__init__(prob, max_value, modality)
+        check_numbers(self, NOT_NEGATIVE, brightness=brightness, contrast=contrast)
         self.brightness = brightness
         self.contrast = contrast
 
@@ -66,8 +68,8 @@ class BandDropout(Photometric):
         modality: str | None = None,
     ) -> None:
         super().__init__(prob, modality=modality)
-        if isinstance(fill, str) and fill != 'mean':
-            raise ValueError(f"fill={fill!r}, expected 'mean' or a number")
+        check_numbers(self, SHARE, band_prob=band_prob)
+        check_fill(self, fill)
         self.band_prob = band_prob
         self.fill = fill
 

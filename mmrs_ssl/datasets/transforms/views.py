@@ -10,6 +10,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 
 from mmrs_ssl.datasets.transforms.geometric import common_size, map_images
+from mmrs_ssl.options import AREA, COUNT, POSITIVE, SHARE, check_choice, check_numbers, check_ranges, refuse
 from mmrs_ssl.rasters.band_by_band import in_threes
 from mmrs_ssl.rasters.resizing import resize_by_averaging, smooth_before_shrinking, within_range_of
 from mmrs_ssl.registry import TRANSFORMS
@@ -66,6 +67,8 @@ class ResizeToSize(BaseTransform):
     """
 
     def __init__(self, size: int, interpolation: str = 'bicubic') -> None:
+        check_numbers(self, COUNT, size=size)
+        check_choice('ResizeToSize: interpolation', interpolation, tuple(INTERPOLATION))
         self.size, self.interpolation = size, interpolation
 
     def transform(self, results: dict) -> dict:
@@ -111,6 +114,10 @@ class RandomCropResize(BaseTransform):
         prob: float = 1.0,
         antialias: bool | Literal['pillow'] = True,
     ) -> None:
+        check_numbers(self, COUNT, size=size)
+        check_ranges(self, AREA, scale=scale)
+        check_ranges(self, POSITIVE, ratio=ratio)
+        check_numbers(self, SHARE, flip_prob=flip_prob, prob=prob)
         self.size = size
         self.scale = scale
         self.ratio = ratio
@@ -164,6 +171,8 @@ class Views(BaseTransform):
     """
 
     def __init__(self, views: Sequence[Sequence[dict | BaseTransform]]) -> None:
+        if not isinstance(views, Sequence) or not views or not all(isinstance(each, Sequence) for each in views):
+            refuse(self, 'views', views, 'a list of transforms for each view: [[dict(...), ...], [dict(...), ...]]')
         self.views = [Compose(transforms) for transforms in views]
 
     def transform(self, results: dict) -> dict:

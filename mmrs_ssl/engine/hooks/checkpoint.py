@@ -15,6 +15,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmrs_ssl.engine.checkpoint_files import INTERIM, MARKER, find_newest, part_of, write_whole
 from mmrs_ssl.engine.interruption import EXIT_CODE, Agreement, Interrupted, Signals, Wish
 from mmrs_ssl.engine.loops import ResumableTrainLoop
+from mmrs_ssl.options import POSITIVE, check_numbers, or_none
 from mmrs_ssl.registry import HOOKS
 
 
@@ -42,8 +43,7 @@ class SafeCheckpointHook(CheckpointHook):
     best_ckpt_path: str | None
 
     def __init__(self, interval: int = -1, minutes: float | None = 15, **options: Any) -> None:
-        if minutes is not None and not minutes > 0:
-            raise ValueError(f'minutes={minutes!r} of SafeCheckpointHook, expected a positive number, or None for none')
+        check_numbers(self, or_none(POSITIVE), minutes=minutes)
         super().__init__(interval, **options)
         self.minutes = minutes
         self._late: int | None = None  # the epoch or iteration of a checkpoint that waits for the end of a step

@@ -15,6 +15,7 @@ from mmrs_ssl.evaluation.collapse import choice_sums, information_of, stds_and_r
 from mmrs_ssl.models.backbones.pooling import averaged
 from mmrs_ssl.models.protocol import Monitored, Monitors
 from mmrs_ssl.models.watch import BackboneWatch, main_output
+from mmrs_ssl.options import COUNT, NOT_NEGATIVE, SHARE, WHOLE, Number, check_numbers, or_none
 from mmrs_ssl.registry import HOOKS
 
 # Below these limits a representation is useless in practice. The standard deviation is relative to features spread
@@ -85,6 +86,11 @@ class CollapseMonitorHook(Hook):
         min_rank: float = MIN_RANK,
         min_information: float = MIN_INFORMATION,
     ) -> None:
+        check_numbers(self, or_none(COUNT), interval=interval)
+        check_numbers(self, Number(2, whole=True), window=window)
+        check_numbers(self, WHOLE, warmup=warmup)
+        check_numbers(self, SHARE, min_std=min_std, min_information=min_information)
+        check_numbers(self, NOT_NEGATIVE, min_rank=min_rank)
         self.interval = interval
         self.window = window
         self.warmup = warmup

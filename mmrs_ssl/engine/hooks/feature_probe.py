@@ -21,6 +21,7 @@ from mmrs_ssl.evaluation.labelled import halves, read_labelled
 from mmrs_ssl.evaluation.probes import by_linear_probe, by_neighbors, score
 from mmrs_ssl.models.backbones.pooling import vector_of
 from mmrs_ssl.models.protocol import branch_backbones
+from mmrs_ssl.options import COUNT, WHOLE, check_numbers, or_none
 from mmrs_ssl.rasters.access import access_to
 from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.transfer.records import Record, read_record
@@ -64,8 +65,9 @@ class FeatureProbeHook(Hook):
         seed: int = 0,
         batch_size: int = 64,
     ) -> None:
-        if interval < 1:
-            raise ValueError(f'interval={interval} of FeatureProbeHook, expected a number of epochs of at least 1')
+        check_numbers(self, COUNT, interval=interval, neighbors=neighbors, batch_size=batch_size)
+        check_numbers(self, or_none(COUNT), size=size)
+        check_numbers(self, WHOLE, seed=seed)
         self.labelled, self.held_out = halves(read_labelled(data, root), seed)
         if len(self.labelled.paths) < neighbors:
             raise ValueError(

@@ -6,6 +6,7 @@ from mmpretrain.utils import get_ori_model
 from torch import nn
 
 from mmrs_ssl.engine.hooks.gradients import FreezeHook
+from mmrs_ssl.options import WHOLE, check_numbers, or_none
 from mmrs_ssl.registry import HOOKS
 
 
@@ -28,10 +29,7 @@ class FreezeBackboneHook(FreezeHook):
     """
 
     def __init__(self, stages: int | None = None, epochs: int = 1, module: str = 'backbone') -> None:
-        if stages is not None and stages < 0:
-            raise ValueError(
-                f'FreezeBackboneHook: stages={stages}, expected 0 at least, or None for all of the backbone'
-            )
+        check_numbers(self, or_none(WHOLE), stages=stages)
         super().__init__(module, epochs)
         self.stages = stages
 

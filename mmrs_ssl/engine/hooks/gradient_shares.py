@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from mmrs_ssl.engine.hooks.gradients import single_wrapper
+from mmrs_ssl.options import COUNT, check_numbers
 from mmrs_ssl.registry import HOOKS
 
 Losses = dict[str, Any]
@@ -38,8 +39,7 @@ class GradientShareHook(Hook):
     """
 
     def __init__(self, interval: int = 50, module: str = 'backbone') -> None:
-        if interval < 1:
-            raise ValueError(f'GradientShareHook: interval={interval}, expected a number of iterations from 1 on')
+        check_numbers(self, COUNT, interval=interval)
         self.interval = interval
         self.module = module
         self.single = False  # once seen

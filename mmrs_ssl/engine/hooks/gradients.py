@@ -11,6 +11,7 @@ from mmpretrain.utils import get_ori_model
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from mmrs_ssl.options import COUNT, POSITIVE, check_numbers
 from mmrs_ssl.registry import HOOKS
 
 
@@ -41,8 +42,7 @@ class ClipEachGradientHook(Hook):
     """
 
     def __init__(self, max_norm: float = 3.0) -> None:
-        if max_norm <= 0:
-            raise ValueError(f'max_norm={max_norm}, expected a positive norm')
+        check_numbers(self, POSITIVE, max_norm=max_norm)
         self.max_norm = max_norm
 
     def before_train(self, runner: Any) -> None:
@@ -80,6 +80,7 @@ class FreezeHook(Hook):
     """
 
     def __init__(self, path: str, epochs: int = 1) -> None:
+        check_numbers(self, COUNT, epochs=epochs)
         self.path = path
         self.epochs = epochs
 

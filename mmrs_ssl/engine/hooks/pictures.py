@@ -12,6 +12,7 @@ from mmpretrain.utils import get_ori_model
 from mmrs_ssl.models.protocol import Visualizes
 from mmrs_ssl.models.tiles import Picture, pictures_of_passes
 from mmrs_ssl.models.watch import BackboneWatch
+from mmrs_ssl.options import COUNT, WHOLE, check_lists, check_numbers
 from mmrs_ssl.rasters.band_names import colors_of
 from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.visualization.pictures import draw
@@ -38,6 +39,9 @@ class PictureHook(Hook):
     """
 
     def __init__(self, interval: int = 500, samples: int = 4, bands: tuple[int, ...] | None = None) -> None:
+        check_numbers(self, COUNT, interval=interval, samples=samples)
+        if bands is not None:
+            check_lists(self, WHOLE, bands=bands)
         self.interval = interval
         self.samples = samples
         self.bands = bands

@@ -10,6 +10,19 @@ from mmpretrain.utils import get_ori_model
 from torch import Tensor
 
 from mmrs_ssl.aliases import accept_old_options
+from mmrs_ssl.options import (
+    COUNT,
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    PROPER_SHARE,
+    SHARE,
+    Number,
+    check_choice,
+    check_numbers,
+    check_switches,
+    or_none,
+)
 from mmrs_ssl.registry import HOOKS
 
 
@@ -32,6 +45,35 @@ def stepwise(start: float, end: float, step: int, every: int, rise: float) -> fl
 
 
 SCHEDULES: dict[str, Callable[..., float]] = dict(linear=linear, cosine=cosine, step=stepwise)
+
+
+# What a value may be, by how the attribute's name ends.
+_KINDS = {
+    'momentum': SHARE,
+    'temperature': POSITIVE,
+    'ratio': PROPER_SHARE,
+    'substitution': Number(0, 1, below=True),
+    'weight': NOT_NEGATIVE,
+}
+
+
+def kind_of(path: str) -> Number:
+    """Return what a scheduled value may be; any number where the name of the attribute does not say it."""
+    return next((kind for ending, kind in _KINDS.items() if path.endswith(ending)), FINITE)
+
+
+def check_steps(owner: object, schedule: str, options: dict[str, Any]) -> None:
+    """Refuse other options than a schedule has, and impossible ones.
+
+    Raises:
+        ValueError: saying what is expected.
+    """
+    wanted = ('every', 'rise') if schedule == 'step' else ()
+    for option in options:
+        check_choice(f'an option of the schedule {schedule!r}', option, wanted or ('none, as it has no further ones',))
+    if wanted:
+        check_numbers(owner, COUNT, every=options.get('every'))
+        check_numbers(owner, FINITE, rise=options.get('rise'))
 
 
 @HOOKS.register_module()
@@ -63,6 +105,10 @@ class ScheduleHook(Hook):
     ) -> None:
         if schedule not in SCHEDULES:
             raise ValueError(f'schedule={schedule!r} of {path} is not one of {", ".join(SCHEDULES)}')
+        check_numbers(self, kind_of(path), start=start, end=end)
+        check_numbers(self, or_none(COUNT), length=length)
+        check_switches(self, by_epoch=by_epoch)
+        check_steps(self, schedule, options)
         self.path = path
         self.start = start
         self.end = end

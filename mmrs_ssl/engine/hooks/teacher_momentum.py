@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmrs_ssl.engine.hooks.schedule import ScheduleHook
-from mmrs_ssl.options import check_choice
+from mmrs_ssl.options import PROPER_SHARE, SHARE, check_choice, check_numbers, refuse
 from mmrs_ssl.registry import HOOKS
 
 PUBLISHED = 0.996, 1.0  # of CMID, DINO, DINO-MC and MSSDF, for hundreds of thousands of updates
@@ -36,16 +36,11 @@ class TeacherMomentumHook(ScheduleHook):
         self, start: float = PUBLISHED[0], end: float = PUBLISHED[1], schedule: str = 'cosine', start_left: float = 0.01
     ) -> None:
         check_choice('schedule of TeacherMomentumHook', schedule, ('cosine', 'linear'))
-        if not 0 <= start <= end <= 1:
-            raise ValueError(
-                f'TeacherMomentumHook: start={start} and end={end}, expected 0 <= start <= end <= 1; the papers use '
-                f'{PUBLISHED[0]} and {PUBLISHED[1]}'
-            )
-        if not 0 < start_left < 1:
-            raise ValueError(
-                f'TeacherMomentumHook: start_left={start_left}, expected a share between 0 and 1, e.g. 0.01; to keep '
-                'the momentum whatever the length is there is ScheduleHook'
-            )
+        check_numbers(self, SHARE, start=start, end=end)
+        if start > end:
+            refuse(self, 'start', start, f'at most end={end}; the papers use {PUBLISHED[0]} and {PUBLISHED[1]}')
+        # to keep the momentum whatever the length is there is ScheduleHook
+        check_numbers(self, PROPER_SHARE, start_left=start_left)
         super().__init__('teacher.momentum', start, end, schedule)
         self.given = start
         self.start_left = start_left

@@ -1,5 +1,6 @@
 """CMID: contrastive mask image distillation (Muhtar et al., IEEE TGRS 2023, https://arxiv.org/abs/2304.09670)."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from mmrs_ssl.models.matching import boxes_overlap, cell_centers, gather_cells, 
 from mmrs_ssl.models.protocol import Monitored, Passes, last_output
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
 from mmrs_ssl.models.tiles import Matches, Picture, PictureTile, View
+from mmrs_ssl.options import COUNT, POSITIVE, PROPER_SHARE, check_numbers, merged_weights
 from mmrs_ssl.registry import MODELS
 
 TERMS = ('loss_spatial', 'loss_spectral', 'loss_global', 'loss_local')
@@ -98,25 +100,21 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         self.num_matches = num_matches
         self.student_temperature = student_temperature
         self.teacher_temperature = teacher_temperature
-        self.loss_weights = loss_weights or {}
+        self.loss_weights = merged_weights('a term of loss_weights', dict.fromkeys(TERMS, 1.0), loss_weights)
         self.check_options()
         self.make_teacher(('backbone', 'neck', 'local_head'), teacher_momentum)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
     def check_options(self) -> None:
-        """Refuse values that leave nothing to learn from, and weights of terms that do not exist.
+        """Refuse values that leave nothing to learn from.
 
         Raises:
             ValueError: saying what is expected.
         """
-        if self.num_matches < 1 or min(self.student_temperature, self.teacher_temperature) <= 0:
-            raise ValueError(
-                f'num_matches={self.num_matches} is at least 1, student_temperature={self.student_temperature} and '
-                f'teacher_temperature={self.teacher_temperature} are above 0'
-            )
-        unknown = sorted(set(self.loss_weights) - set(TERMS))
-        if unknown:
-            raise ValueError(f'loss_weights of {unknown}: the terms are {TERMS}')
+        check_numbers(self, COUNT, mask_block=self.mask_block, num_matches=self.num_matches)
+        check_numbers(self, PROPER_SHARE, mask_ratio=self.mask_ratio)
+        temperatures = dict(student_temperature=self.student_temperature, teacher_temperature=self.teacher_temperature)
+        check_numbers(self, POSITIVE, **temperatures)
 
     def loss(self, inputs: list[Tensor], data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Compute the three objectives of one batch.
@@ -129,6 +127,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
             ``loss_spatial``, ``loss_spectral``, ``loss_global`` and ``loss_local``, weighted scalars.
         """
         self.require_teacher_updates()
+        check_pair(inputs)
         boxes = torch.stack([sample.boxes for sample in data_samples], dim=1)  # (2, B, 4)
         flips = torch.stack([sample.flips for sample in data_samples], dim=1)  # (2, B)
         boxes, flips = (each.to(inputs[0].device, non_blocking=True) for each in (boxes, flips))
@@ -150,7 +149,7 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         if self.recording:
             rows, columns = student_maps[0].shape[-2:]
             self.kept = CMIDStep(inputs, masked, reconstructions, matches, (rows, columns))
-        return {name: value * self.loss_weights.get(name, 1.0) for name, value in losses.items()}
+        return {name: value * self.loss_weights[name] for name, value in losses.items()}
 
     def monitor(self) -> Monitored:
         """Return the averaged features of both views, of student and teacher: (2 * B, D) each."""
@@ -242,6 +241,20 @@ class CMID(StudentTeacher, BaseSelfSupervisor):
         per_image = entropy.view(len(weight), -1).mean(dim=1)
         self.center.update(teacher)
         return (per_image * weight).sum() / weight.sum().clamp(min=1)
+
+
+def check_pair(views: Sequence[Tensor]) -> None:
+    """Refuse other than two views (B, C, H, W) of one size.
+
+    Raises:
+        ValueError: saying how many there are, and of which sizes.
+    """
+    sizes = [f'{view.shape[-2]} x {view.shape[-1]}' for view in views]
+    if len(sizes) != 2 or sizes[0] != sizes[1]:
+        raise ValueError(
+            f'CMID compares two views of one size, the pipeline makes {len(sizes)} ({", ".join(sizes)} pixels): give '
+            'train_dataloader.dataset.pipeline mmrs_ssl.CMIDViews, or Views of two lists that crop to one size'
+        )
 
 
 def last_map(backbone: nn.Module, view: Tensor) -> Tensor:

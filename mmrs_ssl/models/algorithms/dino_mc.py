@@ -28,6 +28,7 @@ from mmrs_ssl.models.losses import PrototypeCenter, cross_view_entropy
 from mmrs_ssl.models.protocol import Monitored, Passes, last_output
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
 from mmrs_ssl.models.tiles import Picture, PictureTile, View
+from mmrs_ssl.options import COUNT, POSITIVE, SHARE, check_numbers, check_switches, or_none
 from mmrs_ssl.registry import MODELS
 
 TILES_IN_A_ROW = 4
@@ -106,9 +107,10 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         self.num_global = num_global
         self.student_temperature = student_temperature
         self.teacher_temperature = size.teacher_temperature if teacher_temperature is None else teacher_temperature
+        self.init_std = init_std
+        check_switches(self, packed=packed, teacher_drop_path=teacher_drop_path)
         self.check_options(backbone, center_momentum)
         self.center = PrototypeCenter(self.head.num_prototypes, center_momentum)
-        self.init_std = init_std
         self.make_teacher(('backbone', 'head'), teacher_momentum, teacher_drop_path)
         self.log_head_size(size, given=('num_prototypes' in head, teacher_temperature is not None))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
@@ -126,12 +128,11 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         Raises:
             ValueError: saying what is expected.
         """
-        temperatures = dict(student=self.student_temperature, teacher=self.teacher_temperature)
-        if self.num_global < 1 or min(temperatures.values()) <= 0 or not 0 <= center_momentum <= 1:
-            raise ValueError(
-                f'num_global={self.num_global} is at least 1, temperatures {temperatures} are above 0, '
-                f'center_momentum={center_momentum} is in [0, 1]'
-            )
+        temperatures = dict(student_temperature=self.student_temperature, teacher_temperature=self.teacher_temperature)
+        check_numbers(self, COUNT, num_global=self.num_global)
+        check_numbers(self, POSITIVE, **temperatures)
+        check_numbers(self, SHARE, center_momentum=center_momentum)
+        check_numbers(self, or_none(POSITIVE), init_std=self.init_std)
         plain = isinstance(self.backbone, SwinTransformer) and not isinstance(self.backbone, PaddedSwinTransformer)
         if plain and not backbone.get('pad_small_map'):
             raise ValueError(

@@ -24,6 +24,7 @@ from mmrs_ssl.models.masks.information import patch_information
 from mmrs_ssl.models.protocol import Monitored, Passes
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
 from mmrs_ssl.models.tiles import Picture, masked_row
+from mmrs_ssl.options import Number, check_numbers
 from mmrs_ssl.registry import MODELS
 
 Modalities = dict[str, Tensor]
@@ -87,6 +88,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
         teacher_momentum: float = 0.996,
         init_cfg: dict | None = None,
     ) -> None:
+        check_numbers(self, Number(2, whole=True), compared_places=compared_places)
         preprocessor = MODELS.build(data_preprocessor)
         bands = preprocessor.bands
         common = common_bands(bands, share_patch_embed)
@@ -148,6 +150,7 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
             ``loss_reconstruction``, ``loss_alignment``, ``loss_independence`` and ``loss_modality``, weighted scalars.
         """
         self.require_teacher_updates()
+        self.check_patches(inputs)
         information, masks, places = self.draw_masks(inputs, data_samples)
         teacher = self.targets(self.teacher.module, inputs)
         classes, tokens = self.visible_tokens(inputs, places)
@@ -164,6 +167,20 @@ class MSSDF(StudentTeacher, BaseSelfSupervisor):
             self.kept = MSSDFStep(inputs, information, masks, shown, teacher.tokens)
         terms: Any = self.terms
         return {f'loss_{name}': term.weight * term(step) for name, term in terms.items()}
+
+    def check_patches(self, inputs: Modalities) -> None:
+        """Refuse images that are no whole number of patches.
+
+        Raises:
+            ValueError: saying which sizes are.
+        """
+        height, width = next(iter(inputs.values())).shape[-2:]
+        if height % self.patch or width % self.patch or not min(height, width):
+            near = max(round(width / self.patch), 1) * self.patch
+            raise ValueError(
+                f'MSSDF: images of {height} x {width} pixels are no whole number of patches of {self.patch}: crop to '
+                f'{near} (the size in train_dataloader.dataset.pipeline), or set model.backbone.patch_size'
+            )
 
     def monitor(self) -> Monitored:
         """Return class tokens and averaged patch tokens of every modality, (B, D) of student and teacher."""

@@ -75,7 +75,14 @@ def transformer(width: int, heads: int, layers: int) -> nn.TransformerEncoder:
 
     Keys start as the queries, so that a place attends to itself and its neighbors before anything is learned (after
     mimetic initialisation, arXiv 2305.09828): else every place is first told the same average of all.
+
+    Raises:
+        ValueError: if the heads do not divide the width.
     """
+    if width % heads:
+        raise ValueError(
+            f'heads={heads} do not divide channels={width}: change one of them, in fusion and decoder alike'
+        )
     layer: Any = nn.TransformerEncoderLayer(
         width, heads, 4 * width, dropout=0.0, activation='gelu', batch_first=True, norm_first=True
     )

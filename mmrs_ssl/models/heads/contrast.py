@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmrs_ssl.models.losses import negative_cosine, queue_info_nce
+from mmrs_ssl.options import COUNT, POSITIVE, check_numbers
 from mmrs_ssl.registry import MODELS
 
 
@@ -33,8 +34,8 @@ class QueueContrastHead(BaseModule):
 
     def __init__(self, channels: int = 256, queue_length: int = 65536, temperature: float = 0.2) -> None:
         super().__init__()
-        if queue_length < 1 or temperature <= 0:
-            raise ValueError(f'queue_length={queue_length} is at least 1, temperature={temperature} is above 0')
+        check_numbers(self, COUNT, channels=channels, queue_length=queue_length)
+        check_numbers(self, POSITIVE, temperature=temperature)
         self.temperature = temperature
         self.register_buffer('queue', F.normalize(torch.randn(queue_length, channels), dim=1))
         self.register_buffer('queue_position', torch.zeros((), dtype=torch.long))

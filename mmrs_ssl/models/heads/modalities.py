@@ -14,7 +14,7 @@ from mmrs_ssl.models.losses.alignment import (
     symmetric_info_nce,
 )
 from mmrs_ssl.models.losses.reconstruction import masked_token_error
-from mmrs_ssl.options import check_choice, merged_weights
+from mmrs_ssl.options import NOT_NEGATIVE, POSITIVE, check_choice, check_numbers, check_parts, merged_weights
 from mmrs_ssl.registry import MODELS
 
 # the terms of MSSDF
@@ -47,6 +47,7 @@ class ModalityTerm(nn.Module):
 
     def __init__(self, modalities: Sequence[str], channels: int, weight: float = 1.0) -> None:
         super().__init__()
+        check_numbers(self, NOT_NEGATIVE, weight=weight)
         self.weight = weight
 
     def forward(self, step: ModalityStep) -> Tensor:
@@ -102,6 +103,7 @@ class AlignmentTerm(ModalityTerm):
     ) -> None:
         super().__init__(modalities, channels, weight)
         check_choice('negatives', negatives, ('batch', 'image'))
+        check_numbers(self, POSITIVE, temperature=temperature)
         self.temperature = temperature
         self.negatives = negatives
 
@@ -160,8 +162,11 @@ def term_configs(given: Mapping[str, dict], modalities: Sequence[str]) -> dict[s
     """Complete the configs of the terms whose weight is not 0.
 
     Raises:
-        ValueError: for an unknown term without a type; for terms of several modalities where there is only one.
+        ValueError: for what is no dict of dicts; for an unknown term without a type; for terms of several modalities
+            where there is only one.
     """
+    if given:
+        check_parts('MSSDF', 'dict(alignment=dict(weight=0.5))', terms=given)
     for name, config in given.items():
         if 'type' not in config:
             check_choice('a term', name, tuple(TERMS))

@@ -8,6 +8,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from mmrs_ssl.models.batch_norms import is_batch_norm
 from mmrs_ssl.ops.pointwise import PointwiseLinear
+from mmrs_ssl.options import COUNT, Number, check_numbers, check_switches
 from mmrs_ssl.registry import MODELS
 
 
@@ -21,7 +22,7 @@ class PrototypeHead(BaseModule):
         in_channels: width C of the input.
         hidden_channels: width of the two hidden layers.
         bottleneck_channels: width before the prototypes.
-        num_prototypes: K, width of the output.
+        num_prototypes: K, width of the output, 2 at least.
         batch_norm: normalize after the hidden layers (over all rows of a call).
         learn_gain: let the prototypes' gain train; otherwise every prototype is a unit vector.
 
@@ -38,6 +39,10 @@ class PrototypeHead(BaseModule):
         learn_gain: bool = False,
     ) -> None:
         super().__init__()
+        widths = dict(hidden_channels=hidden_channels, bottleneck_channels=bottleneck_channels)
+        check_numbers(self, COUNT, in_channels=in_channels, **widths)
+        check_numbers(self, Number(2, whole=True), num_prototypes=num_prototypes)  # of one the softmax is always 1
+        check_switches(self, batch_norm=batch_norm, learn_gain=learn_gain)
         self.num_prototypes = num_prototypes
         layers: list[nn.Module] = []
         for width_in, width_out in ((in_channels, hidden_channels), (hidden_channels, hidden_channels)):

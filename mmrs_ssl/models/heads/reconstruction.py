@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from mmrs_ssl.models.losses import masked_focal_l1, spectral_reconstruction
 from mmrs_ssl.ops.pointwise import PointwiseConv2d
+from mmrs_ssl.options import COUNT, NOT_NEGATIVE, check_numbers
 from mmrs_ssl.registry import MODELS
 
 
@@ -23,6 +24,8 @@ class PixelReconstructionHead(BaseModule):
 
     def __init__(self, in_channels: int, bands: int = 3, stride: int = 32, spectral_weight: float = 1.0) -> None:
         super().__init__()
+        check_numbers(self, COUNT, in_channels=in_channels, bands=bands, stride=stride)
+        check_numbers(self, NOT_NEGATIVE, spectral_weight=spectral_weight)
         self.decoder = PointwiseConv2d(in_channels, stride**2 * bands)
         self.shuffle = nn.PixelShuffle(stride)
         self.spectral_weight = spectral_weight

@@ -3,6 +3,8 @@
 import math
 from typing import NamedTuple
 
+from mmrs_ssl.options import COUNT, check_numbers
+
 PAPER_PROTOTYPES, PAPER_TEMPERATURE = 65_536, 0.04
 FEWEST_PROTOTYPES, LOWEST_TEMPERATURE = 256, 0.02
 
@@ -42,8 +44,7 @@ def head_size(num_images: int | None) -> HeadSize:
             PAPER_TEMPERATURE,
             'as published: the size of the data set is not known (tools/train.py counts it, or set model.num_images)',
         )
-    if num_images < 1:
-        raise ValueError(f'num_images={num_images}, expected the number of training images, at least 1')
+    check_numbers('', COUNT, num_images=num_images)
     if num_images >= PAPER_PROTOTYPES:
         return HeadSize(PAPER_PROTOTYPES, PAPER_TEMPERATURE, f'as published, for {num_images:,} images')
     prototypes = max(FEWEST_PROTOTYPES, 2 ** (num_images.bit_length() - 1))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmrs_ssl.models.backbones.tokens import visible_places
 from mmrs_ssl.models.masks.information import draw_mask, masked_patches, masking_probability
-from mmrs_ssl.options import check_choice
+from mmrs_ssl.options import PROPER_SHARE, Number, check_choice, check_numbers, check_switches
 from mmrs_ssl.registry import MODELS
 
 
@@ -47,6 +47,9 @@ class ModalityMasking(nn.Module):
     ) -> None:
         super().__init__()
         check_choice('masking.masked_modality', masked_modality, (None, *modalities))
+        check_numbers(self, PROPER_SHARE, ratio=ratio)
+        check_numbers(self, Number(0, 1, below=True), substitution=substitution)
+        check_switches(self, information_aware=information_aware)
         if substitution and len(modalities) < 2:
             raise ValueError(
                 f'masking.substitution={substitution} masks what other modalities show, but {", ".join(modalities)} is '

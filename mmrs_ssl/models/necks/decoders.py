@@ -5,6 +5,7 @@ from typing import Any
 from mmpretrain.models import MAEPretrainDecoder, SimMIMLinearDecoder
 from torch import nn
 
+from mmrs_ssl.options import COUNT, check_numbers
 from mmrs_ssl.registry import MODELS
 
 
@@ -19,6 +20,7 @@ class SimMIMBandDecoder(SimMIMLinearDecoder):
     """
 
     def __init__(self, in_channels: int, encoder_stride: int, bands: int) -> None:
+        check_numbers(self, COUNT, in_channels=in_channels, encoder_stride=encoder_stride, bands=bands)
         super().__init__(in_channels, encoder_stride)
         if bands != 3:
             self.decoder[0] = nn.Conv2d(in_channels, encoder_stride**2 * bands, kernel_size=1)
@@ -38,6 +40,7 @@ class MAEBandDecoder(MAEPretrainDecoder):
     """
 
     def __init__(self, img_size: int = 224, patch_size: int = 16, **kwargs: Any) -> None:
+        check_numbers(self, COUNT, img_size=img_size, patch_size=patch_size)
         if img_size % patch_size:
             near = max(round(img_size / patch_size), 1) * patch_size
             raise ValueError(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmrs_ssl.models.backbones.tokens import gather_tokens, scatter_tokens, transformer, visible_places
+from mmrs_ssl.options import COUNT, check_numbers, check_switches
 from mmrs_ssl.registry import MODELS
 
 
@@ -39,6 +40,8 @@ class ModalityFusion(nn.Module):
         self, in_channels: int, channels: int = 384, layers: int = 3, heads: int = 6, shortcuts: bool = False
     ) -> None:
         super().__init__()
+        check_numbers(self, COUNT, in_channels=in_channels, channels=channels, layers=layers, heads=heads)
+        check_switches(self, shortcuts=shortcuts)
         self.channels = channels
         self.shortcuts = shortcuts
         self.projection = nn.Linear(in_channels, channels, bias=False)
@@ -114,6 +117,8 @@ class ModalityDecoder(nn.Module):
         shortcuts: bool = False,
     ) -> None:
         super().__init__()
+        check_numbers(self, COUNT, channels=channels, out_channels=out_channels, layers=layers, heads=heads)
+        check_switches(self, share=share, shortcuts=shortcuts)
         self.share = share
         self.shortcuts = shortcuts
         tokens = [(name, nn.init.trunc_normal_(torch.empty(channels), std=0.02)) for name in modalities]

@@ -6,6 +6,7 @@ from mmengine.model import BaseAveragedModel
 from torch import nn
 
 from mmrs_ssl.models.batch_norms import is_batch_norm
+from mmrs_ssl.options import SHARE, check_numbers
 
 
 class MomentumTeacher(BaseAveragedModel):
@@ -28,8 +29,7 @@ class MomentumTeacher(BaseAveragedModel):
 
     def __init__(self, student: nn.Module, momentum: float = 0.996, drop_path: bool = False) -> None:
         super().__init__(student)
-        if not 0 <= momentum <= 1:
-            raise ValueError(f'teacher momentum {momentum} is outside [0, 1]; the papers use 0.996, rising to 1')
+        check_numbers(self, SHARE, teacher_momentum=momentum)
         self.momentum = momentum
         self.drop_path = drop_path
 

@@ -65,7 +65,7 @@ def sides(result):
         (dict(num_local=0), [224, 224]),
         (dict(global_size=64, local_sizes=(16, 32, 16)), [64, 64, 16, 32, 16]),
         (dict(global_size=64, local_sizes=(40, 48, 32), num_local=2), [64, 64, 48, 32]),
-        (dict(local_sizes=[]), [224, 224]),
+        (dict(local_sizes=[], num_local=0), [224, 224]),
     ],
 )
 def test_global_crops_first_then_the_last_of_the_local_sizes(options, expected):
@@ -325,9 +325,10 @@ def test_samples_depend_on_seed_epoch_and_index_alone(tmp_path):
     [
         (dict(num_local=7), r'num_local=7, expected 0 to 6.*\[184, .*: add sizes .* or lower num_local'),
         (dict(num_local=-1), 'num_local=-1, expected 0 to 6'),
-        (dict(local_sizes=(96, 0)), r'local_sizes=\[96, 0\], expected sides of 1 pixel at least'),
-        (dict(global_size=0), 'global_size=0, .* expected sides of 1 pixel'),
-        (dict(global_scale=(0.5, 1.2)), r'global_scale=\(0.5, 1.2\), expected \(smallest, largest\) share of the area'),
+        (dict(local_sizes=(96, 0)), r'local_sizes=\(96, 0\), expected a list of .* whole number of at least 1'),
+        (dict(local_sizes=[]), r'local_sizes=\[\], expected a list of numbers'),
+        (dict(global_size=0), 'global_size=0, expected a whole number of at least 1'),
+        (dict(global_scale=(0.5, 1.2)), r'global_scale=\(0.5, 1.2\), expected \(smallest, largest\), .* at most 1'),
         (dict(local_scale=(0.3, 0.1)), r'local_scale=\(0.3, 0.1\), expected \(smallest, largest\)'),
         (dict(local_scale=(0.3,)), r'local_scale=\(0.3,\), expected \(smallest, largest\)'),
     ],

@@ -53,7 +53,7 @@ def test_none_by_the_minute(make_config):
     seen = []
     train(cfg, after_train_iter=lambda runner: seen.append(names(runner.work_dir)))
     assert seen == [[]] * 4 + [['epoch_1.pth', 'last_checkpoint']] * 4
-    with pytest.raises(ValueError, match='minutes=0 of SafeCheckpointHook, expected a positive number'):
+    with pytest.raises(ValueError, match='SafeCheckpointHook: minutes=0, expected a number above 0, or None'):
         SafeCheckpointHook(minutes=0)
 
 

@@ -197,7 +197,7 @@ def test_processes_share_the_images(make_config, labelled):
 @pytest.mark.parametrize(
     ('change', 'kind', 'error'),
     [
-        (dict(interval=0), ValueError, 'interval=0 of FeatureProbeHook, expected'),
+        (dict(interval=0), ValueError, 'FeatureProbeHook: interval=0, expected a whole number of at least 1'),
         (dict(neighbors=25), ValueError, 'has 24 images to label, fewer than neighbors=25'),
         (dict(data='nowhere'), FileNotFoundError, 'no such folder of class folders'),
         (dict(loader=dict(bands=[0, 1, 2, 3])), ValueError, '3 bands'),

@@ -115,7 +115,11 @@ def test_every_optimizer_that_ships_leaves_frozen_weights_alone(optimizer, stage
 
 @pytest.mark.parametrize(
     ('stages', 'match'),
-    [(-1, 'stages=-1, expected 0 at least'), (7, 'stages=7, but {} has fewer'), (None, 'Linear does not count stages')],
+    [
+        (-1, 'stages=-1, expected a whole number of at least 0, or None'),
+        (7, 'stages=7, but {} has fewer'),
+        (None, 'Linear does not count stages'),
+    ],
 )
 @pytest.mark.parametrize('family', ['resnet', 'swin', 'vit', 'convnext'])
 def test_stages_that_there_are_not(family, stages, match):

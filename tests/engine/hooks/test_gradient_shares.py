@@ -215,7 +215,7 @@ def test_a_step_that_fails_leaves_the_model_as_it_was(make_config, monkeypatch):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(interval=0), r'interval=0, expected a number of iterations from 1 on'),
+        (dict(interval=0), r'interval=0, expected a whole number of at least 1'),
         (dict(module='encoder'), r"the model has no 'encoder'"),
         (dict(module='teacher'), r"no parameter of 'teacher' is trained"),
     ],

@@ -115,10 +115,10 @@ def test_the_reason_is_said_with_its_numbers(caplog):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(start_left=0.0), r'start_left=0\.0, expected a share between 0 and 1'),
-        (dict(start_left=1.0), r'start_left=1\.0, expected a share between 0 and 1'),
-        (dict(start=1.2), r'start=1\.2 and end=1\.0, expected 0 <= start <= end <= 1'),
-        (dict(start=0.9, end=0.8), r'start=0\.9 and end=0\.8, expected 0 <= start <= end <= 1'),
+        (dict(start_left=0.0), r'start_left=0\.0, expected a number above 0 and below 1'),
+        (dict(start_left=1.0), r'start_left=1\.0, expected a number above 0 and below 1'),
+        (dict(start=1.2), r'start=1\.2, expected a number of at least 0 and at most 1'),
+        (dict(start=0.9, end=0.8), r'start=0\.9, expected at most end=0\.8; the papers use 0\.996 and 1'),
         (dict(schedule='step'), r"schedule of TeacherMomentumHook='step' is not one of cosine, linear"),
     ],
 )

@@ -370,10 +370,12 @@ def test_patch_embeddings_that_cannot_be_shared_are_said(monkeypatch):
 
 
 def test_mask_ratios_that_leave_nothing_visible():
+    model = build_mssdf(TWO, masking=dict(ratio=0.99)).train()  # of 16 patches
+    with pytest.raises(ValueError, match=r'masking\.ratio=0\.99 masks 16 of 16 patches'):
+        model.loss(**batch_of(model, TWO))
     for options in (dict(ratio=1.0), dict(ratio=0.75, substitution=1.0)):
-        model = build_mssdf(TWO, masking=options).train()
-        with pytest.raises(ValueError, match=r'masking\.ratio'):
-            model.loss(**batch_of(model, TWO))
+        with pytest.raises(ValueError, match=r'ModalityMasking: (ratio|substitution)=1\.0, expected .* below 1'):
+            build_mssdf(TWO, masking=options)
 
 
 def test_impossible_options():
