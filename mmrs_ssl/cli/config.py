@@ -1,17 +1,20 @@
 """Read the config of a command line, with the options that override it."""
 
 import inspect
+import traceback
 from argparse import ArgumentParser, Namespace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from mmrs_ssl.cli.errors import accepted_options
+from mmrs_ssl.cli.errors import TRACEBACK, accepted_options
 from mmrs_ssl.cli.launch import set_launcher
+from mmrs_ssl.cli.option_action import OptionAction
+from mmrs_ssl.cli.settings import check_settings
 from mmrs_ssl.cli.short_names import list_short_names, set_short_names
 
 # Read by mmengine or the libraries from the config itself, beside Runner's own parameters.
@@ -40,10 +43,11 @@ def add_config_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         help='override settings of the config, by dotted path or by its short names, e.g. data_root=my/images size=128',
     )
+    parser.add_argument(TRACEBACK, action='store_true', help='show the traceback of an error, as the log file does')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torchrun passes it; everything else reads LOCAL_RANK from the environment
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
@@ -66,22 +70,46 @@ def read_config(args: Namespace) -> Config:
     Raises:
         FileNotFoundError: if there is no such file.
         KeyError: if an option names nothing that the config or the runner knows.
+        ValueError: for a file that is no config, and for impossible settings.
     """
     if not Path(args.config).is_file():
         near = sorted(p.name for p in Path(args.config).parent.glob('*.py'))
         raise FileNotFoundError(
             f'no config file {args.config!r}' + (f'; in that folder: {", ".join(near)}' if near else '')
         )
-    cfg = Config.fromfile(args.config)
+    cfg = read_file(args.config)
     override(cfg, args.cfg_options)
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = f'work_dirs/{Path(args.config).stem}'
+    init_default_scope(cfg.get('default_scope') or 'mmpretrain')
+    check_settings(cfg)
     check_schedule(cfg)
     set_launcher(cfg, args.launcher)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     return cfg
+
+
+def read_file(file: str) -> Config:
+    """Read a config file and its bases.
+
+    Raises:
+        ValueError: naming the file, of it or its bases, and the line that is wrong.
+    """
+    try:
+        return Config.fromfile(file)
+    except Exception as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        read = [frame.f_locals['filename'] for frame in frames if isinstance(frame.f_locals.get('filename'), str)]
+        lines = [frame.f_lineno for frame in frames if frame.f_code.co_name == '<module>' and 'mmengine' in str(read)]
+        where = read[-1] if read else file
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        shown = f' ({error.text.strip()})' if isinstance(error, SyntaxError) and error.text else ''
+        raise ValueError(
+            f'{where}{f", line {line}" if line else ""}{shown}: {type(error).__name__}: {text}. Mend this file: a '
+            'config is Python that sets variables, and _base_ names files relative to it'
+        ) from error
 
 
 def override(cfg: Config, options: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import atexit
 import inspect
+import logging
 import os
 import pickle
 import re
@@ -12,23 +13,52 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 
 from mmengine.dist import get_world_size
+from mmengine.logging import MMLogger
+from mmengine.registry import Registry
 from mmengine.runner import Runner
 
 from mmrs_ssl.cli.machine_errors import explain_machine
+from mmrs_ssl.cli.places import built_place, config_of, option_place, walk
+from mmrs_ssl.cli.widths import explain_width
+from mmrs_ssl.options import OptionError
 from mmrs_ssl.transfer.sources import why_refused
+
+TRACEBACK = '--traceback'
+# whose text may be a word or nothing
+_BARE = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ZeroDivisionError)
 
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Let an exception end the program with its traceback and, last, one line that says what is wrong."""
+    """Let an exception end the program with one paragraph that says what is wrong.
+
+    The traceback goes to the log file where there is one, and to the console where ``--traceback`` was given, which
+    every program takes: it is removed from the command line.
+    """
+    wanted = TRACEBACK in sys.argv
+    sys.argv[:] = [each for each in sys.argv if each != TRACEBACK]
     try:
         yield
     except Exception as error:
-        traceback.print_exc()
+        log = write_to_log(traceback.format_exc())
+        if wanted:
+            traceback.print_exc()
+        else:
+            print(f'\n(where it was raised: {log or TRACEBACK})', file=sys.stderr)
         print(f'\nerror: {explain(error)}', file=sys.stderr, flush=True)
         if get_world_size() > 1:
             end_at_once(1)
         sys.exit(1)
+
+
+def write_to_log(text: str) -> str | None:
+    """Write a text to the file of the current log; returns its name, None if there is no file yet."""
+    logger = MMLogger.get_current_instance()
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.emit(logging.LogRecord(logger.name, logging.ERROR, '', 0, text, None, None))
+            return handler.baseFilename
+    return None
 
 
 def end_at_once(code: int) -> None:
@@ -46,7 +76,56 @@ def explain(error: Exception) -> str:
     if 'DataLoader worker' in text:
         text = text.strip().rsplit('\n', 1)[-1]
         text = re.sub(r'^[\w.]+(Error|Exception): ', '', text)
-    return _unknown_key(error) or _empty_epoch(error) or explain_machine(error) or text
+    if isinstance(error, OptionError):
+        place = option_place(error)
+        return f'{text} (in the config: {place})' if place else text
+    return (
+        _unknown_key(error)
+        or _unknown_type(error)
+        or _empty_epoch(error)
+        or explain_machine(error)
+        or explain_width(error)
+        or _foreign(error, text)
+    )
+
+
+def _unknown_type(error: Exception) -> str | None:
+    """Name the type that mmengine's registry does not know, where it stands, and those that are nearly called so."""
+    found = re.search(r'(\S+) is not in the (\S+)::(.+?) registry', str(error))
+    if found is None:
+        return None
+    kind, _, registry = found.groups()
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+    asked = next(
+        (values['registry'] for values in reversed(frames) if isinstance(values.get('registry'), Registry)), None
+    )
+    near = get_close_matches(kind, known_types(asked), n=3) if asked is not None else []
+    cfg = config_of(error)
+    places = [path for path, node in walk(cfg._cfg_dict) if node.get('type') == kind] if cfg is not None else []
+    return (
+        f'unknown type {kind!r} of a {registry}'
+        + (f' (in the config: {places[0]}.type)' if places else '')
+        + (f'; did you mean {" or ".join(near)}?' if near else '; ')
+        + ' Types of a package of your own need custom_imports=dict(imports=[...])'
+    )
+
+
+def known_types(registry: Registry) -> list[str]:
+    """List the names that a registry and those around and below it know, with their scopes."""
+    root = registry._get_root_registry()
+    scopes = [(f'{scope}.', each) for scope, each in root.children.items()]
+    names = [scope + name for scope, each in [('', root), *scopes] for name in each.module_dict]
+    return [*names, *(name.rsplit('.', 1)[-1] for name in names)]
+
+
+def _foreign(error: Exception, text: str) -> str:
+    """Add to what a library says of which part it said it; this package's own errors speak for themselves."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or f'{os.sep}mmrs_ssl{os.sep}' in frames[-1].filename or 'DataLoader worker' in str(error):
+        return text or type(error).__name__
+    said = text if text and not isinstance(error, _BARE) else f'{type(error).__name__}: {text or frames[-1].line}'
+    built = built_place(error)
+    return said if built is None else f'{said} (while {built[0]} was built of {built[1] or "the config"})'
 
 
 def _unknown_key(error: Exception) -> str | None:

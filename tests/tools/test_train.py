@@ -18,7 +18,7 @@ PROBED = NO_PICTURES[:-1] + ' + [dict(type="TestProbe")]\n'
 
 def error_of(output):
     """The last paragraph, which is what a user reads first."""
-    assert 'Traceback' in output
+    assert 'Traceback' not in output
     return output.rsplit('\nerror: ', 1)[1]
 
 
