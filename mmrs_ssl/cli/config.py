@@ -101,14 +101,20 @@ def read_file(file: str) -> Config:
     except Exception as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         read = [frame.f_locals['filename'] for frame in frames if isinstance(frame.f_locals.get('filename'), str)]
-        lines = [frame.f_lineno for frame in frames if frame.f_code.co_name == '<module>' and 'mmengine' in str(read)]
-        where = read[-1] if read else file
+        # mmengine runs a config under no file's name
+        lines = [
+            f.f_lineno for f in frames if f.f_code.co_name == '<module>' and not Path(f.f_code.co_filename).is_file()
+        ]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        where = (read or [file])[-1] + (f', line {line}' if line else '')
+        if isinstance(error, SyntaxError) and error.text:
+            where += f' ({error.text.strip()})'
+        if read and Path(read[-1]).resolve() != Path(file).resolve():
+            where += f', a base of {file}'
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-        shown = f' ({error.text.strip()})' if isinstance(error, SyntaxError) and error.text else ''
         raise ValueError(
-            f'{where}{f", line {line}" if line else ""}{shown}: {type(error).__name__}: {text}. Mend this file: a '
-            'config is Python that sets variables, and _base_ names files relative to it'
+            f'{where}: {type(error).__name__}: {text}. Mend this file: a config is Python that sets variables, and '
+            '_base_ names files relative to it'
         ) from error
 
 

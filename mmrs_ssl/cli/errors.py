@@ -81,7 +81,7 @@ def explain(error: Exception) -> str:
         return f'{text} (in the config: {place})' if place else text
     return (
         _unknown_key(error)
-        or _unknown_type(error)
+        or _unknown_type(error, text)
         or _empty_epoch(error)
         or explain_machine(error)
         or explain_width(error)
@@ -89,33 +89,33 @@ def explain(error: Exception) -> str:
     )
 
 
-def _unknown_type(error: Exception) -> str | None:
+def _unknown_type(error: Exception, text: str) -> str | None:
     """Name the type that mmengine's registry does not know, where it stands, and those that are nearly called so."""
-    found = re.search(r'(\S+) is not in the (\S+)::(.+?) registry', str(error))
+    found = re.search(r'(\S+) is not in the (\S+)::(.+?) registry', text)
     if found is None:
         return None
-    kind, _, registry = found.groups()
+    kind, _, kinds = found.groups()
     frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
-    asked = next(
-        (values['registry'] for values in reversed(frames) if isinstance(values.get('registry'), Registry)), None
-    )
-    near = get_close_matches(kind, known_types(asked), n=3) if asked is not None else []
+    asked = next((each['registry'] for each in reversed(frames) if isinstance(each.get('registry'), Registry)), None)
+    near = nearest_types(kind, asked) if asked is not None else []
     cfg = config_of(error)
     places = [path for path, node in walk(cfg._cfg_dict) if node.get('type') == kind] if cfg is not None else []
     return (
-        f'unknown type {kind!r} of a {registry}'
+        f'unknown type {kind!r} of a {kinds}'
         + (f' (in the config: {places[0]}.type)' if places else '')
-        + (f'; did you mean {" or ".join(near)}?' if near else '; ')
+        + (f'; did you mean {" or ".join(near)}?' if near else ';')
         + ' Types of a package of your own need custom_imports=dict(imports=[...])'
     )
 
 
-def known_types(registry: Registry) -> list[str]:
-    """List the names that a registry and those around and below it know, with their scopes."""
+def nearest_types(kind: str, registry: Registry) -> list[str]:
+    """Return the registered names, with their scopes, that a name is most like."""
     root = registry._get_root_registry()
-    scopes = [(f'{scope}.', each) for scope, each in root.children.items()]
-    names = [scope + name for scope, each in [('', root), *scopes] for name in each.module_dict]
-    return [*names, *(name.rsplit('.', 1)[-1] for name in names)]
+    known = {name: name for name in root.module_dict}
+    for scope, child in root.children.items():
+        for name in child.module_dict:
+            known.setdefault(name, f'{scope}.{name}')
+    return [known[name] for name in get_close_matches(kind.rsplit('.', 1)[-1], known, n=3)]
 
 
 def _foreign(error: Exception, text: str) -> str:

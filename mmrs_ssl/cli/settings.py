@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS
 from torch.utils.data import DataLoader
 
+from mmrs_ssl.cli.errors import nearest_types
 from mmrs_ssl.cli.places import type_name
 from mmrs_ssl.options import (
     AREA,
@@ -78,7 +79,7 @@ NUMBERS: dict[str, Number] = {
     'train_dataloader.dataset.pipeline.*.mask_ratio': PROPER_SHARE,
 }
 # where -1 means never, and 0 would mean so in silence
-INTERVALS = ('default_hooks.checkpoint.interval', 'default_hooks.checkpoint.max_keep_ckpts', 'custom_hooks.*.interval')
+INTERVALS = ('default_hooks.checkpoint.interval', 'default_hooks.checkpoint.max_keep_ckpts')
 SWITCHES = (
     *(f'{loader}.{key}' for loader in _LOADERS for key in ('persistent_workers', 'drop_last', 'pin_memory')),
     *(f'{loader}.sampler.shuffle' for loader in _LOADERS),
@@ -148,8 +149,7 @@ def _check_optimizer(root: Any) -> None:
         with OPTIMIZERS.switch_scope_and_registry(None) as registry:
             known = registry.get(kind)
         if known is None:
-            names = sorted({name for each in registries(OPTIMIZERS) for name in each})
-            near = get_close_matches(kind, names, n=3)
+            near = nearest_types(kind, OPTIMIZERS)
             refuse(
                 '',
                 place,
@@ -236,10 +236,3 @@ def _children(node: Any, part: str) -> list[tuple[Any, Any]]:
 def as_whole(value: Any) -> Any:
     """Turn a float that is a whole number, as ``1e3`` is, into an integer: mmengine counts with either."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def registries(registry: Any) -> Iterator[list[str]]:
-    """Yield the names of each of the registries at and below one, with their scopes."""
-    yield list(registry.module_dict)
-    for scope, child in registry.children.items():
-        yield [f'{scope}.{name}' for name in child.module_dict]

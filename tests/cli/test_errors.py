@@ -4,7 +4,7 @@ import pytest
 from torch._utils import ExceptionWrapper
 
 from mmrs_ssl.cli.errors import explain
-from tests.conftest import cmid_config, dino_config
+from tests.conftest import cmid_config, dino_config, log_of
 from tests.tools.test_train import error_of
 
 
@@ -45,6 +45,28 @@ def test_fewer_images_than_a_batch(method, make_config, run_tool, tmp_path):
     assert code == 1
     assert '16 training samples are fewer than a batch of 17' in error_of(output)
     assert 'train_dataloader.batch_size to 16' in error_of(output)
+
+
+def test_the_traceback_is_in_the_log_or_asked_for(make_config, run_tool, tmp_path):
+    """Here the model is built when the log exists already."""
+    cfg = make_config()
+    options = ['--work-dir', tmp_path / 'run', '--cfg-options', 'model.num_matches=0']
+    code, output = run_tool('train.py', cfg.filename, *options)
+    assert code == 1
+    expected = 'CMID: num_matches=0, expected a whole number of at least 1 (in the config: model.num_matches)'
+    assert error_of(output).strip() == expected
+    assert 'raise error' in log_of(tmp_path / 'run')
+    code, output = run_tool('train.py', cfg.filename, '--traceback', *options)
+    assert code == 1
+    assert 'Traceback (most recent call last)' in output
+    assert output.strip().endswith(expected)
+
+
+def test_an_option_without_a_value(make_config, run_tool):
+    code, output = run_tool('train.py', make_config().filename, '--cfg-options', 'train_cfg.max_epochs')
+    assert code == 1
+    assert error_of(output).startswith('--cfg-options train_cfg.max_epochs: expected KEY=VALUE')
+    assert '(where it was raised: ' in output
 
 
 def test_errors_of_data_workers_lose_their_traceback():
