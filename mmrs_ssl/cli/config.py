@@ -34,6 +34,7 @@ _OTHER_KEYS = {
     'activation_checkpointing',
     'efficient_conv_bn_eval',
 }
+_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
@@ -100,11 +101,9 @@ def read_file(file: str) -> Config:
         return Config.fromfile(file)
     except Exception as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        read = [frame.f_locals['filename'] for frame in frames if isinstance(frame.f_locals.get('filename'), str)]
-        # mmengine runs a config under no file's name
-        lines = [
-            f.f_lineno for f in frames if f.f_code.co_name == '<module>' and not Path(f.f_code.co_filename).is_file()
-        ]
+        names = [str(frame.f_locals['filename']) for frame in frames if 'filename' in frame.f_locals]
+        read = [name for name in names if Path(name).suffix in _SUFFIXES]
+        lines = [f.f_lineno for f in frames if f.f_code.co_name == '<module>' and f.f_code.co_filename in read]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
         where = (read or [file])[-1] + (f', line {line}' if line else '')
         if isinstance(error, SyntaxError) and error.text:
