@@ -174,6 +174,8 @@ MISTAKES = [
     ('cmid', f'{PIPELINE}.LoadRaster.bands=0', r'LoadRaster: bands=0, expected how many'),
     ('cmid', f'{PIPELINE}.LoadRaster.size=0', rf'LoadRaster: size=0, expected {COUNT}, or None'),
     ('cmid', f'{PIPELINE}.LoadRaster.stretch=[0.9,0.1]', r'LoadRaster: stretch=.*, expected two quantiles in \[0, 1\]'),
+    ('tiffs', f'{PIPELINE}.LoadRaster.nodata=empty', r"LoadRaster: nodata='empty', expected a number, or 'none'"),
+    ('cmid', f'{PIPELINE}.LoadRaster.alpha=mask', r"alpha='mask' is not one of None, True, False"),
     ('cmid', f'{PIPELINE}.LoadRaster.resampling=best', r"resampling='best' is not one of nearest, bilinear"),
     ('mssdf', f'{PIPELINE}.LoadModalities.modalities=rgb', r"modalities='rgb', expected a dict for each by name"),
     # views

@@ -1,6 +1,7 @@
 """Read images and windows of rasters, of any number of bands and any type."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Literal
 
 import cv2
@@ -18,6 +19,7 @@ from mmrs_ssl.options import (
     check_parts,
     check_switches,
     or_none,
+    refuse,
 )
 from mmrs_ssl.rasters.arrays import bands_last, column, to_8_bits
 from mmrs_ssl.rasters.bands import check_wanted, choose_bands
@@ -114,6 +116,9 @@ class LoadRaster(BaseTransform):
         check_choice('resampling', resampling, tuple(Resampling.__members__))
         check_choice('height', height, (None, 'above_minimum', 'colors'))
         check_choice('nodata_rule', nodata_rule, RULES)
+        check_choice('alpha', alpha, (None, True, False))
+        if nodata not in (None, 'none') and not isinstance(nodata, Real):  # which NaN may be
+            refuse(self, 'nodata', nodata, "a number, or 'none' for no such value")
         check_choice('convert', convert, (None, 'rgb'))
         count = len(self.bands) if isinstance(self.bands, list) else self.bands
         if convert and (height or count not in (None, 1, 3) or self.bands == 1):

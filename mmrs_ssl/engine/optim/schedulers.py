@@ -18,7 +18,7 @@ def warmup_steps(share: float, begin: int, end: int) -> int:
     Raises:
         ValueError: for a share outside [0, 1); if the end is not known.
     """
-    if not 0 <= share < 1:
+    if not isinstance(share, int | float) or not 0 <= share < 1:
         raise ValueError(f'share={share!r} of the warm-up, expected at least 0 (none) and less than 1 of the training')
     if end >= INF:
         raise ValueError('the warm-up is a share of the training, whose length is not known: set end, or train_cfg')
