@@ -78,7 +78,7 @@ def read_config(args: Namespace) -> Config:
         raise FileNotFoundError(
             f'no config file {args.config!r}' + (f'; in that folder: {", ".join(near)}' if near else '')
         )
-    cfg = read_file(args.config)
+    cfg = read_config_file(args.config)
     override(cfg, args.cfg_options)
     if args.work_dir:
         cfg.work_dir = args.work_dir
@@ -91,7 +91,7 @@ def read_config(args: Namespace) -> Config:
     return cfg
 
 
-def read_file(file: str) -> Config:
+def read_config_file(file: str) -> Config:
     """Read a config file and its bases.
 
     Raises:

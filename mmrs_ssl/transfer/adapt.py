@@ -53,7 +53,7 @@ def check_dtype(weight: Tensor, like: Tensor) -> None:
         )
 
 
-def check_numbers(weights: Mapping[str, Tensor], place: str) -> None:
+def check_finite_weights(weights: Mapping[str, Tensor], place: str) -> None:
     """Refuse weights that would be written though nobody could use them.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmrs_ssl.transfer import key_maps
-from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS, check_numbers
+from mmrs_ssl.transfer.adapt import FIRST_CONVOLUTIONS, check_finite_weights
 from mmrs_ssl.transfer.layouts import KeyLayout
 from mmrs_ssl.transfer.networks import STUDENTS, TEACHERS, is_dino_network, meta_of, names_in
 from mmrs_ssl.transfer.own_checkpoints import BRANCHES, PREFIX, check_out, evaluated_by, read_model
@@ -225,7 +225,7 @@ def checked_backbone(source: BackboneWeights, path: Path) -> dict[str, Tensor]:
         ValueError: if it does not, or if there are NaN or inf in it.
     """
     own, place = backbone_of(source), f'{path} ({source.branch or "model"})'
-    check_numbers(own, place)
+    check_finite_weights(own, place)
     beside = {key: value for key, value in source.weights.items() if key not in own}
     check_placeless({source.layout.mmpretrain_name(key)[0]: value for key, value in beside.items()}, place)
     return {key: value.clone() for key, value in own.items()}

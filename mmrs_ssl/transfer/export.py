@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mmrs_ssl.transfer.adapt import check_numbers
+from mmrs_ssl.transfer.adapt import check_finite_weights
 from mmrs_ssl.transfer.networks import meta_of, tensors_of
 from mmrs_ssl.transfer.own_checkpoints import (
     BRANCHES,
@@ -110,7 +110,7 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
         # copies: a view would be written with all that it is a view of
         bands = len(statistics.get('mean') or ())
         backbone |= {key: value.clone() for key, value in patch_embedding_of(weights, branch, modality, bands).items()}
-    check_numbers(backbone, f'{path} ({branch})')
+    check_finite_weights(backbone, f'{path} ({branch})')
     if not {'mean', 'std'} <= set(statistics):
         raise ValueError(
             f'the config in {path} has data_preprocessor={model["data_preprocessor"]!r}, expected the mean and std of '

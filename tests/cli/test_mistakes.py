@@ -14,7 +14,7 @@ import torch
 from mmengine.registry import DATASETS, HOOKS, MODELS, TRANSFORMS, init_default_scope
 
 from mmrs_ssl import get_config
-from mmrs_ssl.cli.config import check_schedule, override, read_file
+from mmrs_ssl.cli.config import check_schedule, override, read_config_file
 from mmrs_ssl.cli.errors import explain
 from mmrs_ssl.cli.option_action import OptionAction
 from mmrs_ssl.cli.settings import check_settings
@@ -402,5 +402,5 @@ def test_a_file_that_is_no_config(tmp_path, text, words):
     (tmp_path / 'base.py').write_text('a = 1\n')
     (tmp_path / 'broken.py').write_text('a = = 1\n')
     with pytest.raises(ValueError, match=words):
-        read_file(str(tmp_path / 'own.py'))
+        read_config_file(str(tmp_path / 'own.py'))
     gc.collect()

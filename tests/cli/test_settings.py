@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmrs_ssl.cli.config import check_schedule, read_file
+from mmrs_ssl.cli.config import check_schedule, read_config_file
 from mmrs_ssl.cli.settings import check_settings, find
 from tests.conftest import ROOT
 
@@ -18,7 +18,7 @@ SHIPPED = sorted(
 def check_all(names):
     assert names
     for name in names:
-        cfg = read_file(str(ROOT / 'configs' / name))
+        cfg = read_config_file(str(ROOT / 'configs' / name))
         init_default_scope(cfg.default_scope)
         check_settings(cfg)
         check_schedule(cfg)

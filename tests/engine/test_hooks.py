@@ -195,7 +195,7 @@ def test_a_step_that_spoils_the_weights_is_not_saved(make_config, tmp_path):
 
 def test_infinite_loss_in_the_first_epoch(make_config):
     cfg = without(make_config(), 'PictureHook')
-    cfg.model.loss_weights = dict(loss_global=math.inf)
+    cfg.model.loss_weights = dict(loss_global=1e39)  # beyond float32
     with pytest.raises(FloatingPointError, match=r'epoch 1, iteration 1 .*loss_global=inf.*: none.*start again'):
         train(cfg)
 
