@@ -117,11 +117,8 @@ def check_switches(owner: object, **values: Any) -> None:
 def check_names(owner: object, **values: Any) -> None:
     """Refuse options that are not a list of names; a word alone would be a list of its letters."""
     for option, value in values.items():
-        if (
-            isinstance(value, str)
-            or not isinstance(value, Sequence)
-            or not all(isinstance(name, str) for name in value)
-        ):
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        if not listed or not all(isinstance(name, str) for name in value):
             refuse(owner, option, value, f'a list of names, e.g. [{value if isinstance(value, str) else "..."!r}]')
 
 

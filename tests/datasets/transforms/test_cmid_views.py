@@ -104,11 +104,11 @@ def test_crops_have_the_share_and_ratio_asked_for():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(size=0), 'size=0, expected a side of 1 pixel at least'),
-        (dict(scale=(0.9, 0.3)), r'scale=\(0\.9, 0\.3\), expected \(smallest, largest\) share'),
-        (dict(ratio=(4 / 3, 3 / 4)), r'ratio=\(1\.33.*, expected \(smallest, largest\) width / height'),
+        (dict(size=0), 'size=0, expected a whole number of at least 1'),
+        (dict(scale=(0.9, 0.3)), r'scale=\(0\.9, 0\.3\), expected \(smallest, largest\), each .* at most 1'),
+        (dict(ratio=(4 / 3, 3 / 4)), r'ratio=\(1\.33.*, expected \(smallest, largest\), each a number above 0'),
         (dict(ratio=(0, 1)), r'ratio=\(0, 1\), expected'),
-        (dict(jitter=(0.4, 0.4)), r'jitter=\(0\.4, 0\.4\), expected strengths of brightness'),
+        (dict(jitter=(0.4, 0.4)), r'jitter=\(0\.4, 0\.4\), expected a list of 4 numbers, each a number of at least 0'),
         (dict(scale=[0.5]), r'scale=\[0\.5\], expected'),
     ],
 )
