@@ -193,7 +193,7 @@ def _check_loop(root: Any) -> None:
     lengths = [key for key in ('max_epochs', 'max_iters') if loop.get(key) is not None]
     if len(lengths) != 1:
         refuse('', 'train_cfg', dict(loop), 'either max_epochs or max_iters, one of them')
-    sampler = loader.get('sampler') if isinstance(loader, Mapping) else None
+    sampler: Any = loader.get('sampler') if isinstance(loader, Mapping) else None
     if lengths == ['max_epochs'] and type_name(sampler) == 'InfiniteSampler':
         refuse(
             '',

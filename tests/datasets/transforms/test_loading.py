@@ -220,7 +220,7 @@ def test_a_modality_that_the_scene_does_not_have():
     [
         (dict(bands=[-1]), r'bands=\[-1\]'),
         (dict(bands=[]), r'bands=\[\]'),
-        (dict(resampling='cubicc'), r"resampling='cubicc', expected one of: .*bilinear"),
+        (dict(resampling='cubicc'), r"resampling='cubicc' is not one of .*bilinear"),
         (dict(stretch=(0, 10000)), r'stretch=\(0, 10000\), expected two quantiles'),
     ],
 )
