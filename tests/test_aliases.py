@@ -119,7 +119,7 @@ def test_old_values():
     assert loader.height == 'colors'
     schedule = dict(type='mmrs_ssl.ScheduleHook', path='x', start=0.0, end=1.0, schedule='stairs', every=2, rise=0.5)
     hook = once(lambda: HOOKS.build(schedule), "schedule='stairs'")
-    assert once(lambda: HOOKS.build(dict(schedule, path='substitution')), "path='substitution'").path == (
+    assert once(lambda: HOOKS.build(dict(schedule, path='substitution', end=0.5)), "path='substitution'").path == (
         'masking.substitution'
     )
     assert [hook.value(step, 9) for step in (0, 1, 2, 4)] == [0.0, 0.0, 0.5, 1.0]

@@ -163,9 +163,11 @@ def test_freezing_ends_with_the_training(make_config):
     assert FreezeHook('head.last_layer').epochs == 1
 
 
-@pytest.mark.parametrize('epochs', [0, 2])
-def test_freezing_for_ever_is_refused(make_config, epochs):
+@pytest.mark.parametrize(
+    ('epochs', 'message'), [(0, 'epochs=0, expected a whole number of at least 1'), (2, 'epochs=2 of a training of 2')]
+)
+def test_freezing_for_ever_is_refused(make_config, epochs, message):
     cfg = make_config(model=dino_config())
     next(hook for hook in cfg.custom_hooks if hook.type == 'mmrs_ssl.FreezeHook').epochs = epochs
-    with pytest.raises(ValueError, match=f'epochs={epochs} of a training of 2 epochs'):
+    with pytest.raises(ValueError, match=message):
         train(cfg)
