@@ -2,7 +2,6 @@
 
 import atexit
 import inspect
-import logging
 import os
 import pickle
 import re
@@ -11,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 from mmengine.dist import get_world_size
 from mmengine.logging import MMLogger
@@ -52,12 +52,15 @@ def clear_errors() -> Iterator[None]:
 
 
 def write_to_log(text: str) -> str | None:
-    """Write a text to the file of the current log; returns its name, None if there is no file yet."""
-    logger = MMLogger.get_current_instance()
-    for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.emit(logging.LogRecord(logger.name, logging.ERROR, '', 0, text, None, None))
-            return handler.baseFilename
+    """Write a text to the file of the current log; returns its name, None if there is no file, or it cannot be."""
+    files = [each.baseFilename for each in MMLogger.get_current_instance().handlers if hasattr(each, 'baseFilename')]
+    try:
+        for file in files[:1]:
+            with Path(file).open('a') as log:  # a handler would report a disk that is full by a traceback of its own
+                log.write(f'{text}\n')
+            return file
+    except OSError:
+        pass
     return None
 
 

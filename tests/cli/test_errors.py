@@ -59,6 +59,7 @@ def test_the_traceback_is_in_the_log_or_asked_for(make_config, run_tool, tmp_pat
     code, output = run_tool('train.py', cfg.filename, '--traceback', *options)
     assert code == 1
     assert 'Traceback (most recent call last)' in output
+    assert 'where it was raised' not in output
     assert output.strip().endswith(expected)
 
 

@@ -18,8 +18,9 @@ PROBED = NO_PICTURES[:-1] + ' + [dict(type="TestProbe")]\n'
 
 def error_of(output):
     """The last paragraph, which is what a user reads first."""
-    assert 'Traceback' not in output
-    return output.rsplit('\nerror: ', 1)[1]
+    before, said = output.rsplit('\nerror: ', 1)
+    assert re.search(r'\(where it was raised: .*\)\s*$', before), 'a traceback was printed'
+    return said
 
 
 def test_trains_logs_and_saves(make_config, run_tool, tmp_path, image_folder):
