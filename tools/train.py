@@ -10,6 +10,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmrs_ssl  # noqa: F401  (registers its modules)
+from mmrs_ssl.cli.checks.quick import StartCheck
 from mmrs_ssl.cli.config import add_allow_missing, add_config_arguments, count_images, read_config
 from mmrs_ssl.cli.errors import clear_errors
 from mmrs_ssl.cli.launch import make_resumable, set_precision
@@ -32,6 +33,7 @@ def parse_args() -> argparse.Namespace:
         help='go on from the newest checkpoint of the work dir that is whole, or from the one given',
     )
     add_init(parser)
+    parser.add_argument('--no-check', action='store_true', help='train even where the quick checks find an error')
     parser.add_argument('--overwrite', action='store_true', help='remove the checkpoints of an earlier run')
     add_allow_missing(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16 on the CPU)')
@@ -68,6 +70,8 @@ def main() -> None:
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
         if cfg.get('load_from'):
             runner.register_hook(CheckpointGuard(str(cfg.load_from), bool(cfg.get('resume')), args.allow_missing))
+        if not args.no_check:
+            runner.register_hook(StartCheck(), priority='LOWEST')
         make_room()
         runner.train()
 

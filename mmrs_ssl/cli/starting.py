@@ -67,7 +67,7 @@ def start_from(cfg: Config, file: str | None, branch: str | None) -> None:
         )
     check_file(file)
     with quiet(logging.WARNING):
-        model = MODELS.build(_model_of(cfg))
+        model = MODELS.build(model_settings(cfg))
     # images of a pre-training are normalized as they are; a downstream task's as those of its pre-training
     normalization = 'keep' if isinstance(model, BaseSelfSupervisor) else 'check'
     options = dict(checkpoint=file, branch=branch, normalization=normalization)
@@ -140,7 +140,7 @@ def _find(hooks: Any) -> dict[str, Any] | None:
     return None
 
 
-def _model_of(cfg: Config) -> Any:
+def model_settings(cfg: Config) -> Any:
     """Copy the model's config, with the data preprocessor that stands beside it in some libraries' configs."""
     beside = cfg.get('data_preprocessor')
     return copy.deepcopy({**({'data_preprocessor': beside} if beside else {}), **cfg.model})

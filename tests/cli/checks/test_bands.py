@@ -1,0 +1,109 @@
+"""Findings about bands and statistics, each with one mistake planted."""
+
+import numpy as np
+import pytest
+from mmengine.registry import MODELS
+
+from mmrs_ssl.cli.checks.bands import check_bands, check_statistics, compare_pixels, statistics_of
+from mmrs_ssl.cli.checks.planned import Pixels, measure_pixels
+from mmrs_ssl.synthetic.writing import write_geotiff
+from tests.cli.checks.planning import above_notes, only, plan
+from tests.conftest import cmid_config, mssdf_config
+
+
+def pixels(mean, std, dtype='uint16'):
+    return Pixels(np.array(mean, float), np.array(std, float), dtype, 256, 16)
+
+
+def compare(found, mean, std):
+    return list(compare_pixels('', found, np.array(mean, float), np.array(std, float)))
+
+
+def test_what_fits_is_a_note(make_config):
+    planned = plan(make_config())
+    assert not above_notes([*check_bands(planned), *check_statistics(planned)])
+    (note,) = check_statistics(planned)
+    assert 'normalized pixels of 16 images (uint8)' in note.seen
+
+
+def test_statistics_of_other_bands_than_the_data(make_config):
+    found = only(check_bands(plan(make_config(model=cmid_config(bands=4)))))
+    assert (found.level, found.seen) == ('error', 'samples of 3 bands, mean and std of 4')
+    assert 'model.data_preprocessor.mean and .std = 3 numbers each' in found.change
+
+
+def test_a_network_of_other_bands_than_the_statistics(make_config):
+    planned = plan(make_config())
+    planned.model.backbone = MODELS.build(dict(type='ResNet', depth=18, in_channels=5))
+    found = only(check_bands(planned))
+    assert found.seen == 'the first layer takes 5 bands, mean and std are of 3'
+    assert found.change == 'model.backbone.in_channels = 3'
+
+
+def test_a_modality_that_is_not_loaded(make_config):
+    found = only(check_bands(plan(make_config(model=mssdf_config(dict(rgb=3, dsm=1, nir=1))))))
+    assert found.seen == "statistics of 'nir', samples have 'rgb', 'dsm'"
+
+
+def test_modalities_have_statistics_of_their_own(make_config):
+    model = mssdf_config()
+    model['data_preprocessor']['modalities']['dsm'] = dict(mean=[5.0], std=[100.0])
+    planned = plan(make_config(model=model))
+    found = only(check_statistics(planned))
+    assert found.about == 'statistics of dsm'
+    assert 'model.data_preprocessor.modalities.dsm.std = [' in found.change
+    assert found.change.endswith('statistics.dsm = a file of tools/band_stats.py')
+
+
+@pytest.mark.parametrize(
+    ('found', 'mean', 'std', 'level', 'words'),
+    [
+        # 16 bits that were divided by 255 while the statistics are of the files, and the other way round
+        (pixels([8.0, 9.0], [3.5, 3.6], 'float32'), [2040, 2300], [900, 920], 'error', 'the data were divided by 255'),
+        (pixels([2040, 2300], [900, 920]), [8.0, 9.0], [3.5, 3.6], 'error', 'the statistics were divided by 255'),
+        (pixels([2000.0], [900.0]), [0.2], [0.09], 'error', 'the statistics were divided by 10,000'),
+        (pixels([2000.0], [900.0]), [114.0], [40.0], 'error', 'mean 47.15, std 22.5'),
+        (pixels([120.0, 250.0], [50.0, 50.0]), [120.0, 120.0], [50.0, 50.0], 'warning', 'mean 0, 2.6'),
+        (pixels([120.0, 120.0], [50.0, 12.0]), [120.0, 120.0], [50.0, 50.0], 'warning', 'std 1, 0.24'),
+        (pixels([120.0], [0.0]), [120.0], [50.0], 'error', 'are all the same'),
+        (pixels([np.nan], [np.nan]), [120.0], [50.0], 'error', 'are no numbers in some places'),
+    ],
+)
+def test_statistics_that_are_not_of_the_data(found, mean, std, level, words):
+    (finding,) = compare(found, mean, std)
+    assert finding.level == level
+    assert words in finding.seen
+    assert ('model.data_preprocessor.mean = [' in finding.change) == ('are' not in words.split()[:1])
+
+
+@pytest.mark.parametrize(('shift', 'factor'), [(1.9, 1), (0, 2.9), (0, 1 / 2.9)])
+def test_another_region_is_no_other_unit(shift, factor):
+    (finding,) = compare(pixels([120 + 50 * shift], [50 * factor]), [120], [50])
+    assert finding.level == 'note'
+
+
+def test_bands_that_the_preprocessor_swaps():
+    """Statistics are then those of the swapped bands."""
+    model = type('Model', (), {})()
+    model.data_preprocessor = MODELS.build(
+        dict(type='SelfSupDataPreprocessor', mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], bgr_to_rgb=True)
+    )
+    mean, std = statistics_of(model)['']
+    assert mean.tolist() == [3, 2, 1]
+    assert std.tolist() == [6, 5, 4]
+
+
+def test_pixels_are_measured_as_they_are_loaded(make_config, tmp_path):
+    """Without augmentation, every band by itself, of whatever type."""
+    rng = np.random.default_rng(0)
+    images = rng.normal([1000, 3000], [100, 400], (3, 80, 90, 2)).round().astype(np.uint16)
+    for number, image in enumerate(images):
+        write_geotiff(tmp_path / 'scenes' / f'{number}.tif', image, 1.0)
+    cfg = make_config(model=cmid_config(bands=2), data_root=tmp_path / 'scenes')
+    cfg.train_dataloader.dataset.pipeline[0].bands = 2
+    cfg.train_dataloader.dataset.pipeline[1].colors = False
+    cfg.train_dataloader.dataset.pipeline[1].max_value = 5000
+    found = measure_pixels(plan(cfg).dataset, 32)['']
+    np.testing.assert_allclose(found.mean, images.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(found.std, images.std(axis=(0, 1, 2)))
+    assert (found.dtype, found.side, found.images) == ('uint16', 80, 3)

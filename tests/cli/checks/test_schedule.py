@@ -1,0 +1,53 @@
+"""Findings about the learning rate and its schedule, each with one mistake planted."""
+
+import pytest
+
+from mmrs_ssl.cli.checks.schedule import check_learning_rate, check_warmup
+from tests.cli.checks.planning import above_notes, only, plan
+
+
+def test_what_fits_is_not_named(make_config):
+    planned = plan(make_config('auto_scale_lr = dict(enable=True)\n'))
+    assert not [*check_learning_rate(planned), *check_warmup(planned)]
+
+
+@pytest.mark.parametrize(('devices', 'accumulated', 'total'), [(1, 1, 4), (2, 3, 24), (64, 1, 256), (8, 8, 256)])
+def test_a_learning_rate_of_another_batch(make_config, devices, accumulated, total):
+    planned = plan(make_config(f'optim_wrapper = dict(accumulative_counts={accumulated})\n'), devices=devices)
+    found = above_notes(check_learning_rate(planned))
+    assert len(found) == (total != 256)
+    if found:
+        assert f'lr = 0.004 is that of 256 images, a step has {total} (4 on each of {devices} devices' in found[0].seen
+        assert found[0].expected == f'lr = {0.004 * total / 256:.4g}'
+        assert 'auto_scale_lr.enable = True (--auto-scale-lr)' in found[0].change
+
+
+@pytest.mark.parametrize(
+    ('scheduler', 'epochs', 'words', 'change'),
+    [
+        (dict(type='mmrs_ssl.WarmupLR', share=0.6), 10, 'rises for 60% of 10 epochs', 'warmup = 0.1 (that is param_'),
+        (dict(type='LinearLR', start_factor=0.1, end=6), 10, 'rises for 60% of 10 epochs', 'param_scheduler.0.end = 1'),
+        (dict(type='LinearLR', by_epoch=False, end=30), 10, 'rises for 75% of 40 steps', 'param_scheduler.0.end = 4'),
+        (dict(type='CosineAnnealingLR', T_max=20), 10, 'after 20 epochs, the training after 10', 'scheduler.0.end = 10'),
+        (dict(type='CosineAnnealingLR', end=5), 10, 'the rest has its lowest value', 'param_scheduler.0.end = 10'),
+        (dict(type='mmrs_ssl.WarmupLR', share=0.5), 10, None, None),
+        (dict(type='LinearLR', start_factor=0.1, end=5), 10, None, None),
+        (dict(type='CosineAnnealingLR', T_max=9, begin=1), 10, None, None),
+    ],
+)
+def test_schedules_against_the_length(make_config, scheduler, epochs, words, change):
+    cfg = make_config()
+    cfg.train_cfg.max_epochs = epochs
+    cfg.param_scheduler = [scheduler]
+    found = above_notes(check_warmup(plan(cfg)))
+    assert len(found) == (words is not None)
+    if words:
+        assert words in found[0].seen
+        assert change in found[0].change
+
+
+def test_the_cosine_after_a_long_warm_up_is_not_named_again(make_config):
+    cfg = make_config()
+    for each in cfg.param_scheduler:
+        each.share = 0.75
+    assert only(check_warmup(plan(cfg))).about == 'warm-up'
