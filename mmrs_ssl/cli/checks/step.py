@@ -160,9 +160,8 @@ def check_step(planned: PlannedTraining, cost: StepCost | str) -> Iterator[Findi
         yield Finding('note', 'memory', seen)
     yield from compare_speed(planned, cost)
     if cost.pictures:
-        yield Finding(
-            'note', 'pictures', f'the first batch: {", ".join(cost.pictures)}', 'do they show what you expect?'
-        )
+        seen = f'{len(cost.pictures)} images of the first batch in {Path(cost.pictures[0]).parent}'
+        yield Finding('note', 'pictures', seen, 'what you expect your images to be')
 
 
 def compare_speed(planned: PlannedTraining, cost: StepCost) -> Iterator[Finding]:

@@ -39,7 +39,12 @@ def test_what_fits_is_a_note(make_config):
         (dict(batch=17), 1, 'error', '16 images are fewer than a batch of 17, and drop_last leaves no step'),
         (dict(batch=6), 3, 'error', '5 images for each of 3 devices are fewer than a batch of 6'),
         (dict(batch=17, train_dataloader__drop_last=False), 1, 'warning', 'a step is a whole epoch'),
-        (dict(batch=5, train_dataloader__drop_last=False), 1, 'warning', 'the last batch of an epoch has 1 image of 16'),
+        (
+            dict(batch=5, train_dataloader__drop_last=False),
+            1,
+            'warning',
+            'the last batch of an epoch has 1 image of 16',
+        ),
     ],
 )
 def test_images_that_make_no_batches(make_config, options, devices, level, words):
@@ -48,7 +53,9 @@ def test_images_that_make_no_batches(make_config, options, devices, level, words
     found = only(check_epoch(planned))
     assert found.level == level
     assert words in found.seen
-    assert found.change.startswith(f'batch = {16 // devices} (' if options['batch'] > 5 else 'train_dataloader.drop_last')
+    assert found.change.startswith(
+        f'batch = {16 // devices} (' if options['batch'] > 5 else 'train_dataloader.drop_last'
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,7 +107,13 @@ def test_more_prototypes_than_images(make_config, prototypes, found):
 
 @pytest.mark.parametrize(
     ('batch', 'devices', 'sync', 'levels'),
-    [(1, 1, None, ['warning']), (3, 1, None, ['warning']), (4, 1, None, []), (2, 2, None, ['warning']), (2, 2, 'torch', [])],
+    [
+        (1, 1, None, ['warning']),
+        (3, 1, None, ['warning']),
+        (4, 1, None, []),
+        (2, 2, None, ['warning']),
+        (2, 2, 'torch', []),
+    ],
 )
 def test_batch_norm_of_few_images(make_config, batch, devices, sync, levels):
     planned = changed(make_config(), batch=batch)

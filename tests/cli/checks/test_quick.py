@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmrs_ssl.cli.checks.findings import Finding
 from mmrs_ssl.cli.checks.planned import random_state_kept
 from mmrs_ssl.cli.checks.quick import look_at
 from mmrs_ssl.datasets.samplers import sample_rng
@@ -65,7 +66,5 @@ def test_a_sample_that_cannot_be_loaded(make_config):
 
 @pytest.mark.parametrize('level', ['error', 'warning', 'note'])
 def test_a_finding_in_a_sentence(level):
-    from mmrs_ssl.cli.checks.findings import Finding
-
     assert str(Finding(level, 'a', 'b', 'c', 'd')) == 'a: b; expected c. Change: d'
     assert str(Finding(level, 'a', 'b')) == 'a: b'

@@ -28,7 +28,12 @@ def test_a_learning_rate_of_another_batch(make_config, devices, accumulated, tot
         (dict(type='mmrs_ssl.WarmupLR', share=0.6), 10, 'rises for 60% of 10 epochs', 'warmup = 0.1 (that is param_'),
         (dict(type='LinearLR', start_factor=0.1, end=6), 10, 'rises for 60% of 10 epochs', 'param_scheduler.0.end = 1'),
         (dict(type='LinearLR', by_epoch=False, end=30), 10, 'rises for 75% of 40 steps', 'param_scheduler.0.end = 4'),
-        (dict(type='CosineAnnealingLR', T_max=20), 10, 'after 20 epochs, the training after 10', 'scheduler.0.end = 10'),
+        (
+            dict(type='CosineAnnealingLR', T_max=20),
+            10,
+            'after 20 epochs, the training after 10',
+            'scheduler.0.end = 10',
+        ),
         (dict(type='CosineAnnealingLR', end=5), 10, 'the rest has its lowest value', 'param_scheduler.0.end = 10'),
         (dict(type='mmrs_ssl.WarmupLR', share=0.5), 10, None, None),
         (dict(type='LinearLR', start_factor=0.1, end=5), 10, None, None),

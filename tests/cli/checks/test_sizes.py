@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmpretrain.registry import MODELS
 
 from mmrs_ssl import get_config
 from mmrs_ssl.cli.checks.sizes import check_crops, check_masks, check_patches, check_windows
@@ -68,7 +69,9 @@ def test_views_that_are_no_whole_patches(make_config, model, level):
 
 def test_positions_of_mae_are_for_one_size(image_folder):
     options = {'model.backbone.img_size': 96}
-    found = only(check_patches(mmpretrain_plan('mae_vit-base-p16_1xb64-coslr-300e_folder-224px', image_folder, **options)))
+    found = only(
+        check_patches(mmpretrain_plan('mae_vit-base-p16_1xb64-coslr-300e_folder-224px', image_folder, **options))
+    )
     assert found.seen == 'views of 64 pixels, backbone and decoder have positions for 96'
     assert found.change.startswith('size = 96 (that is train_dataloader.dataset.pipeline.RandomCropResize.size, ')
 
@@ -77,8 +80,6 @@ def test_maps_smaller_than_a_window_of_attention(make_config):
     backbone = {**BACKBONES['swin'][0], 'window_size': 4, 'pad_small_map': False}
     planned = plan(make_config(model=cmid_config()))
     planned.model = torch.nn.Module()
-    from mmpretrain.registry import MODELS
-
     planned.model.backbone = MODELS.build(backbone)
     found = only(check_windows(planned))
     assert found.level == 'error'

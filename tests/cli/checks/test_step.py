@@ -37,9 +37,9 @@ def test_time_and_memory_are_said(make_config):
     assert found['time'].seen == '2 s a step, 16 seconds for 8 steps'  # no workers: one after the other
     assert 'pictures' not in found
     planned.cfg.train_dataloader.num_workers = 2
-    found = {each.about: each for each in check_step(planned, COST._replace(pictures=('a.png',)))}
+    found = {each.about: each for each in check_step(planned, COST._replace(pictures=('work/check/a.png',)))}
     assert found['time'].seen == '1 s a step, 8 seconds for 8 steps'
-    assert 'a.png' in found['pictures'].seen
+    assert found['pictures'].seen == '1 images of the first batch in work/check'
 
 
 def test_a_step_that_needs_more_memory_than_there_is(make_config):
