@@ -78,7 +78,8 @@ def shipped(name, archive):
         cfg.model.update({} if queue is None else dict(queue_len=queue))
     else:
         kind = cfg.model.backbone.type.split('.')[-1]
-        cfg.model.backbone.pop('arch', None)
+        for option in ('arch', 'expansion'):
+            cfg.model.backbone.pop(option, None)
         cfg.model.backbone.update(SMALL[kind], **(dict(depth=18) if kind == 'ResNet' else {}))
     return cfg
 

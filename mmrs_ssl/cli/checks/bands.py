@@ -59,7 +59,7 @@ def check_bands(planned: PlannedTraining) -> Iterator[Finding]:
                 'bands' + (f' of {name}' if name else ''),
                 f'samples of {bands[name]} bands, mean and std of {len(mean)}',
                 'statistics of every band that is loaded',
-                f'{key_of(name)}.mean and .std = {bands[name]} numbers each (tools/band_stats.py), or '
+                f'{statistics_key(name)}.mean and .std = {bands[name]} numbers each (tools/band_stats.py), or '
                 + setting(cfg, 'bands', len(mean), 'train_dataloader.dataset.pipeline.0.bands'),
             )
     taken = first_layer_bands(planned.model)
@@ -103,7 +103,7 @@ def compare_pixels(name: str, pixels: Pixels, mean: np.ndarray, std: np.ndarray)
         f'{where} have mean {_row(pixels.mean)}, std {_row(pixels.std)}; normalized by mean {_row(mean)}, std '
         f'{_row(std)} they have mean {_row(shift)}, std {_row(spread)}{guess_units(pixels, mean, std)}',
         f'mean 0, at most {FAR_MEAN:g} off, and std 1, at most a factor of {FAR_SPREAD:g} off, in every band',
-        f'{key_of(name)}.mean = [{_row(pixels.mean, 99)}], {key_of(name)}.std = [{_row(pixels.std, 99)}], or '
+        f'{statistics_key(name)}.mean = [{_row(pixels.mean, 99)}], {statistics_key(name)}.std = [{_row(pixels.std, 99)}], or '
         f'statistics{"." * bool(name)}{name} = a file of tools/band_stats.py',
     )
 
@@ -121,7 +121,7 @@ def guess_units(pixels: Pixels, mean: np.ndarray, std: np.ndarray) -> str:
     return ''
 
 
-def key_of(name: str) -> str:
+def statistics_key(name: str) -> str:
     """Return the path of a modality's statistics in a config."""
     return f'model.data_preprocessor.modalities.{name}' if name else 'model.data_preprocessor'
 

@@ -34,7 +34,11 @@ def check_epoch(planned: PlannedTraining) -> Iterator[Finding]:
         return
     seen = f'{own} images{each}, {planned.steps_per_epoch} steps an epoch, {planned.steps} in all'
     yield Finding('note', 'images', seen)
-    if not cfg.train_dataloader.get('drop_last') and own % batch == 1 and any(map(is_batch_norm, modules_of(planned))):
+    if (
+        not cfg.train_dataloader.get('drop_last')
+        and own % batch == 1
+        and any(map(is_batch_norm, planned.model.modules()))
+    ):
         yield Finding(
             'warning',
             'images',
@@ -42,11 +46,6 @@ def check_epoch(planned: PlannedTraining) -> Iterator[Finding]:
             'no such batch',
             'train_dataloader.drop_last = True',
         )
-
-
-def modules_of(planned: PlannedTraining) -> Iterator[nn.Module]:
-    """Yield all parts of the model."""
-    yield from planned.model.modules()
 
 
 def check_queue(planned: PlannedTraining) -> Iterator[Finding]:
@@ -107,7 +106,7 @@ def check_prototypes(planned: PlannedTraining) -> Iterator[Finding]:
 
 def check_batch_norm(planned: PlannedTraining) -> Iterator[Finding]:
     """Count what BatchNorm has to make its statistics of."""
-    if not any(map(is_batch_norm, modules_of(planned))):
+    if not any(map(is_batch_norm, planned.model.modules())):
         return
     count = planned.batch * (planned.devices if planned.cfg.get('sync_bn') else 1)
     if count >= FEW_FOR_BATCH_NORM:

@@ -128,4 +128,4 @@ def test_batch_norm_of_a_single_vector_is_an_error(make_config):
     planned = changed(make_config(model=cmid_config(byol=True)), batch=1)
     found = only(check_batch_norm(planned))
     assert (found.level, found.seen) == ('error', 'a batch of 1 on each device makes statistics of 1 images')
-    assert not list(check_batch_norm(changed(make_config(model=mssdf_config(dict(rgb=3))), batch=1)))
+    assert not list(check_batch_norm(changed(make_config(model=dino_config('vit')), batch=1)))
