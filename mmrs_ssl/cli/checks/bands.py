@@ -96,6 +96,7 @@ def compare_pixels(name: str, pixels: Pixels, mean: np.ndarray, std: np.ndarray)
     if np.abs(shift).max() <= FAR_MEAN and factor.max() <= FAR_SPREAD:
         yield Finding('note', about, f'normalized {where}: mean {_row(shift)}, std {_row(spread)}', 'about 0 and 1')
         return
+    key = statistics_key(name)
     other_units = np.abs(shift).max() > OTHER_UNITS_MEAN or factor.max() > OTHER_UNITS_SPREAD
     yield Finding(
         'error' if other_units else 'warning',
@@ -103,7 +104,7 @@ def compare_pixels(name: str, pixels: Pixels, mean: np.ndarray, std: np.ndarray)
         f'{where} have mean {_row(pixels.mean)}, std {_row(pixels.std)}; normalized by mean {_row(mean)}, std '
         f'{_row(std)} they have mean {_row(shift)}, std {_row(spread)}{guess_units(pixels, mean, std)}',
         f'mean 0, at most {FAR_MEAN:g} off, and std 1, at most a factor of {FAR_SPREAD:g} off, in every band',
-        f'{statistics_key(name)}.mean = [{_row(pixels.mean, 99)}], {statistics_key(name)}.std = [{_row(pixels.std, 99)}], or '
+        f'{key}.mean = [{_row(pixels.mean, 99)}], {key}.std = [{_row(pixels.std, 99)}], or '
         f'statistics{"." * bool(name)}{name} = a file of tools/band_stats.py',
     )
 

@@ -173,7 +173,7 @@ def compare_speed(planned: PlannedTraining, cost: StepCost) -> Iterator[Finding]
     yield Finding(
         'note',
         'time',
-        f'{cost.step:.3g} s a step, {duration(step * planned.steps)} for {planned.steps} steps',
+        f'{step:.3g} s a step with its data, {duration(step * planned.steps)} for {planned.steps} steps',
     )
     seen = f'loading a batch takes {loading:.3g} s with {workers} workers, a step {cost.step:.3g} s'
     if loading <= SLOWER * cost.step:

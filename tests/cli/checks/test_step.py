@@ -34,11 +34,11 @@ def test_time_and_memory_are_said(make_config):
     planned = plan(make_config())
     found = {each.about: each for each in check_step(planned, COST)}
     assert found['memory'].seen == '10.00 GB of 80 GB with a batch of 4'
-    assert found['time'].seen == '2 s a step, 16 seconds for 8 steps'  # no workers: one after the other
+    assert found['time'].seen == '2 s a step with its data, 16 seconds for 8 steps'  # no workers: one after the other
     assert 'pictures' not in found
     planned.cfg.train_dataloader.num_workers = 2
     found = {each.about: each for each in check_step(planned, COST._replace(pictures=('work/check/a.png',)))}
-    assert found['time'].seen == '1 s a step, 8 seconds for 8 steps'
+    assert found['time'].seen == '1 s a step with its data, 8 seconds for 8 steps'
     assert found['pictures'].seen == '1 images of the first batch in work/check'
 
 
