@@ -221,7 +221,7 @@ def test_wrong_bands_and_small_crops(make_config, run_tool):
     assert 'exclude' not in error_of(output)
     code, output = run_tool('train.py', make_config().filename, '--cfg-options', 'size=16')
     assert code == 1
-    assert error_of(output).startswith('a view of 16 x 16 pixels cannot be cut into mask blocks of 32 x 32')
+    assert error_of(output).startswith('mask: a view of 16 x 16 pixels cannot be cut into mask blocks of 32 x 32')
 
 
 def test_a_truncated_image_does_not_end_a_run(make_config, run_tool, image_folder, tmp_path):
