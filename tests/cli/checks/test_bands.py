@@ -26,6 +26,13 @@ def test_what_fits_is_a_note(make_config):
     assert 'normalized pixels of 16 images (uint8)' in note.seen
 
 
+def test_what_cannot_be_compared_is_said(make_config):
+    planned = plan(make_config())
+    planned.dataset.pipeline.transforms.insert(0, planned.dataset.pipeline.transforms[-1])
+    (note,) = check_statistics(planned)
+    assert (note.level, note.seen) == ('note', 'not compared: the pipeline does not begin by loading')
+
+
 def test_statistics_of_other_bands_than_the_data(make_config):
     found = only(check_bands(plan(make_config(model=cmid_config(bands=4)))))
     assert (found.level, found.seen) == ('error', 'samples of 3 bands, mean and std of 4')
