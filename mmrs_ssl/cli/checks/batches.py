@@ -20,7 +20,7 @@ def check_epoch(planned: PlannedTraining) -> Iterator[Finding]:
     cfg, batch = planned.cfg, planned.batch
     own = planned.images // planned.devices
     each = f' for each of {planned.devices} devices' if planned.devices > 1 else ''
-    smaller = setting(cfg, 'batch', max(own, 1), 'train_dataloader.batch_size')
+    smaller = setting(cfg, 'batch', max(own // 4, 1), 'train_dataloader.batch_size')
     if own < batch:
         drops = cfg.train_dataloader.get('drop_last', False)
         yield Finding(

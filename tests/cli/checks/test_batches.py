@@ -54,7 +54,7 @@ def test_images_that_make_no_batches(make_config, options, devices, level, words
     assert found.level == level
     assert words in found.seen
     assert found.change.startswith(
-        f'batch = {16 // devices} (' if options['batch'] > 5 else 'train_dataloader.drop_last'
+        f'batch = {16 // devices // 4} (' if options['batch'] > 5 else 'train_dataloader.drop_last'
     )
 
 
