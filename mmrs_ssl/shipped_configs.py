@@ -1,9 +1,15 @@
 """Reach the configs that ship with the package, from a clone or from an installed wheel."""
 
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
+if TYPE_CHECKING:  # mmengine imports torch, and names are listed without
+    from mmengine.config import Config
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -23,6 +29,39 @@ def config_root() -> Path:
     )
 
 
+def config_names(folder: str = '') -> list[str]:
+    """List the names of the shipped configs, their paths under ``configs/`` without ``.py``.
+
+    Raises:
+        FileNotFoundError: if a folder is given, and there is no config in it.
+    """
+    root = config_root()
+    paths = [path.relative_to(root) for path in root.glob('[!_]*/**/*.py')]
+    names = sorted(path.with_suffix('').as_posix() for path in paths if '_base_' not in path.parts)
+    if found := [name for name in names if name.startswith(f'{folder.strip("/")}/' if folder else '')]:
+        return found
+    folders = sorted({name.rsplit('/', 1)[0] for name in names})
+    raise FileNotFoundError(f'no configs in {folder!r}; expected one of {", ".join(folders)}')
+
+
+def find_config(name: str) -> Path:
+    """Find the file of a shipped config by its name, or by the file name alone where that is unique.
+
+    Raises:
+        FileNotFoundError: if there is no such config; the message lists the nearest names.
+    """
+    names = config_names()
+    wanted = name.removesuffix('.py')
+    found = [n for n in names if n == wanted] or [n for n in names if n.rsplit('/', 1)[-1] == wanted]
+    if len(found) != 1:
+        near = get_close_matches(wanted, names + [n.rsplit('/', 1)[-1] for n in names], n=3, cutoff=0.4)
+        raise FileNotFoundError(
+            f'no config named {name!r} in {config_root()} ({len(found)} match); near names: '
+            f'{", ".join(near) or "none"}; all {len(names)} are listed by mmrs-ssl configs list'
+        )
+    return config_root() / f'{found[0]}.py'
+
+
 def get_config(name: str) -> Config:
     """Read one of the shipped configs.
 
@@ -33,15 +72,40 @@ def get_config(name: str) -> Config:
     Raises:
         FileNotFoundError: if there is no such config; the message lists the nearest names.
     """
-    root = config_root()
-    paths = [p.relative_to(root) for p in root.glob('[!_]*/**/*.py')]
-    names = sorted(p.with_suffix('').as_posix() for p in paths if '_base_' not in p.parts)
-    wanted = name.removesuffix('.py')
-    found = [n for n in names if n == wanted] or [n for n in names if n.rsplit('/', 1)[-1] == wanted]
-    if len(found) != 1:
-        near = get_close_matches(wanted, names + [n.rsplit('/', 1)[-1] for n in names], n=3, cutoff=0.4)
-        raise FileNotFoundError(
-            f'no config named {name!r} in {root} ({len(found)} match); near names: {", ".join(near) or "none"}; '
-            f'all {len(names)} are listed in configs/*/README.md'
-        )
-    return Config.fromfile(root / f'{found[0]}.py')
+    from mmengine.config import Config
+
+    return Config.fromfile(find_config(name))
+
+
+def copy_config(name: str, to: str | Path) -> list[Path]:
+    """Copy a shipped config, and the shipped files it is based on, to where they lie among each other in the package.
+
+    Returns:
+        What was copied, the config first.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+        FileExistsError: if another file is in the place of one of them; then none is written.
+    """
+    root, config = config_root(), find_config(name)
+    files = list(dict.fromkeys([config, *_bases_of(config)]))
+    copies = {Path(to) / file.relative_to(root): file.read_bytes() for file in files}
+    for path, content in copies.items():
+        if path.exists() and not (path.is_file() and path.read_bytes() == content):
+            raise FileExistsError(f'{path} is there already, and is another file; give another folder than {to}')
+    for path, content in copies.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return list(copies)
+
+
+def _bases_of(config: Path) -> Iterator[Path]:
+    """Yield the files below a config that lie beside it, and what those are based on in turn."""
+    for node in ast.parse(config.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
+            bases = ast.literal_eval(node.value)
+            for base in [bases] if isinstance(bases, str) else bases:
+                if '::' not in base:  # else a library's own
+                    path = (config.parent / base).resolve()
+                    yield path
+                    yield from _bases_of(path)

@@ -16,7 +16,7 @@ def built(tmp_path_factory):
     """The package as a wheel would hold it."""
     copy, out = tmp_path_factory.mktemp('source') / 'repo', tmp_path_factory.mktemp('build')
     skip = shutil.ignore_patterns('__pycache__', '*.pyc')
-    for name in ('mmrs_ssl', 'configs', 'tools'):
+    for name in ('mmrs_ssl', 'mmrs_ssl_commands', 'configs', 'tools'):
         shutil.copytree(ROOT / name, copy / name, ignore=skip)
     for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'model-index.yml', 'README.md', 'LICENSE'):
         shutil.copy(ROOT / name, copy / name)

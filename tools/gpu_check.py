@@ -16,13 +16,6 @@ import time
 import warnings
 from pathlib import Path
 
-from mmrs_ssl.benchmarks.gpu_plan import plan, run_plan
-from mmrs_ssl.benchmarks.gpu_setup import Workshop
-from mmrs_ssl.benchmarks.gpu_table import Deadline, Table
-from mmrs_ssl.benchmarks.measure import DEVICE
-from mmrs_ssl.cli.errors import clear_errors
-from mmrs_ssl.ops.memory import keep_freed_memory
-
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -37,9 +30,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main(args: argparse.Namespace) -> int:
     """Measure all rows that fit into the time; returns the exit code."""
-    args = parse_args()
+    from mmrs_ssl.benchmarks.gpu_plan import plan, run_plan
+    from mmrs_ssl.benchmarks.gpu_setup import Workshop
+    from mmrs_ssl.benchmarks.gpu_table import Deadline, Table
+    from mmrs_ssl.benchmarks.measure import DEVICE
+    from mmrs_ssl.ops.memory import keep_freed_memory
+
     if args.cpu != (DEVICE == 'cpu'):
         raise ValueError('no GPU is found: give --cpu' if DEVICE == 'cpu' else '--cpu: set CUDA_VISIBLE_DEVICES to ""')
     if args.images and not Path(args.images).is_dir():
@@ -53,5 +51,8 @@ def main() -> int:
 
 
 if __name__ == '__main__':
+    given = parse_args()  # imports are below, so that help comes at once
+    from mmrs_ssl.cli.errors import clear_errors
+
     with clear_errors():
-        sys.exit(main())
+        sys.exit(main(given))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
-from mmrs_ssl.archives.band_statistics import Nodata, Options
+from mmrs_ssl.archives.band_statistics import Options
 from mmrs_ssl.archives.counting import Image
-from mmrs_ssl.cli.config import override
+from mmrs_ssl.cli.config import config_file, override
 from mmrs_ssl.datasets import SceneDataset
 from mmrs_ssl.datasets.transforms.loading import LoadRaster, loaders_of
 from mmrs_ssl.rasters.access import access_to
 from mmrs_ssl.rasters.find import find_all
-from mmrs_ssl.rasters.nodata import RULES
 from mmrs_ssl.scenes.files import SceneFile, find_scene_files
+from mmrs_ssl.shipped_configs import config_names
 
 
 @dataclass(frozen=True)
@@ -39,61 +39,6 @@ class Part:
     changes: tuple[str, ...] = ()
 
 
-def add_archive_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments that name files and how to read them."""
-    parser.add_argument(
-        'sources',
-        nargs='+',
-        help="folders (with sub-folders), files or glob patterns; or a config, whose data set's files are read as its "
-        'loader does',
-    )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='settings of the config')
-    parser.add_argument(
-        '--files',
-        nargs='+',
-        default=[],
-        metavar='RULE',
-        help="which file is which part of a scene, e.g. '{scene}/{band}', or one rule per modality: rgb='{scene}_rgb'",
-    )
-    parser.add_argument('--band-files', nargs='+', default=[], metavar='BAND', help='bands that have a file each')
-    parser.add_argument(
-        '--bands',
-        nargs='+',
-        type=_band,
-        default=[],
-        help='which bands, by number from 0 or by name (default: all but alpha, which is a mask unless named here)',
-    )
-    parser.add_argument(
-        '--nodata',
-        type=_nodata,
-        default='declared',
-        metavar='VALUE',
-        help='the value that is no data, in place of those the files declare; none for no such value',
-    )
-    parser.add_argument(
-        '--nodata-rule', choices=RULES, default='auto', help='which bands of an empty pixel hold it (default: auto)'
-    )
-    parser.add_argument('--alpha', choices=['mask', 'data'], help='what a band that is declared alpha is')
-    parser.add_argument('--ignore-names', action='store_true', help='take bands by position whatever they are called')
-    parser.add_argument('--scale', action='store_true', help="apply the files' own scale and offset per band")
-    parser.add_argument(
-        '--allow-remote',
-        action='store_true',
-        help='read addresses (https://..., s3://..., /vsicurl/...) that are given here or named in VRTs',
-    )
-    parser.add_argument('--roots', nargs='+', default=[], help="further folders where VRTs' sources may lie")
-
-
-def _band(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
-
-
-def _nodata(text: str) -> Nodata:
-    if text == 'declared':
-        return 'declared'
-    return None if text.lower() == 'none' else float(text)
-
-
 def find_parts(args: Namespace, strict: bool = False) -> list[Part]:
     """Find the images that the command line names.
 
@@ -101,7 +46,7 @@ def find_parts(args: Namespace, strict: bool = False) -> list[Part]:
         FileNotFoundError: if there is none.
         ValueError: if options contradict each other.
     """
-    if args.sources[0].endswith('.py'):
+    if args.sources[0].endswith('.py') or (args.by_name and args.sources[0] in config_names()):
         return _parts_of_config(args, strict)
     if args.cfg_options:
         raise ValueError(f'--cfg-options are for a config, and {args.sources[0]} is none')
@@ -178,7 +123,7 @@ def _parts_of_config(args: Namespace, strict: bool) -> list[Part]:
             raise ValueError(f'--{name.replace("_", "-")} is for files; a config says it itself, or --cfg-options')
     if len(args.sources) > 1:
         raise ValueError(f'expected one config and nothing else, found {" ".join(args.sources)}')
-    cfg = Config.fromfile(args.sources[0])
+    cfg = Config.fromfile(config_file(args.sources[0], args.by_name))
     override(cfg, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     dataset: Any = DATASETS.build(cfg.train_dataloader.dataset)

@@ -2,7 +2,7 @@
 
 import inspect
 import traceback
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from mmrs_ssl.cli.errors import TRACEBACK, accepted_options
+from mmrs_ssl.cli.errors import accepted_options
 from mmrs_ssl.cli.launch import set_launcher
-from mmrs_ssl.cli.option_action import OptionAction
 from mmrs_ssl.cli.settings import check_settings
 from mmrs_ssl.cli.short_names import list_short_names, set_short_names
+from mmrs_ssl.shipped_configs import config_names, config_root
 
 # Read by mmengine or the libraries from the config itself, beside Runner's own parameters.
 _OTHER_KEYS = {
@@ -37,34 +37,6 @@ _OTHER_KEYS = {
 _SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
-def add_config_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments that training and testing share."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='where checkpoints and logs go (default: work_dirs/<name of the config>)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help='override settings of the config, by dotted path or by its short names, e.g. data_root=my/images size=128',
-    )
-    parser.add_argument(TRACEBACK, action='store_true', help='show the traceback of an error, as the log file does')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    # torchrun passes it; everything else reads LOCAL_RANK from the environment
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
-
-
-def add_allow_missing(parser: ArgumentParser) -> None:
-    """Add the argument by which weights may be missing in a checkpoint."""
-    parser.add_argument(
-        '--allow-missing',
-        nargs='+',
-        default=[],
-        metavar='PATTERN',
-        help="weights that a checkpoint may lack, which then stay random, e.g. 'head.*' of a model to be fine-tuned",
-    )
-
-
 def read_config(args: Namespace) -> Config:
     """Read the config named on the command line and apply ``--cfg-options``, ``--work-dir`` and ``--launcher``.
 
@@ -73,11 +45,7 @@ def read_config(args: Namespace) -> Config:
         KeyError: if an option names nothing that the config or the runner knows.
         ValueError: for a file that is no config, and for impossible settings.
     """
-    if not Path(args.config).is_file():
-        near = sorted(p.name for p in Path(args.config).parent.glob('*.py'))
-        raise FileNotFoundError(
-            f'no config file {args.config!r}' + (f'; in that folder: {", ".join(near)}' if near else '')
-        )
+    args.config = config_file(args.config, args.by_name)
     cfg = read_config_file(args.config)
     override(cfg, args.cfg_options)
     if args.work_dir:
@@ -115,6 +83,29 @@ def read_config_file(file: str) -> Config:
             f'{where}: {type(error).__name__}: {text}. Mend this file: a config is Python that sets variables, and '
             '_base_ names files relative to it'
         ) from error
+
+
+def config_file(name: str, by_name: bool) -> str:
+    """Return the path of a config, which may be called by the name that it ships under if ``by_name``.
+
+    The file name alone is no such name: it might be meant for a file of the user's own that is not there.
+
+    Raises:
+        FileNotFoundError: if there is no such file; the message lists what there is.
+    """
+    if Path(name).is_file():
+        return name
+    shipped = config_names() if by_name else []
+    if name.removesuffix('.py') in shipped:
+        return str(config_root() / f'{name.removesuffix(".py")}.py')
+    beside = sorted(p.name for p in Path(name).parent.glob('*.py'))
+    near = get_close_matches(name.removesuffix('.py'), shipped, n=3, cutoff=0.4)
+    raise FileNotFoundError(
+        f'no config file {name!r}'
+        + (f'; in that folder: {", ".join(beside)}' if beside else '')
+        + (f'; near names of those that ship: {", ".join(near)}' if near else '')
+        + ('; mmrs-ssl configs list names them all' if by_name and not near else '')
+    )
 
 
 def override(cfg: Config, options: dict[str, Any]) -> None:

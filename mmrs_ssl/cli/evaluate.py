@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,18 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_rank, is_main_process
+from mmengine.dist import get_rank, init_dist, is_main_process
 from torch import Tensor
 
 from mmrs_ssl.datasets.transforms.loading import LoadRaster
+from mmrs_ssl.engine.distributed import start_gloo
 from mmrs_ssl.evaluation.features import SquareImages, features_of, pixel_batches
 from mmrs_ssl.evaluation.floors import histograms_of, standardized, statistics_of_bands
-from mmrs_ssl.evaluation.frozen import VECTORS, FrozenBackbone, open_backbone, recalibrate
+from mmrs_ssl.evaluation.frozen import FrozenBackbone, open_backbone, recalibrate
 from mmrs_ssl.evaluation.labelled import Labelled, halves, read_labelled
 from mmrs_ssl.evaluation.measuring import measure_features, names_of_measures, predict
 from mmrs_ssl.evaluation.results import Figure, ResultFile, digest_of_data, digest_of_file, table_of
+from mmrs_ssl.evaluation.torchgeo_bench import export_torchgeo_bench
 from mmrs_ssl.rasters.access import Access, access_to
-from mmrs_ssl.transfer.own_checkpoints import BRANCHES
 from mmrs_ssl.transfer.records import read_record
 from mmrs_ssl.transfer.sources import read_file
 from mmrs_ssl.visualization.evaluation import as_picture, draw_confusion, draw_neighbors
@@ -54,21 +56,6 @@ class Subject:
     name: str
     key: dict[str, Any]
     compute: Callable[[], tuple[np.ndarray, np.ndarray]]
-
-
-def add_pixel_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which network of a checkpoint is measured, and how pixels come to it."""
-    parser.add_argument('--config', help='whose model.backbone the weights are of, where the checkpoint says none')
-    parser.add_argument('--branch', choices=list(BRANCHES), help='default: the one that its authors evaluate')
-    parser.add_argument('--modality', help='of MSSDF: which one the images are (default: the first one)')
-    parser.add_argument('--vector', choices=VECTORS, help='class token or mean of the last map (default: as trained)')
-    parser.add_argument('--stage', type=int, help='take the output of this one of out_indices (default: the last)')
-    parser.add_argument('--size', type=int, help='pixels a side (default: as in pre-training)')
-    parser.add_argument('--bands', type=int, nargs='+', help='which bands of the files, from 0')
-    parser.add_argument('--convert', choices=['rgb'], help='make 8-bit RGB of gray, 16-bit and other pictures')
-    parser.add_argument('--mean', type=float, nargs='+', help='of each band (default: as in pre-training)')
-    parser.add_argument('--std', type=float, nargs='+', help='of each band')
-    parser.add_argument('--batch-size', type=int, default=64, help='images at once')
 
 
 class Evaluation:
@@ -314,3 +301,26 @@ def evaluate(args: argparse.Namespace) -> dict[str, dict[str, Figure]]:
         )
         print(table_of(found, names))
     return found
+
+
+def evaluate_or_export(args: argparse.Namespace) -> None:
+    """Measure checkpoints on one or several processes, or write them for torchgeo-bench."""
+    if args.export_torchgeo_bench:
+        _export(args)
+    if args.data is None:
+        return
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        if args.device == 'cpu':
+            start_gloo()
+        else:
+            init_dist('pytorch')
+    evaluate(args)
+
+
+def _export(args: argparse.Namespace) -> None:
+    """Write each checkpoint for torchgeo-bench, several to folders of their names."""
+    for checkpoint in args.checkpoints:
+        out = Path(args.export_torchgeo_bench)
+        out = out / Path(checkpoint).stem if len(args.checkpoints) > 1 else out
+        for file in export_torchgeo_bench(checkpoint, out, args.branch, args.modality):
+            print(file)

@@ -89,6 +89,7 @@ def plain_maps(frozen: FrozenBackbone, pixels: Tensor) -> Tensor:
 
 def evaluate_dense(args: argparse.Namespace) -> dict[str, DenseScore]:
     """Measure all checkpoints and floors, and print the table."""
+    args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     pairs = pairs_of(args.images, args.labels), pairs_of(args.test_images, args.test_labels)
     if both := sorted({image for image, _ in pairs[0]} & {image for image, _ in pairs[1]}):
         raise ValueError(f'{both[0]} is among the training and the test images')

@@ -3,7 +3,6 @@
 import copy
 import logging
 import sys
-from argparse import ArgumentParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,21 +18,6 @@ from mmrs_ssl.models.quiet import quiet
 from mmrs_ssl.transfer.own_checkpoints import read_settings
 
 _HOOK = PretrainedBackboneHook.__name__
-
-
-def add_init(parser: ArgumentParser) -> None:
-    """Add the arguments that name the weights to start from."""
-    parser.add_argument(
-        '--init',
-        metavar='FILE',
-        help='start from the backbone in a file (a checkpoint, an exported or a published one); with --resume only '
-        'where there is nothing to go on from',
-    )
-    parser.add_argument(
-        '--init-branch',
-        choices=['student', 'teacher'],
-        help='which network of that file (default: the one that its authors evaluate)',
-    )
 
 
 def start_from(cfg: Config, file: str | None, branch: str | None) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 # All that tests read; not what else may lie in a clone (data, work_dirs, an environment).
 PARTS = (
-    *('mmrs_ssl', 'tests', 'configs', 'tools', 'requirements', 'docs', 'pyproject.toml', 'setup.py', 'MANIFEST.in'),
-    *('Makefile', 'model-index.yml', 'LICENSE', 'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'CITATION.cff'),
+    *('mmrs_ssl', 'mmrs_ssl_commands', 'tests', 'configs', 'tools', 'requirements', 'docs', 'pyproject.toml'),
+    *('setup.py', 'MANIFEST.in', 'Makefile', 'model-index.yml', 'LICENSE', 'README.md', 'CHANGELOG.md'),
+    *('CONTRIBUTING.md', 'CITATION.cff'),
 )
 
 

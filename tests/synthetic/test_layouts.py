@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,8 +15,8 @@ from mmrs_ssl.synthetic.canvas import LAND_COVER
 from mmrs_ssl.synthetic.layouts import LAYOUTS, write_layout
 from mmrs_ssl.synthetic.scene import make_scene
 from mmrs_ssl.synthetic.writing import NOTICE, write_geotiff
+from mmrs_ssl_commands.main import run_command
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'make_scenes.py'
 ONERA = 'Onera Satellite Change Detection dataset - '
 
 # With 4 scenes of seed 0: number of files without SYNTHETIC.txt, and some that must be among them.
@@ -267,17 +266,16 @@ def test_wrong_requests(tmp_path: Path) -> None:
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main = runpy.run_path(str(TOOL))['main']  # the package takes seconds to import, so not in a process of its own
     out = str(tmp_path / 'out')
-    assert main([out, '--layout', 'folder', '--scenes', '2', '--size', '32']) == 0
+    assert run_command('make-scenes', [out, '--layout', 'folder', '--scenes', '2', '--size', '32']) == 0
     said = capsys.readouterr().out
     assert 'synthetic' in said
     assert '3 files' in said
-    assert main([out, '--layout', 'folder']) == 2
+    assert run_command('make-scenes', [out, '--layout', 'folder']) == 2
     error = capsys.readouterr().err
     assert error.count('\n') == 1
     assert '--overwrite' in error
-    assert main([out, '--layout', 'folder', '--scenes', '2', '--size', '32', '--overwrite']) == 0
-    assert main([str(tmp_path / 'new'), '--layout', 'imagenet']) == 2
+    assert run_command('make-scenes', [out, '--layout', 'folder', '--scenes', '2', '--size', '32', '--overwrite']) == 0
+    assert run_command('make-scenes', [str(tmp_path / 'new'), '--layout', 'imagenet']) == 2
     assert "unknown layout 'imagenet'" in capsys.readouterr().err
     assert not (tmp_path / 'new').exists()

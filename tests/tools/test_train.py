@@ -2,7 +2,6 @@
 
 import json
 import re
-import runpy
 
 import numpy as np
 import pytest
@@ -10,7 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from tests.conftest import BACKBONES, ROOT, TestProbe, build_cmid, cmid_config, dino_config, log_of
+from mmrs_ssl.cli.train import count_accumulation
+from tests.conftest import BACKBONES, TestProbe, build_cmid, cmid_config, dino_config, log_of
 
 NO_PICTURES = 'custom_hooks = [hook for hook in _base_.custom_hooks if "Picture" not in hook["type"]]\n'
 PROBED = NO_PICTURES[:-1] + ' + [dict(type="TestProbe")]\n'
@@ -244,9 +244,8 @@ def test_a_truncated_image_does_not_end_a_run(make_config, run_tool, image_folde
 @pytest.mark.parametrize(('counts', 'expected'), [(1, 256), (4, 64)])
 def test_batches_of_a_step_count_for_the_learning_rate(counts, expected):
     """mmengine multiplies it by the loader's batch over this size: four batches a step are four times as many."""
-    count = runpy.run_path(str(ROOT / 'tools' / 'train.py'))['count_accumulation']
     for enabled in (True, False):
         scale = dict(enable=enabled, base_batch_size=256)
         cfg = Config(dict(auto_scale_lr=scale, optim_wrapper=dict(accumulative_counts=counts)))
-        count(cfg)
+        count_accumulation(cfg)
         assert cfg.auto_scale_lr.base_batch_size == (expected if enabled else 256)
