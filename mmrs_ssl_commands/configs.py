@@ -6,6 +6,8 @@ Examples:
     $program copy cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px my/configs
 """
 
+import os
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -26,7 +28,10 @@ def run(args: Namespace) -> None:
     """List, or copy and say what may be run now."""
     shipped = leaf('shipped_configs')
     if args.action == 'list':
-        print('\n'.join(shipped.config_names(args.folder)))
+        try:
+            print('\n'.join(shipped.config_names(args.folder)), flush=True)
+        except BrokenPipeError:  # the reader, such as head, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     copied = shipped.copy_config(args.name, args.to)
     print(f'{copied[0]}\nand {len(copied) - 1} files it is based on; it is trained by: mmrs-ssl train {copied[0]}')

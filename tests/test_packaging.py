@@ -1,6 +1,7 @@
 """What ships in the wheel: configs, tools and the model index, by OpenMMLab's ``.mim`` convention."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,21 @@ def test_configs_and_tools_ship_with_the_package(built):
         assert not list((built / '.mim' / name).rglob('__pycache__'))
     assert (built / '.mim' / 'model-index.yml').read_bytes() == (ROOT / 'model-index.yml').read_bytes()
     assert files(ROOT / 'mmrs_ssl').keys() <= files(built).keys()
+    assert files(ROOT / 'mmrs_ssl_commands') == files(built.parent / 'mmrs_ssl_commands')
+
+
+def test_the_command_works_from_a_wheel_in_any_folder(built, tmp_path):
+    env = {**os.environ, 'PYTHONPATH': str(built.parent)}
+    name = 'cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px'
+    code = 'import sys; from mmrs_ssl_commands.main import main; sys.exit(main())'
+    for command in (
+        [sys.executable, '-c', code, 'configs', 'copy', name],
+        [sys.executable, built / '.mim' / 'tools' / 'train.py', '--help'],
+    ):
+        run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert run.returncode == 0, run.stderr
+    assert (tmp_path / 'configs' / f'{name}.py').read_bytes() == (ROOT / 'configs' / f'{name}.py').read_bytes()
+    assert run.stdout.startswith('usage: train.py')
 
 
 def test_the_installed_package_prefers_its_own_configs(built):
@@ -72,7 +88,7 @@ def test_the_source_distribution_can_be_built_and_tested(tmp_path):
     (archive,) = tmp_path.glob('*.tar')
     with tarfile.open(archive) as file:
         packed = {name.split('/', 1)[1] for name in file.getnames() if '/' in name}
-    folders = ('mmrs_ssl', 'configs', 'tools', 'tests', 'requirements')
+    folders = ('mmrs_ssl', 'mmrs_ssl_commands', 'configs', 'tools', 'tests', 'requirements')
     wanted = {f'{folder}/{name}' for folder in folders for name in files(copy / folder)}
     wanted |= {path.name for path in copy.iterdir() if path.is_file()}
     assert {'Makefile', 'requirements/constraints.txt', 'tests/golden/cmid.npz', 'tests/mutants/mutants.toml'} <= wanted

@@ -1,6 +1,7 @@
 """What a training says before its first epoch: all of it in the file, on the console what a person reads."""
 
 import re
+from pathlib import Path
 
 from tests.conftest import cmid_config, log_of
 
@@ -24,6 +25,6 @@ def test_the_console_is_brief_and_the_file_is_not(make_config, run_tool):
     beginnings = ('Config:', 'Hooks will', 'Distributed training is not', 'paramwise', '"FileClient', '"HardDisk')
     assert not [line for line in hidden if not line.startswith(beginnings) and 'is skipped since' not in line]
     (listed,) = re.findall(r'hooks and parameters are listed in (\S+\.log)', said)
-    assert 'System environment:' in open(listed).read()  # noqa: SIM115
+    assert 'System environment:' in Path(listed).read_text()
     for text in ('LR is set based on batch size', 'Checkpoints will be saved to'):
         assert text in ' '.join(console)

@@ -53,7 +53,8 @@ def test_on_a_terminal(make_config, monkeypatch):
     shown = ''.join(parts)
     assert 'Epoch(train)' not in shown
     assert 'Exp name' not in shown
-    last = re.split(r'[\r\n]', re.sub(r'\x1b\[[0-9;?]*[a-zA-Z]', '', shown).strip())[-1]
+    *lines, last = re.split(r'[\r\n]+', re.sub(r'\x1b\[[0-9;?]*[a-zA-Z]', '', shown).strip())
+    assert all(re.match(r'\d\d/\d\d ', line) for line in lines if ' - mmengine - ' in line)
     wanted = r'epoch 2/2  step 4/4  ETA 0:00:00  loss [\d.]+  waiting for data \d+%  student_std [\d.]+  student_rank '
     assert re.match(wanted, last), last
     assert 'Saving checkpoint at 2 epochs' in shown
@@ -97,7 +98,8 @@ def test_by_iterations_and_averages(make_config):
     TestProbe.calls = {}
     loop = 'train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=3)\nparam_scheduler = []'
     base = '\ndefault_hooks = dict(logger=dict(interval=1), checkpoint=dict(by_epoch=False, interval=100))'
-    runner = Runner.from_cfg(make_config(f'{EXTRA}\n{loop}{base}'))
+    hooks = 'custom_hooks = [dict(type="mmrs_ssl.TeacherUpdateHook"), dict(type="TestProbe")]'
+    runner = Runner.from_cfg(make_config(f'{hooks}\n{loop}{base}'))
     said, losses = [], []
 
     def note(runner):
