@@ -33,6 +33,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Write the scenes; returns the exit code, 2 for a wrong request."""
-    from mmrs_ssl.cli.make_scenes import make_scenes
+    from mmrs_ssl.cli.make_scenes import write_layouts
 
-    return make_scenes(args)
+    return write_layouts(args)

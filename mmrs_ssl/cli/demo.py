@@ -24,7 +24,7 @@ from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
 from mmrs_ssl.models.protocol import evaluated_backbone
 from mmrs_ssl.models.quiet import quiet
 from mmrs_ssl.ops.memory import keep_freed_memory
-from mmrs_ssl.shipped_configs import get_config
+from mmrs_ssl.shipped_configs import config_names, find_config, get_config
 from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
 from mmrs_ssl.synthetic.layouts import write_layout
 from mmrs_ssl.synthetic.scene import make_split
@@ -32,7 +32,7 @@ from mmrs_ssl.synthetic.scene import make_split
 TRAIN_PER_CLASS, TEST_PER_CLASS, SIZE, GSD = 100, 50, 96, 1.0
 
 
-def write_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarray, np.ndarray]:
+def write_demo_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarray, np.ndarray]:
     """Write scenes to pre-train on, as PNGs, or GeoTIFFs with surface heights; their names do not tell the class.
 
     Returns:
@@ -56,7 +56,7 @@ def write_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarray, np
     return images, labels
 
 
-def accuracy(model: Any, splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
+def demo_accuracy(model: Any, splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """Measure the 20-NN accuracy of a model's backbone on pictures of held-out scenes, in percent."""
     preprocessor = model.data_preprocessor
     preprocessor = preprocessor.parts['rgb'] if hasattr(preprocessor, 'parts') else preprocessor
@@ -96,7 +96,7 @@ def show_demo(args: Namespace) -> dict[str, float]:
 
     print(f'generating {(TRAIN_PER_CLASS + TEST_PER_CLASS) * len(SCENE_CLASSES)} scenes ...', flush=True)
     several = 'modalities' in cfg.model.data_preprocessor
-    train = write_scenes(scenes, seed=2 * args.seed, heights=several)
+    train = write_demo_scenes(scenes, seed=2 * args.seed, heights=several)
     held_out = make_split(TEST_PER_CLASS, SIZE, GSD, seed=2 * args.seed + 1)
     print(f'{time.time() - start:.0f} s; pre-training on {len(train[0])} scenes, labels unused ...', flush=True)
 
@@ -105,18 +105,16 @@ def show_demo(args: Namespace) -> dict[str, float]:
     untrained = MODELS.build(cfg.model)
     with quiet():
         untrained.init_weights()
-    random = accuracy(untrained, [train, held_out])
+    random = demo_accuracy(untrained, [train, held_out])
     colors = compared([color_histograms(images) for images, _ in (train, held_out)], [train, held_out])
     runner = pretrain(cfg)
-    pretrained = accuracy(runner.model, [train, held_out])
+    pretrained = demo_accuracy(runner.model, [train, held_out])
 
     gain = pretrained - random
     used = 'labels used for this comparison only'
     if several:
         used += ', on pictures alone'
     method = cfg.model.type.rsplit('.', 1)[-1]
-    mine = '*_geotiff-*.py' if several else '*_folder-*.py'
-    folder_config = next(Path('configs', Path(args.config).parent).glob(mine), 'CONFIG')
     backbone = f'backbone ({cfg.model.backbone.type})'
     pictures = Path(runner.log_dir) / 'pictures'
     checkpoint = Path(args.work_dir, (Path(args.work_dir) / 'last_checkpoint').read_text())
@@ -129,7 +127,14 @@ pre-trained with {method:<12}{pretrained:5.1f} %   ({gain:+.1f} points, {time.ti
 
 checkpoint  {checkpoint}
 pictures    {pictures if pictures.is_dir() else 'none of this method'}
-next        {Path(sys.executable)} tools/train.py {folder_config} \\
+next        {next_training(args, 'geotiff' if several else 'folder')} \\
                 --cfg-options data_root=PATH/TO/YOUR/{'SCENES' if several else 'IMAGES'}
 """)
     return dict(colors=colors, random=random, pretrained=pretrained)
+
+
+def next_training(args: Namespace, data: str) -> str:
+    """Write the command that trains this method on one's own images: a folder of pictures, or GeoTIFFs."""
+    names = config_names(find_config(args.config).parent.name)
+    name = next((each for each in names if f'_{data}-' in each), 'CONFIG')
+    return f'mmrs-ssl train {name}' if args.by_name else f'{Path(sys.executable)} tools/train.py configs/{name}.py'

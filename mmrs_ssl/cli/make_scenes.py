@@ -8,7 +8,7 @@ from argparse import Namespace
 from mmrs_ssl.synthetic.layouts import LAYOUTS, write_layout
 
 
-def make_scenes(args: Namespace) -> int:
+def write_layouts(args: Namespace) -> int:
     """Write them; returns the exit code, 2 for a wrong request."""
     names = list(LAYOUTS) if 'all' in args.layout else list(dict.fromkeys(args.layout))
     try:

@@ -19,7 +19,7 @@ from mmrs_ssl.cli.archive import Part, find_parts
 _WHITE = 0.999  # the quantile that photometric transforms may take for white
 
 
-def table(stats: Statistics) -> str:
+def table_of_bands(stats: Statistics) -> str:
     """Format the statistics as a table with one line per band."""
     header = ['band', 'nodata', 'mean', 'std', 'spread', 'min', 'max', *(f'q{share:g}' for share in stats.shares)]
     rows = [header]
@@ -127,7 +127,7 @@ def _written(content: Any) -> str:
 def show(stats: Statistics, part: Part) -> None:
     """Print table, config lines, and to the standard error stream what the user ought to know."""
     title = f'{part.name}: ' if part.name else ''
-    print(f'{title}{stats.files} files, {stats.pixels:,} pixels, {stats.dtype}\n\n{table(stats)}\n')
+    print(f'{title}{stats.files} files, {stats.pixels:,} pixels, {stats.dtype}\n\n{table_of_bands(stats)}\n')
     varied = [band for band in stats.bands if band and band.std > 0]
     if part.changes:
         print(
