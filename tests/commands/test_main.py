@@ -148,7 +148,7 @@ def test_the_script_and_the_module_are_this_program(monkeypatch, capsys):
 
 def test_an_error_is_one_clear_line(tmp_path, capsys):
     """Also one of the arguments, which are read before anything is imported."""
-    for argv in (['inspect', str(tmp_path / 'none.pth')], ['train', 'x.py', '--cfg-options', 'work_dir={']):
+    for argv in (['inspect', str(tmp_path / 'none.pth')], ['train', 'x.py', '--cfg-options', 'epochs']):
         with pytest.raises(SystemExit) as end:
             run_command(argv[0], argv[1:])
         assert end.value.code == 1
