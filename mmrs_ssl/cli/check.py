@@ -1,6 +1,6 @@
 """Check a config, its data and this machine before a training."""
 
-import argparse
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,14 @@ from mmrs_ssl.cli.checks.machine import Machine, check_device, check_precision, 
 from mmrs_ssl.cli.checks.planned import PlannedTraining
 from mmrs_ssl.cli.checks.quick import look_at
 from mmrs_ssl.cli.checks.step import check_step, measure_apart
-from mmrs_ssl.cli.config import add_config_arguments, count_images, read_config
+from mmrs_ssl.cli.config import count_images, read_config
 from mmrs_ssl.cli.errors import explain
 from mmrs_ssl.cli.launch import set_precision
 from mmrs_ssl.cli.starting import model_settings
 from mmrs_ssl.models.quiet import quiet
 
 
-def add_check_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a check."""
-    add_config_arguments(parser)
-    parser.add_argument(
-        '--steps', type=int, default=1, help='real steps to be timed (default: 1; 0: quick checks only)'
-    )
-    parser.add_argument('--devices', type=int, default=1, help='how many GPUs or processes will train (default: 1)')
-    parser.add_argument('--amp', action='store_true', help='check the training with mixed precision')
-
-
-def run_check(args: argparse.Namespace) -> int:
+def run_check(args: Namespace) -> int:
     """Check as the command line says, and print the findings; returns the exit code, 1 if there are errors."""
     if args.steps < 0 or args.devices < 1:
         raise ValueError(f'--steps {args.steps} is at least 0, --devices {args.devices} at least 1')
