@@ -1,9 +1,15 @@
 """mmrs_ssl: self-supervised pre-training on remote-sensing imagery, as a plugin to OpenMMLab.
 
 Importing the package registers every module under the scope ``mmrs_ssl`` and lets ``torch.load(weights_only=True)``
-read mmengine's own checkpoints.
+read mmengine's own checkpoints. What is not installed is named before that, with the line that brings it.
 """
 
+# ruff: noqa: E402 (checked before anything else is imported)
+from mmrs_ssl.installation import check_installation
+
+check_installation()
+
+# isort: split
 from mmrs_ssl import datasets, engine, models  # noqa: F401  (imported to register their modules)
 from mmrs_ssl.aliases import register_old_names
 from mmrs_ssl.shipped_configs import get_config

@@ -25,7 +25,7 @@ ROOMS = (
     {'scenes'},
     {'rasters', 'synthetic', 'transfer', 'ops'},
     {'aliases'},
-    {'registry', 'options', 'shipped_configs', 'version'},
+    {'registry', 'options', 'shipped_configs', 'version', 'installation'},
 )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from mmrs_ssl.engine.checkpoint_files import list_checkpoints
+from mmrs_ssl.installation import explain_missing
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -27,8 +28,10 @@ SHARED_MEMORY = 'unable to (mmap|write to file|allocate shared memory|open share
 def explain_machine(error: BaseException) -> str | None:
     """Explain a full disk, a place that cannot be written, or a process that was killed; None for other errors.
 
-    So are the two ways in which the libraries' own recomputing of blocks fails.
+    So are a library that is not installed, and the two ways in which the libraries' own recomputing of blocks fails.
     """
+    if missing := explain_missing(error):
+        return missing
     text = str(error)
     number = error.errno if isinstance(error, OSError) else None
     if number in FULL or re.search(TORCH_CANNOT_WRITE, text):
