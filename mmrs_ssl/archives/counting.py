@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from mmrs_ssl.archives.accumulators import PATCH, Array, patch_deviations
+from mmrs_ssl.archives.accumulators import PATCH, patch_deviations
 from mmrs_ssl.archives.window_tasks import PartialStatistics, Task
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.agreement import refuse_contradictions
+from mmrs_ssl.rasters.arrays import Array
 from mmrs_ssl.rasters.bands import choose_bands, names_of
 from mmrs_ssl.rasters.blocks import BlockWindows
 from mmrs_ssl.rasters.errors import UnreadableImageError

@@ -98,7 +98,7 @@ def losses_of(step: Step, batch: dict[str, Any], draws: Draws) -> dict[str, Tens
     """Return the terms of the loss, after their backward pass."""
     with draws:
         terms = step.model.loss(**step.model.data_preprocessor(batch, True))
-    sum(terms.values()).backward()  # type: ignore[union-attr]
+    sum(terms.values()).backward()
     return {name: term.detach() for name, term in terms.items()}
 
 

@@ -104,7 +104,7 @@ def train(wrapper: OptimWrapper, repeated: Repeated) -> tuple[list[float], list[
         with wrapper.optim_context(repeated.model):
             loss = sum(repeated.losses().values())
         before = scaler.get_scale() if scaler else 1.0
-        wrapper.update_params(loss)  # type: ignore[arg-type]
+        wrapper.update_params(loss)
         taken.append((scaler.get_scale() if scaler else 1.0) >= before)  # it falls when a step is skipped
         losses.append(float(loss.detach()))  # type: ignore[union-attr]
     return losses, taken

@@ -20,9 +20,10 @@ from mmrs_ssl.engine.distributed import start_gloo
 from mmrs_ssl.evaluation.features import SquareImages, features_of, pixel_batches
 from mmrs_ssl.evaluation.floors import histograms_of, standardized, statistics_of_bands
 from mmrs_ssl.evaluation.frozen import FrozenBackbone, open_backbone, recalibrate
+from mmrs_ssl.evaluation.intervals import Figure
 from mmrs_ssl.evaluation.labelled import Labelled, halves, read_labelled
 from mmrs_ssl.evaluation.measuring import measure_features, names_of_measures, predict
-from mmrs_ssl.evaluation.results import Figure, ResultFile, digest_of_data, digest_of_file, table_of
+from mmrs_ssl.evaluation.results import ResultFile, digest_of_data, digest_of_file, table_of
 from mmrs_ssl.evaluation.torchgeo_bench import export_torchgeo_bench
 from mmrs_ssl.rasters.access import Access, access_to
 from mmrs_ssl.transfer.records import read_record

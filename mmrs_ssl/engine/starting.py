@@ -14,9 +14,10 @@ from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.adapt import DoesNotFitError, Fitter, check_dtype, check_finite
 from mmrs_ssl.transfer.comparing import weights_in
 from mmrs_ssl.transfer.layouts import DERIVED
-from mmrs_ssl.transfer.loading import LoadReport, layout_of
+from mmrs_ssl.transfer.loading import layout_of
 from mmrs_ssl.transfer.networks import meta_of
 from mmrs_ssl.transfer.own_checkpoints import modalities_in, read_settings
+from mmrs_ssl.transfer.report import LoadReport
 from mmrs_ssl.transfer.sources import backbone_in, read_file
 
 

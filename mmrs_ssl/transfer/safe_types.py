@@ -40,9 +40,9 @@ def allow_checkpoint_types() -> None:
         [
             HistoryBuffer,
             (restricted_getattr, 'builtins.getattr'),
-            multiarray._reconstruct,  # type: ignore[attr-defined]  # numpy arrays
+            multiarray._reconstruct,  # numpy arrays
             multiarray.scalar,  # numpy numbers
-            (multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),  # type: ignore[attr-defined]
+            (multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
             (multiarray.scalar, 'numpy.core.multiarray.scalar'),  # their names before numpy 2
             np.ndarray,
             np.dtype,

@@ -26,8 +26,8 @@ from mmrs_ssl.engine.starting import load_start
 from mmrs_ssl.options import check_choice
 from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.transfer.adapt import POSITIONS, Bands
-from mmrs_ssl.transfer.loading import LoadReport
 from mmrs_ssl.transfer.modalities import joint_modalities
+from mmrs_ssl.transfer.report import LoadReport
 
 
 @HOOKS.register_module()

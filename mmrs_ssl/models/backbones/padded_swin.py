@@ -67,7 +67,7 @@ def pad_windows(swin: nn.Module) -> None:
     """Replace all of a Swin's window attentions by :class:`PaddedWindowAttention`, weights and names as they were."""
     for module in list(swin.modules()):
         if type(getattr(module, 'attn', None)) is ShiftWindowMSA:
-            module.attn = PaddedWindowAttention(module.attn)  # type: ignore[assignment]
+            module.attn = PaddedWindowAttention(module.attn)
 
 
 @MODELS.register_module()

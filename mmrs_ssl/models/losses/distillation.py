@@ -71,7 +71,7 @@ class _CrossViewEntropy(torch.autograd.Function):
         return torch.stack(losses).sum() / ctx.terms
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         student, target, total, *log_norms = ctx.saved_tensors
         scale = grad / (ctx.terms * ctx.temperature)
         out = torch.empty_like(student)
