@@ -39,7 +39,7 @@ class Number:
             return self.or_none
         if isinstance(value, bool) or not isinstance(value, Integral if self.whole else Real):
             return False
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
         beyond_low = self.low is not None and (number < self.low or (self.above and number == self.low))
         beyond_high = self.high is not None and (number > self.high or (self.below and number == self.high))
         return math.isfinite(number) and not beyond_low and not beyond_high

@@ -2,9 +2,9 @@
 
 import os
 
-# Side by side (pytest -n) every process has a processor of its own. With two threads, torch 2.13 writes beyond its memory
-# on processors with AVX-512 and no bfloat16: in 1 x 1 convolutions of 8 channels at every second pixel, in channels_last,
-# of an odd number of images, which only the tiny ResNets here have.
+# Side by side (pytest -n) every process has a processor of its own. With two threads torch 2.13 writes beyond memory
+# on processors with AVX-512 and no bfloat16, in a convolution that only the tiny ResNets here have: 1 x 1, 8 channels,
+# every second pixel, channels_last, an odd number of images.
 os.environ['OMP_NUM_THREADS'] = '1'
 
 import ctypes

@@ -10,7 +10,6 @@ from mmpretrain.datasets import CustomDataset
 
 from mmrs_ssl.datasets.samplers import sample_rng
 from mmrs_ssl.datasets.transforms.loading import loaders_of
-from mmrs_ssl.datasets.unreadable import SkipCounter
 from mmrs_ssl.options import SHARE, check_names, check_numbers, check_switches
 from mmrs_ssl.rasters.access import access_to, check_root, fixed_folder
 from mmrs_ssl.rasters.errors import OtherBandsError, UnreadableImageError
@@ -18,6 +17,7 @@ from mmrs_ssl.rasters.find import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, 
 from mmrs_ssl.rasters.folder import sort_out
 from mmrs_ssl.rasters.names import check_name
 from mmrs_ssl.rasters.tolerance import refuse_or_warn
+from mmrs_ssl.rasters.unreadable import SkipCounter
 from mmrs_ssl.registry import DATASETS
 
 _LIMIT = 'train_dataloader.dataset.max_unreadable'

@@ -10,7 +10,6 @@ from mmengine.logging import print_log
 
 from mmrs_ssl.datasets.samplers import sample_rng
 from mmrs_ssl.datasets.transforms.loading import loaders_of
-from mmrs_ssl.datasets.unreadable import SkipCounter
 from mmrs_ssl.options import COUNT, POSITIVE, SHARE, WHOLE, check_choice, check_names, check_numbers
 from mmrs_ssl.rasters.access import access_to, check_root
 from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
@@ -18,6 +17,7 @@ from mmrs_ssl.rasters.grid import Window
 from mmrs_ssl.rasters.header_cache import read_headers
 from mmrs_ssl.rasters.photometry import Scale, check_scales
 from mmrs_ssl.rasters.tolerance import refuse_or_warn
+from mmrs_ssl.rasters.unreadable import SkipCounter
 from mmrs_ssl.registry import DATASETS
 from mmrs_ssl.scenes.band_check import BandAgreement
 from mmrs_ssl.scenes.catalog import make_scenes

@@ -66,7 +66,7 @@ def warnings(monkeypatch):
         texts.append(text)
         print_log(text, *args, **kwargs)
 
-    for module in ('datasets.unreadable', 'rasters.tolerance'):
+    for module in ('rasters.unreadable', 'rasters.tolerance'):
         monkeypatch.setattr(f'mmrs_ssl.{module}.print_log', record)
     return texts
 

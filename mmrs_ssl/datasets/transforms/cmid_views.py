@@ -28,8 +28,6 @@ from mmrs_ssl.options import (
 from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
-JITTER = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation and hue
-
 
 @TRANSFORMS.register_module()
 @accept_old_options
@@ -51,8 +49,7 @@ class CMIDViews(Views):
         blur_sigma: smallest and largest deviation of the blur in pixels.
         max_value: the value of white, a number or one per band. Default: 255 for 8-bit images, else the data set's.
         band_spread: of the noise; see :class:`RandomNoise`.
-        jitter: strengths of brightness, contrast, saturation and hue, as of :class:`ColorJitter`; without ``colors``
-            the first two count.
+        jitter: strengths of brightness, contrast, saturation and hue; without ``colors`` the first two count.
         gray_prob: probability of gray, without ``colors`` of dropping bands.
 
     Raises:
@@ -70,7 +67,7 @@ class CMIDViews(Views):
         blur_sigma: Sequence[float] = (0.1, 2.0),
         max_value: Scale | None = None,
         band_spread: Scale | None = None,
-        jitter: Sequence[float] = JITTER,
+        jitter: Sequence[float] = (0.4, 0.4, 0.2, 0.1),
         gray_prob: float = 0.2,
     ) -> None:
         check_numbers(self, COUNT, size=size)
@@ -80,10 +77,13 @@ class CMIDViews(Views):
         check_lists(self, NOT_NEGATIVE, 4, jitter=jitter)
         check_numbers(self, SHARE, gray_prob=gray_prob)
         check_switches(self, colors=colors, resize=resize)
+        brightness, contrast, saturation, hue = jitter
         self.first = ResizeToSize(size) if resize else None
         weak: list[BaseTransform] = [RandomCropResize(size, scale, ratio)]
         strong = [
-            ColorJitter(*jitter) if colors else SpectralJitter(*jitter[:2], max_value=max_value),
+            ColorJitter(brightness, contrast, saturation, hue)
+            if colors
+            else SpectralJitter(brightness, contrast, max_value=max_value),
             RandomGaussianBlur(blur_kernel, blur_sigma),
             RandomNoise(variance=(10, 50), prob=0.6, max_value=max_value, band_spread=band_spread),
             RandomSolarize(prob=0.2, max_value=max_value),

@@ -33,9 +33,7 @@ LOCAL_SIZES = (184, 164, 144, 124, 104, 84)
 GLOBAL_SCALE, LOCAL_SCALE = (0.32, 1.0), (0.05, 0.32)
 
 # Brightness, contrast, saturation and hue.
-GLOBAL_JITTER = (0.4, 0.4, 0.2, 0.1)
-LOCAL_JITTER = (0.8, 0.8, 0.8, 0.2)
-DATE_JITTER = (0.4, 0.4, 0.4, 0.1)
+GLOBAL_JITTER, LOCAL_JITTER, DATE_JITTER = (0.4, 0.4, 0.2, 0.1), (0.8, 0.8, 0.8, 0.2), (0.4, 0.4, 0.4, 0.1)
 
 
 @accept_old_options

@@ -95,8 +95,7 @@ class RandomCropResize(BaseTransform):
         interpolation: ``'nearest'``, ``'bilinear'``, ``'bicubic'`` or ``'area'``.
         prob: probability of cropping; otherwise the box is the whole image, only resized (and perhaps mirrored).
         antialias: smooth what is shrunk: True, close to what Pillow and torchvision do (a gray level on average where a
-            side is at most halved); ``'pillow'``, by Pillow itself, in several times the time; or False, which makes
-            of fine texture something else.
+            side is at most halved); ``'pillow'``, by Pillow itself, in several times the time; or False: not at all.
 
     Raises:
         ValueError: for an unknown interpolation; if dates or modalities differ in size.
@@ -118,10 +117,7 @@ class RandomCropResize(BaseTransform):
         check_ranges(self, AREA, scale=scale)
         check_ranges(self, POSITIVE, ratio=ratio)
         check_numbers(self, SHARE, flip_prob=flip_prob, prob=prob)
-        self.size = size
-        self.scale = scale
-        self.ratio = ratio
-        self.flip_prob = flip_prob
+        self.size, self.scale, self.ratio, self.flip_prob = size, scale, ratio, flip_prob
         if interpolation not in INTERPOLATION or antialias not in (True, False, 'pillow'):
             raise ValueError(
                 f'RandomCropResize: interpolation={interpolation!r}, expected one of {", ".join(INTERPOLATION)}; '

@@ -12,7 +12,7 @@ from tests.rasters.rasters import dataset, noise, write_raster
 @pytest.fixture
 def warnings(monkeypatch):
     texts = []
-    monkeypatch.setattr('mmrs_ssl.datasets.unreadable.print_log', lambda text, *args: texts.append(text))
+    monkeypatch.setattr('mmrs_ssl.rasters.unreadable.print_log', lambda text, *args: texts.append(text))
     return texts
 
 
