@@ -69,6 +69,8 @@ def read_config_file(file: str) -> Config:
         return Config.fromfile(file)
     except Exception as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        for copy in (frame.f_locals['temp_config_file'] for frame in frames if 'temp_config_file' in frame.f_locals):
+            copy.close()  # which mmengine leaves open
         names = [str(frame.f_locals['filename']) for frame in frames if 'filename' in frame.f_locals]
         read = [name for name in names if Path(name).suffix in _SUFFIXES]
         lines = [f.f_lineno for f in frames if f.f_code.co_name == '<module>' and f.f_code.co_filename in read]
