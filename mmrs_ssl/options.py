@@ -129,9 +129,9 @@ def check_parts(owner: object, example: str, **values: Any) -> None:
             refuse(owner, option, value, f'a dict for each by name, e.g. {example}')
 
 
-def check_fill(owner: object, fill: object) -> None:
-    """Refuse what no pixel can be filled with."""
-    if fill != 'mean' and not FINITE.fits(fill):
+def check_fill(owner: object, fill: object, nan: bool = False) -> None:
+    """Refuse what no pixel can be filled with; ``nan`` says that NaN marks those without data."""
+    if fill != 'mean' and not FINITE.fits(fill) and not (nan and isinstance(fill, float) and math.isnan(fill)):
         refuse(owner, 'fill', fill, "'mean' or a number")
 
 

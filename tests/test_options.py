@@ -83,6 +83,12 @@ def test_the_error_says_whose_option_it_is():
         (lambda **v: check_names('', **v), ([], ['a'], ('a', 'b')), ('a', [1], 3, None), 'a list of names'),
         (lambda **v: check_parts('', 'E', **v), (dict(a={}),), ({}, dict(a=1), 'a', None), 'by name, e.g. E'),
         (lambda x: check_fill('', x), ('mean', 0, -9.5), ('median', None, math.nan), "'mean' or a number"),
+        (
+            lambda x: check_fill('', x, nan=True),
+            ('mean', 0, math.nan),
+            ('median', None, math.inf),
+            "'mean' or a number",
+        ),
     ],
 )
 def test_lists_switches_and_names(check, good, bad, words):

@@ -110,7 +110,7 @@ def test_both_processes_end_at_the_loss_of_one(half, tmp_path):
 
 
 def test_the_program_says_it_and_ends(make_config, tmp_path):
-    cfg = make_config('model.update(loss_weights=dict(loss_global=float("inf")))')
+    cfg = make_config('model.update(loss_weights=dict(loss_global=1e39))')  # beyond float32
     run = Run(tmp_path / 'log.txt', 'train.py', cfg.filename, '--cfg-options', 'train_dataloader.batch_size=2', ranks=2)
     assert run.wait() == [1, 1]
     assert 'error: the loss is not finite at epoch 1, iteration 1 on rank 0 (' in run.log.read_text()

@@ -100,7 +100,7 @@ class LoadRaster(BaseTransform):
         check_numbers(self, or_none(COUNT), size=size)
         check_numbers(self, POSITIVE, height_limit=height_limit)
         check_switches(self, ignore_names=ignore_names, unscale=unscale)
-        check_fill(self, fill)
+        check_fill(self, fill, nan=True)
         self.bands = bands if isinstance(bands, int) or bands is None else list(bands)
         self.modality = modality
         self.resampling = resampling
