@@ -7,8 +7,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PRETRAIN := $(VENV)/.pretrain
 DOWNSTREAM := $(VENV)/.downstream
+DOCS := $(VENV)/.docs
 
-.PHONY: demo install test test-all mutants lint format release clean
+.PHONY: demo install test test-all mutants lint format docs release clean
 
 # What was installed for the tests is enough.
 demo: $(or $(wildcard $(DOWNSTREAM)),$(PRETRAIN))
@@ -70,9 +71,18 @@ format: $(DOWNSTREAM)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What was installed for the tests or the demo imports the package, whose docstrings are pages.
+$(DOCS): $(or $(wildcard $(DOWNSTREAM)),$(PRETRAIN))
+	$(INSTALL) '.[docs]'
+	touch $@
+
+# The site, docs/_build/html/index.html; a link that leads nowhere is an error.
+docs: $(DOCS)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --conf-dir docs --doctree-dir docs/_build/doctrees . docs/_build/html
+
 # Builds the wheel and the source distribution and tries them: see CONTRIBUTING.md.
 release: $(DOWNSTREAM)
 	UV=$(BIN)/uv PYTHON=$(BIN)/python .ci/release '$(VERSION)' $(TAG)
 
 clean:
-	rm -rf $(VENV) build dist work_dirs *.egg-info .coverage* .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist docs/_build work_dirs *.egg-info .coverage* .pytest_cache .ruff_cache .mypy_cache

@@ -85,7 +85,7 @@ def test_the_installed_package_prefers_its_own_configs(built):
 def test_the_source_distribution_can_be_built_and_tested(tmp_path):
     """It has the tests, what they were tried with, and the Makefile that runs them."""
     copy = tmp_path / 'repo'
-    skip = shutil.ignore_patterns('.*', '__pycache__', '*.pyc', '*.egg-info', 'work_dirs', 'build', 'dist')
+    skip = shutil.ignore_patterns('.*', '__pycache__', '*.pyc', '*.egg-info', 'work_dirs', '_build', 'build', 'dist')
     shutil.copytree(ROOT, copy, ignore=skip)
     command = [sys.executable, 'setup.py', '-q', 'sdist', '--dist-dir', str(tmp_path), '--formats', 'tar']
     run = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=120, check=False)
@@ -93,7 +93,7 @@ def test_the_source_distribution_can_be_built_and_tested(tmp_path):
     (archive,) = tmp_path.glob('*.tar')
     with tarfile.open(archive) as file:
         packed = {name.split('/', 1)[1] for name in file.getnames() if '/' in name}
-    folders = ('mmrs_ssl', 'mmrs_ssl_commands', 'configs', 'tools', 'tests', 'requirements')
+    folders = ('mmrs_ssl', 'mmrs_ssl_commands', 'configs', 'docs', 'tools', 'tests', 'requirements')
     wanted = {f'{folder}/{name}' for folder in folders for name in files(copy / folder)}
     wanted |= {path.name for path in copy.iterdir() if path.is_file()}
     assert {'Makefile', 'requirements/constraints.txt', 'tests/golden/cmid.npz', 'tests/mutants/mutants.toml'} <= wanted
@@ -196,7 +196,7 @@ def test_what_runs_elsewhere_calls_what_is_here(project):
     assert {row['python'] for row in rows if row['dependencies'] == 'tested'} == said
     assert {row['dependencies'] for row in rows} == {'tested', 'lowest', 'newest'}
     commands = [step['run'] for job in workflow['jobs'].values() for step in job['steps'] if 'run' in step]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         program, target, *_ = command.split()
         assert program == 'make'
