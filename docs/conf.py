@@ -7,6 +7,7 @@ import pkgutil
 import sys
 from importlib import import_module
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 from docutils import nodes
@@ -33,11 +34,13 @@ exclude_patterns = ['.*', '**/.*', 'docs/_build', 'docs/start', 'work_dirs', 'bu
 myst_heading_anchors = 4  # headings are addressed as GitHub does
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes that a docstring lists are fields of it, not entries beside those of the code
 autodoc_member_order = 'bysource'
 autodoc_default_options = dict(members=True)
 autodoc_typehints = 'signature'
 # What other libraries document is not looked up: that would need the network.
 nitpick_ignore_regex = [('py:.*', r'(?!mmrs_ssl).*')]
+suppress_warnings = ['ref.python']  # a plain word of a type that several classes have as an attribute
 
 html_theme = 'furo'
 html_title = f'mmrs_ssl {release}'
@@ -53,7 +56,12 @@ class Room(SphinxDirective):
         """Write a heading and ``automodule`` for each module, and read them."""
         package = import_module(self.arguments[0])
         lines = [package.__doc__ or '', '']
-        for found in pkgutil.walk_packages(package.__path__, f'{package.__name__}.'):
+        prefix = f'{package.__name__}.'
+        whole = package.__name__ == 'mmrs_ssl'  # whose packages have pages of their own
+        modules = (pkgutil.iter_modules if whole else pkgutil.walk_packages)(package.__path__, prefix)
+        for found in modules:
+            if (whole and found.ispkg) or found.name == 'mmrs_ssl.__main__':
+                continue
             title = f'``{found.name.removeprefix("mmrs_ssl.")}``'
             # a package's names are those of its modules
             members = ['   :no-members:'] if found.ispkg else []
@@ -66,8 +74,11 @@ def find_by_name(app: Sphinx, env: Any, node: pending_xref, text: nodes.Element)
     if node.get('refdomain') != 'py':
         return None
     domain: PythonDomain = env.get_domain('py')
-    last = node['reftarget'].rsplit('.', 1)[-1]
+    target = node['reftarget']
+    parent, _, last = target.rpartition('.')
     places = [(name, each) for name, each in domain.objects.items() if name.rsplit('.', 1)[-1] == last]
+    if parent in domain.objects and locate(target) is not None:  # without a docstring of its own
+        places = [(parent, domain.objects[parent])]
     if len(places) != 1:
         return None
     name, place = places[0]

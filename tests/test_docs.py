@@ -132,10 +132,11 @@ def check_config_and_names(args, by_name):
 def test_every_room_has_a_page():
     rooms = {path.parent.name for path in (ROOT / 'mmrs_ssl').glob('*/__init__.py')}
     pages = {path.stem: path.read_text() for path in (ROOT / 'docs' / 'api').glob('*.rst')}
+    assert pages.pop('package').endswith('.. room:: mmrs_ssl\n')
     assert pages.keys() == rooms
-    assert all(f'.. room:: mmrs_ssl.{room}\n' in text for room, text in pages.items())
+    assert all(text.endswith(f'.. room:: mmrs_ssl.{room}\n') for room, text in pages.items())
     index = (ROOT / 'docs' / 'api' / 'index.md').read_text()
-    assert {f'{room}.rst' for room in rooms} == set(re.findall(r'\]\((\w+\.rst)\)', index))
+    assert {f'{room}.rst' for room in (*rooms, 'package')} == set(re.findall(r'\]\((\w+\.rst)\)', index))
 
 
 # ----- docs/add_a_method.md -----------------------------------------------------------------------------------------

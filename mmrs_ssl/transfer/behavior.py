@@ -101,7 +101,7 @@ def settings_said(backbone: Mapping[str, Any], layout: KeyLayout) -> dict[str, A
     """Read the same off the config of a backbone, with its class's defaults; empty for a class that is not known.
 
     Args:
-        backbone: what :attr:`mmrs_ssl.transfer.records.Record.backbone` holds: plain data of anyone.
+        backbone: what ``backbone`` of a :class:`mmrs_ssl.transfer.records.Record` holds: plain data of anyone.
         layout: of the file's weights, whose library the class is of.
     """
     kind = str(backbone.get('type')).rpartition('.')[2]

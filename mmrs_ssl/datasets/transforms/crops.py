@@ -136,7 +136,8 @@ class MultiSizeCrops(CropViews):
     Args:
         global_jitter, local_jitter: strengths of brightness, contrast, saturation and hue, as of
             :class:`ColorJitter`; without ``colors`` the first two count.
-        *args, **kwargs: of :class:`CropViews`.
+        *args: of :class:`CropViews`.
+        **kwargs: likewise.
 
     Differs from the official code: it draws the date once, at start-up.
 
