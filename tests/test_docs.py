@@ -79,6 +79,7 @@ def typed(page):
         for line in lines:
             words = re.sub(r'^\s*(\$ )?(\.venv/bin/|mim run )?(python3? )?', '', line)
             if re.match(r'(mmrs-ssl [a-z-]+|tools/\w+\.py) \S', words):
+                words = re.sub(r'\bN\b', '8', words)  # a number of yours
                 yield shlex.split(words, comments=True), token.type != 'code_inline'
 
 

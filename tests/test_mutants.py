@@ -24,7 +24,9 @@ def test_mistakes_can_be_made_where_they_are_said_to_be(file):
     source = (ROOT / file).read_text()
     for mutant in MUTANTS:
         if mutant.file == file:
-            ast.parse(mutate(source, mutant), mutant.what)
+            changed = mutate(source, mutant)
+            if file.endswith('.py'):  # pages are changed, too
+                ast.parse(changed, mutant.what)
 
 
 @cache
