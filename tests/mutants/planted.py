@@ -12,7 +12,7 @@ from pathlib import Path
 PARTS = (
     *('mmrs_ssl', 'mmrs_ssl_commands', 'tests', 'configs', 'tools', 'requirements', 'docs', 'pyproject.toml'),
     *('setup.py', 'MANIFEST.in', 'Makefile', 'model-index.yml', 'LICENSE', 'README.md', 'CHANGELOG.md'),
-    *('CONTRIBUTING.md', 'CITATION.cff'),
+    *('CONTRIBUTING.md', 'CITATION.cff', 'PROVENANCE.md', 'SECURITY.md'),
 )
 
 
