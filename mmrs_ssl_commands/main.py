@@ -16,6 +16,7 @@ from mmrs_ssl_commands.leaves import leaf
 # docstring is the help, where $program and $configs stand for how it was called; `add_arguments(parser)` says what it
 # takes, and `run(args)` runs it and returns an exit code or None.
 COMMANDS = {
+    'pretrain': 'pre-train a backbone on your images, with all the rest worked out',
     'check': 'check a config, its data and this machine before a training',
     'train': 'train any config: pre-training, or a downstream task',
     'test': 'evaluate a checkpoint with a config that has a test loader',

@@ -3,6 +3,7 @@
 from argparse import Namespace
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from mmrs_ssl.cli.checks.quick import StartCheck
 from mmrs_ssl.cli.config import count_images, read_config
@@ -23,8 +24,8 @@ def count_accumulation(cfg: Config) -> None:
         scale.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
 
 
-def train_config(args: Namespace) -> None:
-    """Build the config's runner as the options say, and train."""
+def train_config(args: Namespace) -> Runner:
+    """Build the config's runner as the options say, and train; returns the runner."""
     cfg = read_config(args)
     set_precision(cfg, args.amp)
     keep_freed_memory()
@@ -47,3 +48,4 @@ def train_config(args: Namespace) -> None:
         make_room()
         with live_line(runner):
             runner.train()
+    return runner

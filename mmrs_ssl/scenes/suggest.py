@@ -1,7 +1,7 @@
 """Guess the rule that fits the names of files, for the message that the one given does not."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 _SHOWN, _ENOUGH = 3, 1000
 _DATE = re.compile(r'(19|20)\d{2}([-_.]?\d{2}([-_.]?\d{2})?)?(T\d{4,6}Z?)?')
@@ -24,13 +24,24 @@ def describe_misfit(names: Sequence[str], rules: Mapping[str, str], match: Match
     text = f'found {examples}'
     wanted = {name for rule in rules.values() for name in ('date', 'band') if name in rule}
     if len(rules) == 1:
-        for rule in _candidates(wanted):
-            if _fits(rule, names[:_ENOUGH], match):
-                return f"{text}; files='{rule}' would fit them"
+        if rule := suggest_rule(names, wanted, match):
+            return f"{text}; files='{rule}' would fit them"
     return f'{text}; a rule is a path like these with {{scene}}, {{date}} and {{band}} in place of what varies'
 
 
-def _candidates(wanted: set[str]) -> list[str]:
+def suggest_rule(names: Sequence[str], wanted: Set[str], match: Match) -> str | None:
+    """Guess the rule that tells dates, bands or both of all names; None where none does.
+
+    Args:
+        names: paths of the files, relative to where the rules begin.
+        wanted: which of ``'date'`` and ``'band'`` the names ought to tell.
+        match: fits a rule to a path.
+    """
+    rules = (rule for rule in _candidates(wanted) if _fits(rule, names[:_ENOUGH], match))
+    return next(rules, None)
+
+
+def _candidates(wanted: Set[str]) -> list[str]:
     with_band = 'band' in wanted
     dated = [rule + band for rule in _WITH_DATE for band in _BAND_AFTER]
     return [

@@ -1,0 +1,238 @@
+"""Choose the settings of a pre-training from what its images are like, each with a reason in a sentence.
+
+All of it depends on the data alone: neither on the machine nor on chance.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+from mmrs_ssl.models.heads.sizing import head_size
+
+SIZES = (64, 96, 128, 160, 192, 224)  # pixels a side of what a network is given
+FEW_IMAGES, VERY_FEW = 5000, 500
+EPOCH_WINDOWS = 1024  # of scenes; fewer lie side by side in a small archive, but windows may lie anywhere
+VIEWS = 1_000_000  # images seen in a training, those of all epochs
+FEWEST_EPOCHS, MOST_EPOCHS, FEW_PLACES_EPOCHS = 50, 400, 200
+PAPER_QUEUE, PAPER_SIZE = 65_536, 224
+PAPER_LOCAL_SIZES = (184, 164, 144, 124, 104, 84)  # of DINO-MC, for views of 224 pixels
+MULTI_SIZE = ('dino-mc', 'dino-tp')
+# where the config says how long a queue is
+QUEUES = dict(cmid='model.global_head.queue_length', mocov2='model.queue_len')
+
+
+class Bands(NamedTuple):
+    """What the bands of a modality are.
+
+    Attributes:
+        count: how many are loaded.
+        dtype: numpy's name of the type of their values.
+        color: whether they are red, green and blue.
+        heights: whether they are heights of a surface.
+    """
+
+    count: int
+    dtype: str = 'uint8'
+    color: bool = False
+    heights: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of some data from names and headers.
+
+    Attributes:
+        kind: ``'folder'``: pictures, each an image; ``'geotiff'``: scenes that windows are cut from.
+        data_root: of the data set.
+        files: how many are used.
+        side: pixels that the smaller side of nearly every image or scene has at least.
+        area: pixels of all places together, of the finest modality.
+        modalities: by name, '' where there is but one.
+        rules: which files are which part of a scene, by modality.
+        band_files: names of the bands that have a file each.
+        dates: of a place, as many as most have.
+        convert: whether pictures are made 8-bit RGB of when they are loaded.
+        left_out: share of the files that cannot be used, in [0, 1].
+        said: in sentences, for the user.
+    """
+
+    kind: Literal['folder', 'geotiff']
+    data_root: str
+    files: int
+    side: int
+    area: int
+    modalities: Mapping[str, Bands]
+    rules: Mapping[str, str]
+    band_files: tuple[str, ...] = ()
+    dates: int = 1
+    convert: bool = False
+    left_out: float = 0.0
+    said: tuple[str, ...] = ()
+
+    def only(self, modality: str) -> 'Facts':
+        """Return what is known of one modality alone."""
+        return replace(self, modalities={'': self.modalities[modality]}, rules={'': self.rules[modality]})
+
+
+class Choice(NamedTuple):
+    """One row of the table."""
+
+    setting: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was chosen; ``images`` are those that lie side by side, ``epoch`` those of one epoch."""
+
+    facts: Facts
+    config: str
+    choices: tuple[Choice, ...]
+    images: int
+    epoch: int
+
+    def __getitem__(self, setting: str) -> Any:
+        """Return the value of a setting; None if this training has no such setting."""
+        return next((each.value for each in self.choices if each.setting == setting), None)
+
+
+def choose(facts: Facts, names: Sequence[str], method: str | None = None, backbone: str | None = None) -> Recipe:
+    """Choose all settings.
+
+    Args:
+        facts: of the data.
+        names: of the configs that ship.
+        method, backbone: if the user asks for one.
+
+    Raises:
+        ValueError: if there is no such method or backbone, or it needs data of another kind.
+    """
+    way = choose_method(facts, method)
+    if way.value != 'mssdf' and len(facts.modalities) > 1:
+        facts = facts.only(next(iter(facts.modalities)))
+    square = choose_size(facts, way.value)
+    window = window_of(square.value, facts.side, way.value) if facts.kind == 'geotiff' else None
+    images = facts.files if window is None else max(1, facts.area // window**2) * facts.dates
+    network, config = choose_backbone(facts, names, way.value, images, backbone)
+    choices = [way, network, square]
+    if window is not None:
+        choices.append(Choice('window', window, _why_window(window, square.value)))
+    epoch = images
+    if window is not None and facts.area // window**2 < EPOCH_WINDOWS:
+        epoch = EPOCH_WINDOWS
+        why = f'only {facts.area // window**2} windows lie side by side; at random places there are many more'
+        choices.append(Choice('windows_per_epoch', epoch, why))
+    if way.value in MULTI_SIZE:
+        choices.append(choose_crops(square.value))
+    batch = choose_batch(images, epoch)
+    choices.append(batch)
+    if way.value in QUEUES:
+        choices.append(choose_queue(images, batch.value))
+    if way.value in MULTI_SIZE:
+        head = head_size(epoch)
+        choices.append(Choice('prototypes', head.num_prototypes, head.reason))
+    choices.append(choose_epochs(images, epoch))
+    return Recipe(facts, config, tuple(choices), images, epoch)
+
+
+def choose_method(facts: Facts, asked: str | None) -> Choice:
+    """Choose the method: MSSDF for several modalities, else CMID."""
+    count = len(facts.modalities)
+    if asked == 'mssdf' and count < 2:
+        raise ValueError('--method mssdf compares modalities of a place, and there is one; expected e.g. *_rgb, *_dsm')
+    if asked == 'dino-tp' and facts.dates < 2:
+        raise ValueError('--method dino-tp compares dates of a place, and there is one; expected names with dates')
+    if asked:
+        return Choice('method', asked, 'as asked for')
+    if count > 1:
+        return Choice('method', 'mssdf', f'{count} modalities of the same places: {", ".join(facts.modalities)}')
+    why = 'contrast, reconstruction and self-distillation together learn from few images and small batches'
+    if facts.dates > 1:
+        why += f'; of {facts.dates} dates of a place one is drawn at each visit (--method dino-tp compares them)'
+    return Choice('method', 'cmid', why)
+
+
+def choose_backbone(
+    facts: Facts, names: Sequence[str], method: str, images: int, asked: str | None
+) -> tuple[Choice, str]:
+    """Choose the backbone, and with it the config: a small one for few images, of those that ship with the method."""
+    shipped = {}
+    for name in names:
+        parts = name.rsplit('/', 1)[-1].split('_')
+        if parts[0] == method and f'_{facts.kind}-' in name:
+            shipped[parts[1]] = name
+    if not shipped:
+        methods = sorted({n.rsplit('/', 1)[-1].split('_')[0] for n in names if f'_{facts.kind}-' in n})
+        kind = 'pictures' if facts.kind == 'folder' else 'scenes'
+        raise ValueError(f'--method {method}: none for {kind}; expected one of {", ".join(methods)}')
+    if asked and asked not in shipped:
+        raise ValueError(f'--backbone {asked}: with {method} there are {", ".join(shipped)}')
+    if asked:
+        return Choice('backbone', asked, 'as asked for'), shipped[asked]
+    wanted, size = ('resnet18', 'fewer than') if images < FEW_IMAGES else ('resnet50', 'at least')
+    if wanted in shipped:
+        return Choice('backbone', wanted, f'{images:,} images, {size} {FEW_IMAGES:,}'), shipped[wanted]
+    first = next(iter(shipped))
+    return Choice('backbone', first, f'the one that ships with {method} for such data'), shipped[first]
+
+
+def choose_size(facts: Facts, method: str) -> Choice:
+    """Choose the side of what the network is given: as large as images are, of scenes as leaves enough windows."""
+    if facts.kind == 'folder':
+        fitting = [size for size in SIZES if size <= facts.side]
+        if fitting:
+            return Choice('size', fitting[-1], f'the largest of {SIZES} that images of {facts.side} pixels fill')
+        return Choice('size', SIZES[0], f'the smallest there is; images of {facts.side} pixels are enlarged')
+    if facts.side < SIZES[0]:
+        side = max(16, facts.side // 16 * 16) if method == 'mssdf' else SIZES[0]
+        return Choice('size', side, f'scenes have but {facts.side} pixels')
+    for size in reversed([size for size in SIZES if size <= facts.side]):
+        window = window_of(size, facts.side, method)
+        if (count := facts.area // window**2 * facts.dates) >= VERY_FEW:
+            return Choice('size', size, f'the largest of {SIZES} with at least {VERY_FEW} windows ({count:,})')
+    window = window_of(SIZES[0], facts.side, method)
+    count = facts.area // window**2 * facts.dates
+    return Choice('size', SIZES[0], f'the smallest there is: {count} windows are few, expect little of them')
+
+
+def window_of(size: int, side: int, method: str) -> int:
+    """Return the side of a window in pixels: a bit more than the size, as crops need room, and within the scenes."""
+    if method == 'mssdf':  # which reads all of a window
+        return size
+    return min(-(-(size + size // 8) // 16) * 16, side)
+
+
+def _why_window(window: int, size: int) -> str:
+    return 'all of it is seen' if window == size else f'some more than {size}, or what the smallest scene has'
+
+
+def choose_crops(size: int) -> Choice:
+    """Choose the local crops of DINO-MC, in the published proportion to the global ones."""
+    sizes = [round(side * size / PAPER_SIZE / 4) * 4 for side in PAPER_LOCAL_SIZES]
+    return Choice('crops', sizes, f'the published ones, {PAPER_LOCAL_SIZES} of {PAPER_SIZE}, for {size} pixels')
+
+
+def choose_batch(images: int, epoch: int) -> Choice:
+    """Choose the images of a step, on all devices together."""
+    batch = 64 if images >= VERY_FEW else 32
+    if epoch < 2 * batch:
+        batch = 2 ** max(1, (epoch // 2).bit_length() - 1)
+        return Choice('batch', batch, f'at least two steps an epoch of {epoch} images')
+    return Choice('batch', batch, f'{"at least" if images >= VERY_FEW else "fewer than"} {VERY_FEW} images')
+
+
+def choose_queue(images: int, batch: int) -> Choice:
+    """Choose the length of a queue of negatives: no more than there are images, a multiple of the batch."""
+    length = max(2, min(images, PAPER_QUEUE) // batch) * batch
+    why = f'no more keys than images, or old keys of an image are its own negatives; a multiple of {batch}'
+    return Choice('queue', length, 'as published' if length == PAPER_QUEUE else why)
+
+
+def choose_epochs(images: int, epoch: int) -> Choice:
+    """Choose how often all images are seen."""
+    most = MOST_EPOCHS if images >= VERY_FEW else FEW_PLACES_EPOCHS
+    epochs = min(most, max(FEWEST_EPOCHS, round(VIEWS / epoch)))
+    seen = f'{epochs * epoch:,} images seen in all'
+    limits = f'about {VIEWS:,}, within {FEWEST_EPOCHS} and {most} epochs'
+    return Choice('epochs', epochs, f'{seen}; {limits}')
