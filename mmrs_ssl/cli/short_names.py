@@ -50,6 +50,12 @@ def set_short_names(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
     return others
 
 
+def find_value(cfg: Config, name: str) -> Any:
+    """Return the value of the first place that a short name of a config means."""
+    node, key = _places(cfg, name, _paths(cfg.short_names[name])[0])[0]
+    return node[key]
+
+
 def _paths(paths: str | list[str]) -> list[str]:
     return [paths] if isinstance(paths, str) else list(paths)
 
