@@ -38,7 +38,7 @@ def run_pretraining(args: Namespace) -> int:
     if args.init:
         check_file(args.init)
     facts = look(args.data)
-    recipe = choose(facts, config_names(), args.method, args.backbone)
+    recipe = choose(facts, config_names(), args.method, args.backbone, args.settings)
     folder = Path(args.work_dir or f'work_dirs/pretrain_{Path(args.data).resolve().stem}')
     cfg, choices = make_config(recipe, args.seed, args.settings)
     cfg.work_dir = str(folder)

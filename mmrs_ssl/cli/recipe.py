@@ -97,13 +97,20 @@ class Recipe:
         return next((each.value for each in self.choices if each.setting == setting), None)
 
 
-def choose(facts: Facts, names: Sequence[str], method: str | None = None, backbone: str | None = None) -> Recipe:
+def choose(
+    facts: Facts,
+    names: Sequence[str],
+    method: str | None = None,
+    backbone: str | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Recipe:
     """Choose all settings.
 
     Args:
         facts: of the data.
         names: of the configs that ship.
         method, backbone: if the user asks for one.
+        given: other settings that the user gives, by which what depends on size, window and batch is chosen.
 
     Raises:
         ValueError: if there is no such method or backbone, or it needs data of another kind.
@@ -111,11 +118,16 @@ def choose(facts: Facts, names: Sequence[str], method: str | None = None, backbo
     way = choose_method(facts, method)
     if way.value != 'mssdf' and len(facts.modalities) > 1:
         facts = facts.only(next(iter(facts.modalities)))
-    square = choose_size(facts, way.value)
+    given = given or {}
+    square = _asked('size', given) or choose_size(facts, way.value)
     window = window_of(square.value, facts.side, way.value) if facts.kind == 'geotiff' else None
+    window = given.get('window', window)
     images = facts.files if window is None else max(1, facts.area // window**2) * facts.dates
     network, config = choose_backbone(facts, names, way.value, images, backbone)
     choices = [way, network, square]
+    if facts.rules and facts.rules != {'': '{scene}'}:
+        rule = facts.rules if '' not in facts.rules else facts.rules['']
+        choices.append(Choice('files', rule, 'which file is which part of a scene, by the names'))
     if window is not None:
         choices.append(Choice('window', window, _why_window(window, square.value)))
     epoch = images
@@ -125,7 +137,7 @@ def choose(facts: Facts, names: Sequence[str], method: str | None = None, backbo
         choices.append(Choice('windows_per_epoch', epoch, why))
     if way.value in MULTI_SIZE:
         choices.append(choose_crops(square.value))
-    batch = choose_batch(images, epoch)
+    batch = _asked('batch', given) or choose_batch(images, epoch)
     choices.append(batch)
     if way.value in QUEUES:
         choices.append(choose_queue(images, batch.value))
@@ -134,6 +146,10 @@ def choose(facts: Facts, names: Sequence[str], method: str | None = None, backbo
         choices.append(Choice('prototypes', head.num_prototypes, head.reason))
     choices.append(choose_epochs(images, epoch))
     return Recipe(facts, config, tuple(choices), images, epoch)
+
+
+def _asked(setting: str, given: Mapping[str, Any]) -> Choice | None:
+    return Choice(setting, given[setting], 'as asked for') if setting in given else None
 
 
 def choose_method(facts: Facts, asked: str | None) -> Choice:
@@ -187,13 +203,15 @@ def choose_size(facts: Facts, method: str) -> Choice:
     if facts.side < SIZES[0]:
         side = max(16, facts.side // 16 * 16) if method == 'mssdf' else SIZES[0]
         return Choice('size', side, f'scenes have but {facts.side} pixels')
-    for size in reversed([size for size in SIZES if size <= facts.side]):
+    fitting = [size for size in SIZES if size <= facts.side]
+    if method == 'mssdf':  # of 64 pixels only 16 patches would be left
+        fitting = [size for size in fitting if size > SIZES[0]] or fitting
+    for size in reversed(fitting):
         window = window_of(size, facts.side, method)
         if (count := facts.area // window**2 * facts.dates) >= VERY_FEW:
             return Choice('size', size, f'the largest of {SIZES} with at least {VERY_FEW} windows ({count:,})')
-    window = window_of(SIZES[0], facts.side, method)
-    count = facts.area // window**2 * facts.dates
-    return Choice('size', SIZES[0], f'the smallest there is: {count} windows are few, expect little of them')
+    count = facts.area // window_of(fitting[0], facts.side, method) ** 2 * facts.dates
+    return Choice('size', fitting[0], f'the smallest there is: {count} windows are few, expect little of them')
 
 
 def window_of(size: int, side: int, method: str) -> int:
