@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from mmrs_ssl.cli.config import override, read_config_file
 from mmrs_ssl.cli.pretrain_pixels import set_statistics
-from mmrs_ssl.cli.recipe import QUEUES, Choice, Facts, Recipe
+from mmrs_ssl.cli.recipe import PROTOTYPES, QUEUES, Choice, Facts, Recipe
 from mmrs_ssl.shipped_configs import copy_config, get_config
 
 _ROOM = 0.01  # share of bad files beside those that are known
@@ -61,7 +61,9 @@ def options_of(cfg: Config, recipe: Recipe) -> dict[str, Any]:
     if recipe['queue']:
         options[QUEUES[recipe['method']]] = recipe['queue']
     if recipe['prototypes']:
-        options['model.head.num_prototypes'] = recipe['prototypes']
+        options[PROTOTYPES[recipe['method']]] = recipe['prototypes']
+    if recipe['mask_block']:
+        options['model.mask_block'] = recipe['mask_block']
     if facts.convert:
         options['convert'] = 'rgb'
     if facts.left_out:
@@ -77,7 +79,7 @@ def set_bands(cfg: Config, facts: Facts) -> None:
     if facts.band_files:
         dataset.band_files = list(facts.band_files)
     if 'bands' in cfg.short_names and not facts.band_files:
-        override(cfg, dict(bands=bands.count))
+        override(cfg, dict(bands=bands.number))
     if bands.color:
         for transform in dataset.pipeline:
             if 'colors' in transform:
@@ -92,7 +94,7 @@ def set_modalities(cfg: Config, facts: Facts) -> None:
         kind = transform['type'].rsplit('.', 1)[-1]
         if kind == 'LoadModalities':
             transform.modalities = {
-                name: dict(bands=bands.count, **(dict(height='above_minimum') if bands.heights else {}))
+                name: dict(bands=bands.number, **(dict(height='above_minimum') if bands.heights else {}))
                 for name, bands in facts.modalities.items()
             }
     colors = [name for name, bands in facts.modalities.items() if bands.color]
@@ -100,14 +102,18 @@ def set_modalities(cfg: Config, facts: Facts) -> None:
     for jitter in jitters:
         jitter.modality = colors[0] if colors else ''
     dataset.pipeline = [each for each in dataset.pipeline if each not in jitters or colors]
-    empty = {name: dict(mean=[0.0] * bands.count, std=[1.0] * bands.count) for name, bands in facts.modalities.items()}
+    empty = {
+        name: dict(mean=[0.0] * bands.number, std=[1.0] * bands.number) for name, bands in facts.modalities.items()
+    }
     cfg.statistics.modalities = copy.deepcopy(empty)
     cfg.model.data_preprocessor.modalities = copy.deepcopy(empty)
     heights = [name for name in names if facts.modalities[name].heights]
     cfg.model.masking.masked_modality = heights[0] if heights else None
 
 
-def write_configs(cfg: Config, recipe: Recipe, choices: Sequence[Choice], machine: Sequence[Choice], folder: Path) -> Path:
+def write_configs(
+    cfg: Config, recipe: Recipe, choices: Sequence[Choice], machine: Sequence[Choice], folder: Path
+) -> Path:
     """Write the shipped config, ``recipe.py`` on top of it, and ``config.py`` with what the machine adds.
 
     Returns:

@@ -68,11 +68,11 @@ def _pictures(data: str, paths: Sequence[str]) -> Facts:
 
 def _scenes(data: str, paths: Sequence[str], pictures: int) -> Facts:
     """Group rasters to scenes by their names."""
-    base, root, said = fixed_folder(Path(data)), data, []
+    base, root = fixed_folder(Path(data)), data
     if pictures:
-        root, _ = _only_rasters(data, paths), said.append(f'{pictures} pictures beside the rasters are not used')
+        root = _only_rasters(data, paths)
     naming = naming_of([Path(path).relative_to(base).as_posix() for path in paths])
-    files = find_scene_files(root, dict(naming.rules) if '' not in naming.rules else naming.rules[''])
+    files = find_scene_files(root, naming.rules.get('', naming.rules))
     headers = read_headers([file.path for file in files], None, access_to([data]))
     known = {path: header for path, header in headers.items() if isinstance(header, Header)}
     if not known:
@@ -88,8 +88,8 @@ def _scenes(data: str, paths: Sequence[str], pictures: int) -> Facts:
     sides = [min(header.height, header.width) for header in finest]
     usual = Counter(map(len, dates.values())).most_common(1)[0][0]
     said = [
-        f'{len(files):,} rasters of {len(places):,} places, the smaller side {min(sides)} to {max(sides)} pixels',
-        *said,
+        f'{len(files):,} rasters of {len(places):,} place{"s" * (len(places) > 1)}, the smaller side {min(sides)} to {max(sides)} pixels',
+        *([f'{pictures} pictures beside the rasters are not used'] if pictures else []),
         *(f'{name or "bands"}: {_described(bands)}' for name, bands in modalities.items()),
         *(f'left out: {each}' for each in naming.left_out),
     ]
@@ -139,6 +139,4 @@ def _usual(sides: Sequence[int]) -> int:
 
 def _described(bands: Bands) -> str:
     what = ', colors' if bands.color else ', heights' if bands.heights else ''
-    return f'{bands.count} of {bands.dtype}{what}'
-
-
+    return f'{bands.number} of {bands.dtype}{what}'

@@ -12,7 +12,7 @@ COLORS = ('rgb', 'dom', 'ortho', 'tdom', 'dop')
 OTHERS = ('irc', 'irrg', 'cir', 'nir', 'ms', 'msi', 'hsi', 'pan', 'sar', 's1', 's2', 'vv', 'vh', 'thermal', 'swir')
 HEIGHTS = ('dsm', 'ndsm', 'chm', 'agl', 'dem', 'dtm')  # the first that is there is taken: what the others say is in it
 LABELS = ('label', 'labels', 'mask', 'masks', 'gt', 'class', 'classes', 'cls', 'landcover', 'lc')
-_BAND = re.compile(r'(b|band)?_?\d{1,2}[a-c]?|red|green|blue|nir|swir\d?|rededge\d?|coastal', re.IGNORECASE)
+_BAND = re.compile(r'(b|band)_?\d{1,2}[a-c]?|red|green|blue|nir|swir\d?|rededge\d?|coastal', re.IGNORECASE)
 # rule with the modality's word as %s, and what finds it in a path without its suffix
 _SHAPES = (
     ('%s', re.compile(r'(?P<scene>)(?P<word>[^/]+)')),

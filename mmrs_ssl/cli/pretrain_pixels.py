@@ -110,7 +110,9 @@ def set_statistics(cfg: Config, heights: frozenset[str]) -> dict[str, tuple[str,
             last = key.split('.')[2] if key.startswith('train_dataloader') else ''
             if last and name not in heights:
                 cfg.merge_from_dict({key: value})
-                what = '99.9 % of the values are below' if last == 'max_value' else 'how much a patch of 32 pixels varies'
+                what = (
+                    '99.9 % of the values are below' if last == 'max_value' else 'how much a patch of 32 pixels varies'
+                )
                 told[f'{last}{of}'] = str(value), f'{stats.dtype}: {what}; augmentation needs it'
     return told
 

@@ -19,19 +19,27 @@ PAPER_LOCAL_SIZES = (184, 164, 144, 124, 104, 84)  # of DINO-MC, for views of 22
 MULTI_SIZE = ('dino-mc', 'dino-tp')
 # where the config says how long a queue is
 QUEUES = dict(cmid='model.global_head.queue_length', mocov2='model.queue_len')
+# and how many prototypes there are
+PROTOTYPES = {
+    'cmid': 'model.local_head.num_prototypes',
+    'dino-mc': 'model.head.num_prototypes',
+    'dino-tp': 'model.head.num_prototypes',
+}
+CMID_PROTOTYPES = 2048  # as published
+SMALL_VIEWS = 128  # pixels; of smaller ones CMID masks smaller blocks
 
 
 class Bands(NamedTuple):
     """What the bands of a modality are.
 
     Attributes:
-        count: how many are loaded.
+        number: how many are loaded.
         dtype: numpy's name of the type of their values.
         color: whether they are red, green and blue.
         heights: whether they are heights of a surface.
     """
 
-    count: int
+    number: int
     dtype: str = 'uint8'
     color: bool = False
     heights: bool = False
@@ -126,8 +134,9 @@ def choose(
     network, config = choose_backbone(facts, names, way.value, images, backbone)
     choices = [way, network, square]
     if facts.rules and facts.rules != {'': '{scene}'}:
-        rule = facts.rules if '' not in facts.rules else facts.rules['']
-        choices.append(Choice('files', rule, 'which file is which part of a scene, by the names'))
+        choices.append(
+            Choice('files', facts.rules.get('', facts.rules), 'which file is which part of a scene, by the names')
+        )
     if window is not None:
         choices.append(Choice('window', window, _why_window(window, square.value)))
     epoch = images
@@ -141,9 +150,11 @@ def choose(
     choices.append(batch)
     if way.value in QUEUES:
         choices.append(choose_queue(images, batch.value))
-    if way.value in MULTI_SIZE:
-        head = head_size(epoch)
-        choices.append(Choice('prototypes', head.num_prototypes, head.reason))
+    if way.value in PROTOTYPES:
+        choices.append(choose_prototypes(way.value, images, epoch))
+    if way.value == 'cmid' and square.value < SMALL_VIEWS:
+        why = f'of {square.value} pixels the published 32 would leave {(square.value // 32) ** 2} blocks to choose from'
+        choices.append(Choice('mask_block', 16, why))
     choices.append(choose_epochs(images, epoch))
     return Recipe(facts, config, tuple(choices), images, epoch)
 
@@ -245,6 +256,16 @@ def choose_queue(images: int, batch: int) -> Choice:
     length = max(2, min(images, PAPER_QUEUE) // batch) * batch
     why = f'no more keys than images, or old keys of an image are its own negatives; a multiple of {batch}'
     return Choice('queue', length, 'as published' if length == PAPER_QUEUE else why)
+
+
+def choose_prototypes(method: str, images: int, epoch: int) -> Choice:
+    """Choose the number of prototypes, by the images as the head of DINO-MC does; of CMID at most the published."""
+    if method != 'cmid':
+        head = head_size(epoch)
+        return Choice('prototypes', head.num_prototypes, head.reason)
+    count = min(CMID_PROTOTYPES, head_size(images).num_prototypes)
+    few = f'{images:,} images are too few for the published {CMID_PROTOTYPES:,}'
+    return Choice('prototypes', count, 'as published' if count == CMID_PROTOTYPES else few)
 
 
 def choose_epochs(images: int, epoch: int) -> Choice:

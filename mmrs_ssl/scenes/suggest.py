@@ -23,9 +23,8 @@ def describe_misfit(names: Sequence[str], rules: Mapping[str, str], match: Match
     examples = ', '.join(names[:_SHOWN]) + (f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else '')
     text = f'found {examples}'
     wanted = {name for rule in rules.values() for name in ('date', 'band') if name in rule}
-    if len(rules) == 1:
-        if rule := suggest_rule(names, wanted, match):
-            return f"{text}; files='{rule}' would fit them"
+    if len(rules) == 1 and (rule := suggest_rule(names, wanted, match)):
+        return f"{text}; files='{rule}' would fit them"
     return f'{text}; a rule is a path like these with {{scene}}, {{date}} and {{band}} in place of what varies'
 
 

@@ -81,6 +81,18 @@ def test_what_dino_mc_alone_has():
     assert recipe['queue'] is None
 
 
+def test_cmid_on_small_views_and_few_images():
+    small = choose(replace(PICTURES, side=100), NAMES)
+    assert (small['size'], small['mask_block'], small['prototypes']) == (96, 16, 1024)
+    assert choose(replace(PICTURES, side=128), NAMES)['mask_block'] is None
+    assert choose(replace(PICTURES, files=9000), NAMES)['prototypes'] == 2048
+
+
+def test_of_several_modalities_no_view_is_of_16_patches():
+    assert choose(replace(PAIRS, side=250, area=250**2), NAMES)['size'] == 96
+    assert choose(replace(PAIRS, side=70, area=70**2), NAMES)['size'] == 64
+
+
 def test_what_is_given_rules_and_the_rest_follows():
     recipe = choose(SCENES, NAMES, given=dict(size=96, batch=16))
     assert (recipe['size'], recipe['window'], recipe['batch']) == (96, 112, 16)
