@@ -87,8 +87,9 @@ def _scenes(data: str, paths: Sequence[str], pictures: int) -> Facts:
     finest = [max(each, key=lambda header: header.height * header.width) for each in places.values()]
     sides = [min(header.height, header.width) for header in finest]
     usual = Counter(map(len, dates.values())).most_common(1)[0][0]
+    shown = '1 place' if len(places) == 1 else f'{len(places):,} places'
     said = [
-        f'{len(files):,} rasters of {len(places):,} place{"s" * (len(places) > 1)}, the smaller side {min(sides)} to {max(sides)} pixels',
+        f'{len(files):,} rasters of {shown}, the smaller side {min(sides)} to {max(sides)} pixels',
         *([f'{pictures} pictures beside the rasters are not used'] if pictures else []),
         *(f'{name or "bands"}: {_described(bands)}' for name, bands in modalities.items()),
         *(f'left out: {each}' for each in naming.left_out),
