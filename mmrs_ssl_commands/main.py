@@ -66,8 +66,9 @@ def run_tool(command: str) -> None:
 def run_command(command: str, argv: Sequence[str], tool: str = '') -> int:
     """Read a command's arguments and run it; returns the exit code. An error ends the process with a clear line."""
     with _clear_errors():
-        args = parser_of(command, tool).parse_args(argv)
-        return module_of(command).run(args) or 0
+        parser, module = parser_of(command, tool), module_of(command)
+        mixed = getattr(module, 'INTERMIXED', False)
+        return module.run(parser.parse_intermixed_args(argv) if mixed else parser.parse_args(argv)) or 0
 
 
 def parser_of(command: str, tool: str = '') -> ArgumentParser:

@@ -3,17 +3,19 @@
 Examples:
     $program my/images
     $program my/scenes --hours 8 --work-dir runs/mine
-    $program my/images --method dino-mc --backbone vit-small size=128 epochs=50
+    $program my/images size=128 epochs=50 --method dino-mc --backbone vit-small
     $program my/images --dry-run
 
 It looks at the files, measures their pixels on a sample, prints what it chose and why, and writes that as a config into
 the work dir: recipe.py, which the data alone decide, and on it config.py with what this machine adds. Then it checks,
-trains, and writes pictures and the backbone. The first words of NAME=VALUE are the short names of a config, or paths.
+trains, and writes pictures and the backbone. NAME is a short name of the config, or a path in it.
 """
 
 from argparse import ArgumentParser, Namespace
 
 from mmrs_ssl_commands.arguments import Settings
+
+INTERMIXED = True  # NAME=VALUE may stand before options and behind them
 
 
 def add_arguments(parser: ArgumentParser) -> None:

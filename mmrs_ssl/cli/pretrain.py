@@ -17,7 +17,7 @@ from mmrs_ssl.cli.pretrain_config import make_config, write_configs
 from mmrs_ssl.cli.pretrain_facts import look
 from mmrs_ssl.cli.pretrain_machine import machine_choices
 from mmrs_ssl.cli.pretrain_result import show_result
-from mmrs_ssl.cli.recipe import Choice, Facts, choose
+from mmrs_ssl.cli.recipe import Chosen, Facts, choose
 from mmrs_ssl.cli.short_names import find_value
 from mmrs_ssl.cli.starting import check_file
 from mmrs_ssl.cli.train import train_config
@@ -64,7 +64,7 @@ def _check_and_train(args: Namespace, config: Path, folder: Path) -> int:
     return 0
 
 
-def print_recipe(facts: Facts, choices: Sequence[Choice], machine: Sequence[Choice]) -> None:
+def print_recipe(facts: Facts, choices: Sequence[Chosen], machine: Sequence[Chosen]) -> None:
     """Print what the data is like, and a table of what was chosen: by the data, then by the machine."""
     console = Console()
     if not console.is_terminal:

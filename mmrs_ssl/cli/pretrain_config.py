@@ -10,14 +10,14 @@ from mmengine.registry import init_default_scope
 
 from mmrs_ssl.cli.config import override, read_config_file
 from mmrs_ssl.cli.pretrain_pixels import set_statistics
-from mmrs_ssl.cli.recipe import PROTOTYPES, QUEUES, Choice, Facts, Recipe
+from mmrs_ssl.cli.recipe import PROTOTYPES, QUEUES, Chosen, Facts, Recipe
 from mmrs_ssl.shipped_configs import copy_config, get_config
 
 _ROOM = 0.01  # share of bad files beside those that are known
 _WIDTH = 110
 
 
-def make_config(recipe: Recipe, seed: int, settings: Mapping[str, Any]) -> tuple[Config, tuple[Choice, ...]]:
+def make_config(recipe: Recipe, seed: int, settings: Mapping[str, Any]) -> tuple[Config, tuple[Chosen, ...]]:
     """Make the config of a recipe, with statistics measured on a sample; the user's own settings rule.
 
     Returns:
@@ -30,7 +30,7 @@ def make_config(recipe: Recipe, seed: int, settings: Mapping[str, Any]) -> tuple
         set_modalities(cfg, facts)
     elif facts.kind == 'geotiff':
         set_bands(cfg, facts)
-    override(cfg, options_of(cfg, recipe))
+    override(cfg, recipe_options(cfg, recipe))
     if rest := {name: value for name, value in settings.items() if name != 'statistics'}:
         override(cfg, rest)
     heights = frozenset(name for name, bands in facts.modalities.items() if bands.heights)
@@ -42,14 +42,14 @@ def make_config(recipe: Recipe, seed: int, settings: Mapping[str, Any]) -> tuple
     rate = cfg.optim_wrapper.optimizer.lr
     base = cfg.auto_scale_lr.base_batch_size
     batch = cfg.train_dataloader.batch_size
-    own = [Choice(name, value, 'as asked for') for name, value in settings.items()]
+    own = [Chosen(name, value, 'as asked for') for name, value in settings.items()]
     kept = [each for each in recipe.choices if each.setting not in settings]
-    measured = [Choice(name, *value_and_why) for name, value_and_why in told.items()]
-    scaled = Choice('learning rate', f'{rate * batch / base:.3g}', f'{rate:g} for {base} images, scaled to {batch}')
-    return cfg, (*kept, *own, scaled, *measured, Choice('seed', seed, 'of all that is random'))
+    measured = [Chosen(name, *value_and_why) for name, value_and_why in told.items()]
+    scaled = Chosen('learning rate', f'{rate * batch / base:.3g}', f'{rate:g} for {base} images, scaled to {batch}')
+    return cfg, (*kept, *own, scaled, *measured, Chosen('seed', seed, 'of all that is random'))
 
 
-def options_of(cfg: Config, recipe: Recipe) -> dict[str, Any]:
+def recipe_options(cfg: Config, recipe: Recipe) -> dict[str, Any]:
     """Turn the choices into options as of ``--cfg-options``."""
     facts, short = recipe.facts, cfg.short_names
     options: dict[str, Any] = dict(data_root=facts.data_root)
@@ -112,7 +112,7 @@ def set_modalities(cfg: Config, facts: Facts) -> None:
 
 
 def write_configs(
-    cfg: Config, recipe: Recipe, choices: Sequence[Choice], machine: Sequence[Choice], folder: Path
+    cfg: Config, recipe: Recipe, choices: Sequence[Chosen], machine: Sequence[Chosen], folder: Path
 ) -> Path:
     """Write the shipped config, ``recipe.py`` on top of it, and ``config.py`` with what the machine adds.
 
@@ -136,7 +136,7 @@ def write_configs(
     return folder / 'config.py'
 
 
-def _remarks(choices: Sequence[Choice]) -> list[str]:
+def _remarks(choices: Sequence[Chosen]) -> list[str]:
     return [f'# {each.setting} = {each.value}: {each.why}'.replace('\n', ' ') for each in choices]
 
 

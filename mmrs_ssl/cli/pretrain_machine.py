@@ -11,12 +11,12 @@ from mmrs_ssl.cli.checks.machine import Machine
 from mmrs_ssl.cli.checks.step import FULL, StepCost, duration, measure_apart
 from mmrs_ssl.cli.config import count_images
 from mmrs_ssl.cli.launch import set_precision
-from mmrs_ssl.cli.recipe import Choice
+from mmrs_ssl.cli.recipe import Chosen
 
 _MOST_WORKERS, _FEWEST_AT_ONCE = 8, 4
 
 
-def machine_choices(cfg: Config, folder: Path, machine: Machine, epoch: int, hours: float | None) -> list[Choice]:
+def machine_choices(cfg: Config, folder: Path, machine: Machine, epoch: int, hours: float | None) -> list[Chosen]:
     """Choose what does not change what is learned, by a real step where the time or a GPU's memory counts.
 
     Args:
@@ -29,7 +29,7 @@ def machine_choices(cfg: Config, folder: Path, machine: Machine, epoch: int, hou
     Raises:
         ValueError: if no step runs.
     """
-    choices = [Choice('work_dir', str(folder), 'where checkpoints and logs go'), *_simple(machine)]
+    choices = [Chosen('work_dir', str(folder), 'where checkpoints and logs go'), *_simple(machine)]
     if hours is None and machine.device == 'cpu':
         return choices
     batch = at_once = cfg.train_dataloader.batch_size
@@ -48,33 +48,33 @@ def machine_choices(cfg: Config, folder: Path, machine: Machine, epoch: int, hou
     return changes
 
 
-def _simple(machine: Machine) -> Iterator[Choice]:
+def _simple(machine: Machine) -> Iterator[Chosen]:
     workers = max(1, machine.cores // 2 if machine.device == 'cpu' else min(machine.cores, _MOST_WORKERS))
     why = f'{machine.cores} cores' + (', which train as well' if machine.device == 'cpu' else '')
-    yield Choice('train_dataloader.num_workers', min(workers, _MOST_WORKERS), why)
+    yield Chosen('train_dataloader.num_workers', min(workers, _MOST_WORKERS), why)
     if machine.bfloat16:
-        yield Choice('optim_wrapper.type', 'AmpOptimWrapper', f'{machine.name} computes with bfloat16')
-        yield Choice('optim_wrapper.dtype', 'bfloat16', 'half the memory, and faster')
+        yield Chosen('optim_wrapper.type', 'AmpOptimWrapper', f'{machine.name} computes with bfloat16')
+        yield Chosen('optim_wrapper.dtype', 'bfloat16', 'half the memory, and faster')
 
 
-def _split(batch: int, at_once: int, machine: Machine) -> Iterator[Choice]:
+def _split(batch: int, at_once: int, machine: Machine) -> Iterator[Chosen]:
     """Yield what lets a batch be computed in parts, if it is."""
     if at_once < batch:
         why = f'all {batch} of a batch need more than {FULL:.0%} of {machine.memory / 1e9:.0f} GB'
-        yield Choice('train_dataloader.batch_size', at_once, why)
-        yield Choice('optim_wrapper.accumulative_counts', batch // at_once, f'parts of a batch of {batch}')
+        yield Chosen('train_dataloader.batch_size', at_once, why)
+        yield Chosen('optim_wrapper.accumulative_counts', batch // at_once, f'parts of a batch of {batch}')
 
 
-def epochs_of(hours: float, cost: StepCost, batch: int, at_once: int, workers: int, epoch: int) -> Choice:
+def epochs_of(hours: float, cost: StepCost, batch: int, at_once: int, workers: int, epoch: int) -> Chosen:
     """Choose how many epochs fit in some hours, by what a step costs, and one at least."""
     step = max(cost.step * batch / at_once, cost.image * batch / workers)
     each = step * max(1, epoch // batch)
     epochs = max(1, math.floor(3600 * hours / each))
     why = f'{hours:g} hours; a step of {batch} takes {step:.3g} s, an epoch {duration(each)}'
-    return Choice('train_cfg.max_epochs', epochs, why + (', and one is the least' if each > 3600 * hours else ''))
+    return Chosen('train_cfg.max_epochs', epochs, why + (', and one is the least' if each > 3600 * hours else ''))
 
 
-def with_choices(cfg: Config, choices: list[Choice]) -> Config:
+def with_choices(cfg: Config, choices: list[Chosen]) -> Config:
     """Return the config with choices of a machine, as it is trained."""
     cfg = copy.deepcopy(cfg)
     cfg.merge_from_dict({each.setting: each.value for each in choices})

@@ -82,7 +82,7 @@ class Facts:
         return replace(self, modalities={'': self.modalities[modality]}, rules={'': self.rules[modality]})
 
 
-class Choice(NamedTuple):
+class Chosen(NamedTuple):
     """One row of the table."""
 
     setting: str
@@ -96,7 +96,7 @@ class Recipe:
 
     facts: Facts
     config: str
-    choices: tuple[Choice, ...]
+    choices: tuple[Chosen, ...]
     images: int
     epoch: int
 
@@ -135,15 +135,15 @@ def choose(
     choices = [way, network, square]
     if facts.rules and facts.rules != {'': '{scene}'}:
         choices.append(
-            Choice('files', facts.rules.get('', facts.rules), 'which file is which part of a scene, by the names')
+            Chosen('files', facts.rules.get('', facts.rules), 'which file is which part of a scene, by the names')
         )
     if window is not None:
-        choices.append(Choice('window', window, _why_window(window, square.value)))
+        choices.append(Chosen('window', window, _why_window(window, square.value)))
     epoch = images
     if window is not None and facts.area // window**2 < EPOCH_WINDOWS:
         epoch = EPOCH_WINDOWS
         why = f'only {facts.area // window**2} windows lie side by side; at random places there are many more'
-        choices.append(Choice('windows_per_epoch', epoch, why))
+        choices.append(Chosen('windows_per_epoch', epoch, why))
     if way.value in MULTI_SIZE:
         choices.append(choose_crops(square.value))
     batch = _asked('batch', given) or choose_batch(images, epoch)
@@ -154,16 +154,16 @@ def choose(
         choices.append(choose_prototypes(way.value, images, epoch))
     if way.value == 'cmid' and square.value < SMALL_VIEWS:
         why = f'of {square.value} pixels the published 32 would leave {(square.value // 32) ** 2} blocks to choose from'
-        choices.append(Choice('mask_block', 16, why))
+        choices.append(Chosen('mask_block', 16, why))
     choices.append(choose_epochs(images, epoch))
     return Recipe(facts, config, tuple(choices), images, epoch)
 
 
-def _asked(setting: str, given: Mapping[str, Any]) -> Choice | None:
-    return Choice(setting, given[setting], 'as asked for') if setting in given else None
+def _asked(setting: str, given: Mapping[str, Any]) -> Chosen | None:
+    return Chosen(setting, given[setting], 'as asked for') if setting in given else None
 
 
-def choose_method(facts: Facts, asked: str | None) -> Choice:
+def choose_method(facts: Facts, asked: str | None) -> Chosen:
     """Choose the method: MSSDF for several modalities, else CMID."""
     count = len(facts.modalities)
     if asked == 'mssdf' and count < 2:
@@ -171,18 +171,18 @@ def choose_method(facts: Facts, asked: str | None) -> Choice:
     if asked == 'dino-tp' and facts.dates < 2:
         raise ValueError('--method dino-tp compares dates of a place, and there is one; expected names with dates')
     if asked:
-        return Choice('method', asked, 'as asked for')
+        return Chosen('method', asked, 'as asked for')
     if count > 1:
-        return Choice('method', 'mssdf', f'{count} modalities of the same places: {", ".join(facts.modalities)}')
+        return Chosen('method', 'mssdf', f'{count} modalities of the same places: {", ".join(facts.modalities)}')
     why = 'contrast, reconstruction and self-distillation together learn from few images and small batches'
     if facts.dates > 1:
         why += f'; of {facts.dates} dates of a place one is drawn at each visit (--method dino-tp compares them)'
-    return Choice('method', 'cmid', why)
+    return Chosen('method', 'cmid', why)
 
 
 def choose_backbone(
     facts: Facts, names: Sequence[str], method: str, images: int, asked: str | None
-) -> tuple[Choice, str]:
+) -> tuple[Chosen, str]:
     """Choose the backbone, and with it the config: a small one for few images, of those that ship with the method."""
     shipped = {}
     for name in names:
@@ -196,33 +196,33 @@ def choose_backbone(
     if asked and asked not in shipped:
         raise ValueError(f'--backbone {asked}: with {method} there are {", ".join(shipped)}')
     if asked:
-        return Choice('backbone', asked, 'as asked for'), shipped[asked]
+        return Chosen('backbone', asked, 'as asked for'), shipped[asked]
     wanted, size = ('resnet18', 'fewer than') if images < FEW_IMAGES else ('resnet50', 'at least')
     if wanted in shipped:
-        return Choice('backbone', wanted, f'{images:,} images, {size} {FEW_IMAGES:,}'), shipped[wanted]
+        return Chosen('backbone', wanted, f'{images:,} images, {size} {FEW_IMAGES:,}'), shipped[wanted]
     first = next(iter(shipped))
-    return Choice('backbone', first, f'the one that ships with {method} for such data'), shipped[first]
+    return Chosen('backbone', first, f'the one that ships with {method} for such data'), shipped[first]
 
 
-def choose_size(facts: Facts, method: str) -> Choice:
+def choose_size(facts: Facts, method: str) -> Chosen:
     """Choose the side of what the network is given: as large as images are, of scenes as leaves enough windows."""
     if facts.kind == 'folder':
         fitting = [size for size in SIZES if size <= facts.side]
         if fitting:
-            return Choice('size', fitting[-1], f'the largest of {SIZES} that images of {facts.side} pixels fill')
-        return Choice('size', SIZES[0], f'the smallest there is; images of {facts.side} pixels are enlarged')
+            return Chosen('size', fitting[-1], f'the largest of {SIZES} that images of {facts.side} pixels fill')
+        return Chosen('size', SIZES[0], f'the smallest there is; images of {facts.side} pixels are enlarged')
     if facts.side < SIZES[0]:
         side = max(16, facts.side // 16 * 16) if method == 'mssdf' else SIZES[0]
-        return Choice('size', side, f'scenes have but {facts.side} pixels')
+        return Chosen('size', side, f'scenes have but {facts.side} pixels')
     fitting = [size for size in SIZES if size <= facts.side]
     if method == 'mssdf':  # of 64 pixels only 16 patches would be left
         fitting = [size for size in fitting if size > SIZES[0]] or fitting
     for size in reversed(fitting):
         window = window_of(size, facts.side, method)
         if (count := facts.area // window**2 * facts.dates) >= VERY_FEW:
-            return Choice('size', size, f'the largest of {SIZES} with at least {VERY_FEW} windows ({count:,})')
+            return Chosen('size', size, f'the largest of {SIZES} with at least {VERY_FEW} windows ({count:,})')
     count = facts.area // window_of(fitting[0], facts.side, method) ** 2 * facts.dates
-    return Choice('size', fitting[0], f'the smallest there is: {count} windows are few, expect little of them')
+    return Chosen('size', fitting[0], f'the smallest there is: {count} windows are few, expect little of them')
 
 
 def window_of(size: int, side: int, method: str) -> int:
@@ -236,42 +236,42 @@ def _why_window(window: int, size: int) -> str:
     return 'all of it is seen' if window == size else f'some more than {size}, or what the smallest scene has'
 
 
-def choose_crops(size: int) -> Choice:
+def choose_crops(size: int) -> Chosen:
     """Choose the local crops of DINO-MC, in the published proportion to the global ones."""
     sizes = [round(side * size / PAPER_SIZE / 4) * 4 for side in PAPER_LOCAL_SIZES]
-    return Choice('crops', sizes, f'the published ones, {PAPER_LOCAL_SIZES} of {PAPER_SIZE}, for {size} pixels')
+    return Chosen('crops', sizes, f'the published ones, {PAPER_LOCAL_SIZES} of {PAPER_SIZE}, for {size} pixels')
 
 
-def choose_batch(images: int, epoch: int) -> Choice:
+def choose_batch(images: int, epoch: int) -> Chosen:
     """Choose the images of a step, on all devices together."""
     batch = 64 if images >= VERY_FEW else 32
     if epoch < 2 * batch:
         batch = 2 ** max(1, (epoch // 2).bit_length() - 1)
-        return Choice('batch', batch, f'at least two steps an epoch of {epoch} images')
-    return Choice('batch', batch, f'{"at least" if images >= VERY_FEW else "fewer than"} {VERY_FEW} images')
+        return Chosen('batch', batch, f'at least two steps an epoch of {epoch} images')
+    return Chosen('batch', batch, f'{"at least" if images >= VERY_FEW else "fewer than"} {VERY_FEW} images')
 
 
-def choose_queue(images: int, batch: int) -> Choice:
+def choose_queue(images: int, batch: int) -> Chosen:
     """Choose the length of a queue of negatives: no more than there are images, a multiple of the batch."""
     length = max(2, min(images, PAPER_QUEUE) // batch) * batch
     why = f'no more keys than images, or old keys of an image are its own negatives; a multiple of {batch}'
-    return Choice('queue', length, 'as published' if length == PAPER_QUEUE else why)
+    return Chosen('queue', length, 'as published' if length == PAPER_QUEUE else why)
 
 
-def choose_prototypes(method: str, images: int, epoch: int) -> Choice:
+def choose_prototypes(method: str, images: int, epoch: int) -> Chosen:
     """Choose the number of prototypes, by the images as the head of DINO-MC does; of CMID at most the published."""
     if method != 'cmid':
         head = head_size(epoch)
-        return Choice('prototypes', head.num_prototypes, head.reason)
+        return Chosen('prototypes', head.num_prototypes, head.reason)
     count = min(CMID_PROTOTYPES, head_size(images).num_prototypes)
     few = f'{images:,} images are too few for the published {CMID_PROTOTYPES:,}'
-    return Choice('prototypes', count, 'as published' if count == CMID_PROTOTYPES else few)
+    return Chosen('prototypes', count, 'as published' if count == CMID_PROTOTYPES else few)
 
 
-def choose_epochs(images: int, epoch: int) -> Choice:
+def choose_epochs(images: int, epoch: int) -> Chosen:
     """Choose how often all images are seen."""
     most = MOST_EPOCHS if images >= VERY_FEW else FEW_PLACES_EPOCHS
     epochs = min(most, max(FEWEST_EPOCHS, round(VIEWS / epoch)))
     seen = f'{epochs * epoch:,} images seen in all'
     limits = f'about {VIEWS:,}, within {FEWEST_EPOCHS} and {most} epochs'
-    return Choice('epochs', epochs, f'{seen}; {limits}')
+    return Chosen('epochs', epochs, f'{seen}; {limits}')

@@ -17,7 +17,7 @@ from mmrs_ssl.cli.pretrain_config import difference, make_config, write_configs,
 from mmrs_ssl.cli.pretrain_facts import look
 from mmrs_ssl.cli.pretrain_machine import epochs_of, machine_choices
 from mmrs_ssl.cli.pretrain_names import naming_of
-from mmrs_ssl.cli.recipe import Choice, choose
+from mmrs_ssl.cli.recipe import Chosen, choose
 from mmrs_ssl.shipped_configs import config_names
 from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
 from mmrs_ssl.synthetic.layouts import write_layout
@@ -194,7 +194,7 @@ def test_config_on_top_of_another(tmp_path):
 
 def test_hours_become_epochs_by_the_slower_of_step_and_loading():
     cost = StepCost(step=1.0, image=0.1, memory=1e9, pictures=())
-    assert epochs_of(1.0, cost, batch=32, at_once=32, workers=4, epoch=3200) == Choice(
+    assert epochs_of(1.0, cost, batch=32, at_once=32, workers=4, epoch=3200) == Chosen(
         'train_cfg.max_epochs', 36, '1 hours; a step of 32 takes 1 s, an epoch 100 seconds'
     )
     assert epochs_of(1.0, cost, 32, 32, 1, 3200).value == 11  # loading takes 3.2 s
@@ -234,8 +234,9 @@ def test_from_a_folder_to_a_backbone(pictures, tmp_path, capsys):
 
 def test_dry_run_writes_the_config_and_no_more(pictures, tmp_path, capsys):
     work = tmp_path / 'work'
-    assert run_command('pretrain', [str(pictures), '--dry-run', '--work-dir', str(work)]) == 0
+    assert run_command('pretrain', [str(pictures), '--dry-run', '--work-dir', str(work), 'batch=4']) == 0
     assert 'resnet18' in capsys.readouterr().out
+    assert Config.fromfile(work / 'config.py').train_dataloader.batch_size == 4
     assert sorted(each.name for each in work.iterdir()) == ['config.py', 'configs', 'recipe.py']
 
 
