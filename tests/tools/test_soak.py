@@ -42,6 +42,7 @@ def test_memory_and_descriptors_are_flat(tmp_path):
     base = ROOT / 'configs' / '_base_'
     model = cmid_config(bands=4)
     model['backbone']['in_channels'] = 4
+    model['data_preprocessor'].update(mean=[1500.0] * 4, std=[866.0] * 4)  # of these pixels
     config.write_text(f"""
 _base_ = ['{base}/datasets/geotiff.py', '{base}/schedules/cmid_adan_100e.py', '{base}/default_runtime.py']
 model = {model!r}
