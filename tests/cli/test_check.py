@@ -84,7 +84,10 @@ def shipped(name, archive):
     return cfg
 
 
-@pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.parametrize(
+    'name',
+    [name if re.search('resnet18|mssdf|mae', name) else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS],
+)
 def test_no_false_alarm_on_a_shipped_config(name, archive):
     """On as many devices as its name says, with as many images as its data set has."""
     devices = int(re.search(r'_(\d+)xb\d+-', name)[1])

@@ -134,8 +134,7 @@ class MultiSizeCrops(CropViews):
     Of several dates of a place the data set draws one at each visit (``dates=1``). Wanyan et al., arXiv 2303.06670.
 
     Args:
-        global_jitter, local_jitter: strengths of brightness, contrast, saturation and hue, as of
-            :class:`ColorJitter`; without ``colors`` the first two count.
+        global_jitter, local_jitter: of brightness, contrast, saturation and hue; without ``colors`` of the first two.
         *args: of :class:`CropViews`.
         **kwargs: likewise.
 
