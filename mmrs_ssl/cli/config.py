@@ -110,6 +110,24 @@ def config_file(name: str, by_name: bool) -> str:
     )
 
 
+def check_elements(cfg: Config, option: str) -> None:
+    """Refuse a path that names an element of a list otherwise than by its number, of which mmengine says no place.
+
+    Raises:
+        KeyError: naming the list and what is in it.
+    """
+    node: Any = cfg._cfg_dict
+    for depth, part in enumerate(parts := option.split('.')):
+        if isinstance(node, list | tuple):
+            if not (part.isdecimal() and int(part) < len(node)):
+                kinds = [each.get('type', '...') if isinstance(each, dict) else repr(each) for each in node]
+                listed = ', '.join(f'{number}: {kind}' for number, kind in enumerate(kinds)) or 'nothing'
+                raise KeyError(f'--cfg-options {option}: {".".join(parts[:depth])} is a list; expected one of {listed}')
+            node = node[int(part)]
+        else:
+            node = node.get(part) if isinstance(node, dict) else None
+
+
 def override(cfg: Config, options: dict[str, Any]) -> None:
     """Merge options into a config, in place: dotted paths, and the short names that the config declares.
 
@@ -126,6 +144,7 @@ def override(cfg: Config, options: dict[str, Any]) -> None:
     for option in options:
         first = option.split('.')[0]
         if first in known:
+            check_elements(cfg, option)
             continue
         if first in cfg:
             raise KeyError(

@@ -29,3 +29,18 @@ def test_an_option_that_would_do_nothing():
         override(cfg, {'crop': 64})
     override(cfg, {'train_dataloader.batch_size': 4})
     assert cfg.train_dataloader.batch_size == 4
+
+
+@pytest.mark.parametrize('part', ['CMIDViews', '2', '-1'])
+def test_an_element_that_a_list_does_not_have(part):
+    def config():
+        return Config(dict(train_dataloader=dict(dataset=dict(pipeline=[dict(type='LoadRaster'), dict(type='Pack')]))))
+
+    path = 'train_dataloader.dataset.pipeline'
+    with pytest.raises(
+        KeyError, match=rf'{path}\.{part}\.size: {path} is a list; expected one of 0: LoadRaster, 1: Pack'
+    ):
+        override(config(), {f'{path}.{part}.size': 8})
+    cfg = config()
+    override(cfg, {f'{path}.1.size': 8, 'train_dataloader.batch_size': 4})
+    assert (cfg.train_dataloader.dataset.pipeline[1].size, cfg.train_dataloader.batch_size) == (8, 4)
