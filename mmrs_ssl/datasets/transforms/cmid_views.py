@@ -4,27 +4,11 @@ from collections.abc import Sequence
 
 from mmcv.transforms import BaseTransform
 
+from mmrs_ssl import options
 from mmrs_ssl.aliases import accept_old_options
-from mmrs_ssl.datasets.transforms.photometric import (
-    ColorJitter,
-    RandomGaussianBlur,
-    RandomGrayscale,
-    RandomNoise,
-    RandomSolarize,
-)
-from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
+from mmrs_ssl.datasets.transforms.photometric import RandomGaussianBlur, RandomNoise, RandomSolarize
+from mmrs_ssl.datasets.transforms.spectral import jitter_and_gray
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, ResizeToSize, Views
-from mmrs_ssl.options import (
-    AREA,
-    COUNT,
-    NOT_NEGATIVE,
-    POSITIVE,
-    SHARE,
-    check_lists,
-    check_numbers,
-    check_ranges,
-    check_switches,
-)
 from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
@@ -35,8 +19,8 @@ class CMIDViews(Views):
     """A weak and a strong view of one image, or of one of two dates each (CMID).
 
     Both are cropped and mirrored (p 0.5). The strong one is also jittered (p 0.8), blurred, and perhaps given noise
-    (p 0.6), solarized (p 0.2) and made gray (p 0.2). ``boxes`` (2, 4) and ``flips`` (2,) are kept as :class:`Views`
-    keeps them. Muhtar et al., arXiv 2304.09670.
+    (p 0.6), solarized and made gray. ``boxes`` (2, 4) and ``flips`` (2,) are kept as :class:`Views` keeps them. Muhtar
+    et al., arXiv 2304.09670.
 
     Args:
         size: side of both views in pixels.
@@ -50,7 +34,7 @@ class CMIDViews(Views):
         max_value: the value of white, a number or one per band. Default: 255 for 8-bit images, else the data set's.
         band_spread: of the noise; see :class:`RandomNoise`.
         jitter: strengths of brightness, contrast, saturation and hue; without ``colors`` the first two count.
-        gray_prob: probability of gray, without ``colors`` of dropping bands.
+        gray_prob, solarize_prob: probabilities of gray (without ``colors`` of dropping bands) and of solarizing.
 
     Raises:
         ValueError: for an impossible size, scale or jitter; if there are other than two dates, or dates differ in size.
@@ -69,25 +53,24 @@ class CMIDViews(Views):
         band_spread: Scale | None = None,
         jitter: Sequence[float] = (0.4, 0.4, 0.2, 0.1),
         gray_prob: float = 0.2,
+        solarize_prob: float = 0.2,
     ) -> None:
-        check_numbers(self, COUNT, size=size)
-        check_ranges(self, AREA, scale=scale)
-        check_ranges(self, POSITIVE, ratio=ratio, blur_sigma=blur_sigma)
-        check_ranges(self, COUNT, blur_kernel=blur_kernel)
-        check_lists(self, NOT_NEGATIVE, 4, jitter=jitter)
-        check_numbers(self, SHARE, gray_prob=gray_prob)
-        check_switches(self, colors=colors, resize=resize)
-        brightness, contrast, saturation, hue = jitter
+        options.check_numbers(self, options.COUNT, size=size)
+        options.check_ranges(self, options.AREA, scale=scale)
+        options.check_ranges(self, options.POSITIVE, ratio=ratio, blur_sigma=blur_sigma)
+        options.check_ranges(self, options.COUNT, blur_kernel=blur_kernel)
+        options.check_lists(self, options.NOT_NEGATIVE, 4, jitter=jitter)
+        options.check_numbers(self, options.SHARE, gray_prob=gray_prob, solarize_prob=solarize_prob)
+        options.check_switches(self, colors=colors, resize=resize)
+        jittered, gray = jitter_and_gray(jitter, gray_prob, colors, max_value)
         self.first = ResizeToSize(size) if resize else None
         weak: list[BaseTransform] = [RandomCropResize(size, scale, ratio)]
         strong = [
-            ColorJitter(brightness, contrast, saturation, hue)
-            if colors
-            else SpectralJitter(brightness, contrast, max_value=max_value),
+            jittered,
             RandomGaussianBlur(blur_kernel, blur_sigma),
             RandomNoise(variance=(10, 50), prob=0.6, max_value=max_value, band_spread=band_spread),
-            RandomSolarize(prob=0.2, max_value=max_value),
-            RandomGrayscale(gray_prob) if colors else BandDropout(prob=gray_prob),
+            RandomSolarize(prob=solarize_prob, max_value=max_value),
+            gray,
         ]
         super().__init__([weak, [*weak, *strong]])
 

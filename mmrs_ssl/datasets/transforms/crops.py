@@ -9,23 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmrs_ssl import options
 from mmrs_ssl.aliases import accept_old_options
 from mmrs_ssl.datasets.transforms.geometric import common_size
-from mmrs_ssl.datasets.transforms.photometric import ColorJitter, RandomGaussianBlur, RandomGrayscale, RandomSolarize
-from mmrs_ssl.datasets.transforms.spectral import BandDropout, SpectralJitter
+from mmrs_ssl.datasets.transforms.photometric import Photometric, RandomGaussianBlur, RandomSolarize
+from mmrs_ssl.datasets.transforms.spectral import jitter_and_gray
 from mmrs_ssl.datasets.transforms.views import RandomCropResize, Views
-from mmrs_ssl.options import (
-    AREA,
-    COUNT,
-    NOT_NEGATIVE,
-    SHARE,
-    Number,
-    check_lists,
-    check_numbers,
-    check_ranges,
-    check_switches,
-    refuse,
-)
 from mmrs_ssl.rasters.photometry import Scale
 from mmrs_ssl.registry import TRANSFORMS
 
@@ -69,15 +58,15 @@ class CropViews(Views):
         gray_prob: float = 0.2,
     ) -> None:
         self.colors, self.gray_prob, self.max_value, self.antialias = colors, gray_prob, max_value, antialias
-        check_numbers(self, COUNT, global_size=global_size)
+        options.check_numbers(self, options.COUNT, global_size=global_size)
         if num_local != 0:
-            check_lists(self, COUNT, local_sizes=local_sizes)
-        if not Number(0, len(local_sizes), whole=True, or_none=True).fits(num_local):
+            options.check_lists(self, options.COUNT, local_sizes=local_sizes)
+        if not options.Number(0, len(local_sizes), whole=True, or_none=True).fits(num_local):
             mend = f'as many as local_sizes={list(local_sizes)} has: add sizes (one may repeat), or lower num_local'
-            refuse(self, 'num_local', num_local, f'0 to {len(local_sizes)}, {mend}')
-        check_ranges(self, AREA, global_scale=global_scale, local_scale=local_scale)
-        check_numbers(self, SHARE, gray_prob=gray_prob)
-        check_switches(self, colors=colors)
+            options.refuse(self, 'num_local', num_local, f'0 to {len(local_sizes)}, {mend}')
+        options.check_ranges(self, options.AREA, global_scale=global_scale, local_scale=local_scale)
+        options.check_numbers(self, options.SHARE, gray_prob=gray_prob)
+        options.check_switches(self, colors=colors)
         count = len(local_sizes) if num_local is None else num_local
         self.local_sizes = list(local_sizes)[len(local_sizes) - count :]
         self.global_size, self.global_scale, self.local_scale = global_size, global_scale, local_scale
@@ -101,12 +90,9 @@ class CropViews(Views):
         options: dict = dict(flip_prob=flip_prob, interpolation='bilinear', antialias=self.antialias)
         return RandomCropResize(size, self.local_scale, **options)
 
-    def photometry(self, brightness: float, contrast: float, saturation: float, hue: float) -> list[BaseTransform]:
+    def photometry(self, jitter: Sequence[float]) -> list[Photometric]:
         """Make jitter and gray, or what stands for them where bands are no colors."""
-        if self.colors:
-            return [ColorJitter(brightness, contrast, saturation, hue, prob=0.8), RandomGrayscale(self.gray_prob)]
-        jitter = SpectralJitter(brightness, contrast, prob=0.8, max_value=self.max_value)
-        return [jitter, BandDropout(prob=self.gray_prob)]
+        return jitter_and_gray(jitter, self.gray_prob, self.colors, self.max_value)
 
     def check(self, image: np.ndarray, path: object) -> None:
         """Raise for an image (H, W, C) that color operations are not defined for."""
@@ -135,6 +121,7 @@ class MultiSizeCrops(CropViews):
 
     Args:
         global_jitter, local_jitter: of brightness, contrast, saturation and hue; without ``colors`` of the first two.
+        solarize_prob: probability of solarizing the second global crop.
         *args: of :class:`CropViews`.
         **kwargs: likewise.
 
@@ -149,21 +136,23 @@ class MultiSizeCrops(CropViews):
         *args: Any,
         global_jitter: Sequence[float] = GLOBAL_JITTER,
         local_jitter: Sequence[float] = LOCAL_JITTER,
+        solarize_prob: float = 0.2,
         **kwargs: Any,
     ) -> None:
-        check_lists(self, NOT_NEGATIVE, 4, global_jitter=global_jitter, local_jitter=local_jitter)
-        self.global_jitter, self.local_jitter = global_jitter, local_jitter
+        options.check_lists(self, options.NOT_NEGATIVE, 4, global_jitter=global_jitter, local_jitter=local_jitter)
+        options.check_numbers(self, options.SHARE, solarize_prob=solarize_prob)
+        self.global_jitter, self.local_jitter, self.solarize_prob = global_jitter, local_jitter, solarize_prob
         super().__init__(*args, **kwargs)
 
     def global_views(self) -> list[list[BaseTransform]]:
         """Make two pipelines: the one always blurs, the other perhaps solarizes."""
-        common = [self.global_crop(), *self.photometry(*self.global_jitter)]
-        solarize = RandomSolarize(prob=0.2, max_value=self.max_value)
+        common = [self.global_crop(), *self.photometry(self.global_jitter)]
+        solarize = RandomSolarize(prob=self.solarize_prob, max_value=self.max_value)
         return [[*common, blur(prob=1.0)], [*common, blur(prob=0.1), solarize]]
 
     def local_view(self, size: int) -> list[BaseTransform]:
         """Make a pipeline that jitters more strongly than those of global crops, and blurs half of the crops."""
-        return [self.local_crop(size), *self.photometry(*self.local_jitter), blur(prob=0.5)]
+        return [self.local_crop(size), *self.photometry(self.local_jitter), blur(prob=0.5)]
 
     def sources(self, results: dict) -> list[np.ndarray]:
         """Return the image once for every crop."""
@@ -196,7 +185,7 @@ class TemporalCrops(CropViews):
     def global_views(self) -> list[list[BaseTransform]]:
         """Make the pipelines of a(t1), t2 and a(t0)."""
         # A crop of the mirrored image is a mirrored crop of the image: so its box is known in the latter's pixels.
-        augmented = [*self.photometry(*DATE_JITTER), blur(prob=0.5), self.global_crop(flip_prob=0.5)]
+        augmented = [*self.photometry(DATE_JITTER), blur(prob=0.5), self.global_crop(flip_prob=0.5)]
         return [augmented, [self.global_crop(flip_prob=0.0)], augmented]
 
     def local_view(self, size: int) -> list[BaseTransform]:

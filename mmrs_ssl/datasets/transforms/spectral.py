@@ -1,10 +1,11 @@
 """Augment single bands: draws and results of a band do not depend on how many bands follow it."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from mmrs_ssl.datasets.transforms.photometric import Photometric, Scales
+from mmrs_ssl.datasets.transforms.photometric import ColorJitter, Photometric, RandomGrayscale, Scales
 from mmrs_ssl.options import NOT_NEGATIVE, SHARE, check_fill, check_numbers
 from mmrs_ssl.rasters.band_by_band import band_draws, band_means
 from mmrs_ssl.rasters.photometry import Scale, affine
@@ -95,3 +96,20 @@ class BandDropout(Photometric):
                 'or a number that does'
             )
         return values.round().astype(image.dtype)
+
+
+def jitter_and_gray(
+    jitter: Sequence[float], gray_prob: float, colors: bool, max_value: Scale | None = None
+) -> list[Photometric]:
+    """Make jitter (p 0.8) and gray, or where bands are no colors what stands for them: jitter of bands and dropout.
+
+    Args:
+        jitter: strengths of brightness, contrast, saturation and hue; without ``colors`` the first two count.
+        gray_prob: probability of gray, or of dropping bands.
+        colors: whether images are 8-bit RGB.
+        max_value: of single bands, see :class:`Photometric`.
+    """
+    brightness, contrast, saturation, hue = jitter
+    if colors:
+        return [ColorJitter(brightness, contrast, saturation, hue), RandomGrayscale(gray_prob)]
+    return [SpectralJitter(brightness, contrast, max_value=max_value), BandDropout(prob=gray_prob)]

@@ -26,14 +26,14 @@ def picture(bands, size=90, dtype=np.uint8, seed=0):
     return (smooth * (255 if dtype == np.uint8 else 9000)).astype(dtype)
 
 
-def spelled_out(size, first, last, kernel=(3, 7), sigma=(0.1, 2.0), max_value=None):
+def spelled_out(size, first, last, kernel=(3, 7), sigma=(0.1, 2.0), max_value=None, solarize_prob=0.2):
     weak = [RandomCropResize(size, scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3))]
     strong = [
         *weak,
         first,
         RandomGaussianBlur(kernel=kernel, sigma=sigma),
         RandomNoise(variance=(10, 50), prob=0.6, max_value=max_value),
-        RandomSolarize(prob=0.2, max_value=max_value),
+        RandomSolarize(prob=solarize_prob, max_value=max_value),
         last,
     ]
     return Views([weak, strong])
@@ -63,8 +63,8 @@ BANDS = SpectralJitter(brightness=0.4, contrast=0.4, prob=0.8), BandDropout(prob
             None,
         ),
         (
-            dict(size=48, jitter=(0.2, 0.1, 0.3, 0.0), gray_prob=0.9),
-            spelled_out(48, ColorJitter(0.2, 0.1, 0.3, 0.0), RandomGrayscale(prob=0.9)),
+            dict(size=48, jitter=(0.2, 0.1, 0.3, 0.0), gray_prob=0.9, solarize_prob=0.7),
+            spelled_out(48, ColorJitter(0.2, 0.1, 0.3, 0.0), RandomGrayscale(prob=0.9), solarize_prob=0.7),
             picture(3),
             None,
         ),

@@ -17,21 +17,29 @@ from mmrs_ssl.datasets.transforms import (
 from tests.rasters.rasters import picture
 
 
+@pytest.mark.parametrize(
+    ('jitter', 'gray', 'milder'),
+    [
+        ((0.4, 0.4, 0.4, 0.1), 0.2, dict()),
+        ((0.2, 0.1, 0.3, 0.0), 0.7, dict(jitter=(0.2, 0.1, 0.3, 0.0), gray_prob=0.7)),
+    ],
+    ids=['published', 'milder'],
+)
 @pytest.mark.parametrize('colors', [True, False])
-def test_views_are_those_spelled_out(colors):
+def test_views_are_those_spelled_out(colors, jitter, gray, milder):
     bands, dtype, white = (3, np.uint8, 255) if colors else (5, np.uint16, 9000)
 
     def view(blur, solarize):
         return [
             RandomCropResize(24, (0.3, 0.8)),
-            ColorJitter(0.4, 0.4, 0.4, 0.1, prob=0.8) if colors else SpectralJitter(0.4, 0.4, prob=0.8),
-            RandomGrayscale(prob=0.2) if colors else BandDropout(prob=0.2),
+            ColorJitter(*jitter, prob=0.8) if colors else SpectralJitter(*jitter[:2], prob=0.8),
+            RandomGrayscale(prob=gray) if colors else BandDropout(prob=gray),
             RandomGaussianBlur(None, (0.1, 1.0), prob=blur),
             RandomSolarize(prob=solarize),
         ]
 
     spelled = Views([view(1.0, 0.0), view(0.1, 0.5)])
-    short = ContrastViews(24, (0.3, 0.8), colors, (1.0, 0.1), (0.0, 0.5), (0.1, 1.0))
+    short = ContrastViews(24, (0.3, 0.8), colors, (1.0, 0.1), (0.0, 0.5), (0.1, 1.0), **milder)
     for seed in range(12):
         image = picture(60, 50, bands, dtype, white, seed)
         one, other = (

@@ -237,12 +237,14 @@ def test_gray_as_often_as_asked_and_bands_dropped_as_often():
         assert abs(lost.mean() - prob * (1 - 0.8**5)) < 0.1
 
 
-def test_strength_of_the_jitter():
-    step = MultiSizeCrops(**SMALL, global_jitter=(0, 0, 0, 0), local_jitter=(0.3, 0, 0, 0))
+@pytest.mark.parametrize(('solarize_prob', 'values'), [(0.0, {255}), (0.2, {0, 255}), (1.0, {0})])
+def test_strength_of_the_jitter_and_how_often_solarized(solarize_prob, values):
+    jitter = dict(global_jitter=(0, 0, 0, 0), local_jitter=(0.3, 0, 0, 0))
+    step = MultiSizeCrops(**SMALL, **jitter, solarize_prob=solarize_prob)
     white = np.full((40, 40, 3), 255, np.uint8)
     bright = np.array([[view[3, 3, 0] for view in run(step, white, seed)['img']] for seed in range(300)], int)
     assert (bright[:, 0] == 255).all()
-    assert set(bright[:, 1]) == {0, 255}  # solarized or not
+    assert set(bright[:, 1]) == values  # solarized or not
     assert 0.69 < bright[:, 2].min() / 255 < 0.72
 
 
