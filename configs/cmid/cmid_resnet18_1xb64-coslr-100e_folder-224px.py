@@ -1,7 +1,7 @@
 # Any folder of 8-bit RGB images: --cfg-options data_root=my/images size=128 epochs=50
 _base_ = [
     '../_base_/models/cmid_resnet18.py',
-    '../_base_/datasets/cmid_views_224px.py',
+    '../_base_/datasets/cmid_views_milder_224px.py',
     '../_base_/schedules/cmid_adan_100e.py',
     '../_base_/default_runtime.py',
 ]

@@ -9,7 +9,12 @@ _base_ = [
 ]
 
 data_root = 'work_dirs/demo/scenes'
-model = dict(data_preprocessor=_base_.statistics, head=dict(num_prototypes=256), teacher_temperature=0.02)
+model = dict(
+    data_preprocessor=_base_.statistics,
+    backbone=dict(zero_init_residual=False),
+    head=dict(num_prototypes=256),
+    teacher_temperature=0.02,
+)
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,

@@ -1,7 +1,7 @@
 # Any folder of 8-bit RGB images: --cfg-options data_root=my/images size=128 crops=96,64 epochs=50
 _base_ = [
     '../_base_/models/dino-mc_vit-small.py',
-    '../_base_/datasets/multi_size_crops_224px.py',
+    '../_base_/datasets/multi_size_crops_milder_224px.py',
     '../_base_/schedules/dino_adamw_100e.py',
     '../_base_/default_runtime.py',
 ]

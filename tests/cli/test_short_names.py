@@ -67,6 +67,27 @@ def test_every_config_has_the_names(name):
     assert expected <= set(cfg.short_names)
 
 
+@pytest.mark.parametrize(
+    'name',
+    [
+        'cmid/cmid_resnet18_1xb64-coslr-100e_folder-224px',
+        'cmid/cmid_resnet18_1xb64-coslr-100e_geotiff-224px',
+        'dino_mc/dino-mc_resnet18_1xb64-coslr-100e_folder-224px',
+        'dino_mc/dino-mc_resnet18_1xb64-coslr-100e_geotiff-224px',
+        'mmpretrain/mocov2_resnet50_1xb64-coslr-200e_folder-224px',
+        'mmpretrain/mocov2_resnet50_1xb64-coslr-200e_geotiff-224px',
+    ],
+)
+def test_colors_of_views(name):
+    cfg = changed(name, jitter=[0.1, 0.2, 0.3, 0.4], gray=0.9)
+    (step,) = (step for step in cfg.train_dataloader.dataset.pipeline if 'gray_prob' in step)
+    strengths = [value for key, value in step.items() if key.endswith('jitter')]
+    assert strengths == [[0.1, 0.2, 0.3, 0.4]] * (2 if 'dino' in name else 1)
+    assert step.gray_prob == 0.9
+    init_default_scope('mmpretrain')
+    TRANSFORMS.build(step)
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_size(name):
     before, cfg = sides(views_of(get_config(name))), changed(name, size=96)

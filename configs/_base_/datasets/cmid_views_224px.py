@@ -15,4 +15,6 @@ train_dataloader = dict(
 short_names = dict(
     size='train_dataloader.dataset.pipeline.CMIDViews.size',
     crops='train_dataloader.dataset.pipeline.CMIDViews.scale',
+    jitter='train_dataloader.dataset.pipeline.CMIDViews.jitter',
+    gray='train_dataloader.dataset.pipeline.CMIDViews.gray_prob',
 )

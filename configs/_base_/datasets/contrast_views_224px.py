@@ -15,4 +15,6 @@ train_dataloader = dict(
 short_names = dict(
     size='train_dataloader.dataset.pipeline.ContrastViews.size',
     crops='train_dataloader.dataset.pipeline.ContrastViews.scale',
+    jitter='train_dataloader.dataset.pipeline.ContrastViews.jitter',
+    gray='train_dataloader.dataset.pipeline.ContrastViews.gray_prob',
 )

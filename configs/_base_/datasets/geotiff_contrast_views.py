@@ -15,5 +15,7 @@ train_dataloader = dict(
 short_names = dict(
     size='train_dataloader.dataset.pipeline.ContrastViews.size',
     crops='train_dataloader.dataset.pipeline.ContrastViews.scale',
+    jitter='train_dataloader.dataset.pipeline.ContrastViews.jitter',
+    gray='train_dataloader.dataset.pipeline.ContrastViews.gray_prob',
     bands=['model.backbone.in_channels', 'train_dataloader.dataset.pipeline.LoadRaster.bands'],
 )

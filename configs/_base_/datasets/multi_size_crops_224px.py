@@ -15,4 +15,9 @@ train_dataloader = dict(
 short_names = dict(
     size='train_dataloader.dataset.pipeline.MultiSizeCrops.global_size',
     crops='train_dataloader.dataset.pipeline.MultiSizeCrops.local_sizes',
+    jitter=[
+        'train_dataloader.dataset.pipeline.MultiSizeCrops.global_jitter',
+        'train_dataloader.dataset.pipeline.MultiSizeCrops.local_jitter',
+    ],
+    gray='train_dataloader.dataset.pipeline.MultiSizeCrops.gray_prob',
 )
