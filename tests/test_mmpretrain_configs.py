@@ -92,9 +92,8 @@ def data_of(name, rasters, image_folder):
 
 
 def test_every_method_has_both_configs():
-    found = {re.sub(r'_.*_(folder|geotiff)-.*', r' \1', name.split('/')[1]) for name in CONFIGS}
-    assert found == {f'{method} {data}' for method in METHODS for data in ('folder', 'geotiff')}
-    assert len(CONFIGS) == 10
+    found = [re.sub(r'_.*_(folder|geotiff)-.*', r' \1', name.split('/')[1]) for name in CONFIGS if 'rsscn7' not in name]
+    assert sorted(found) == [f'{method} {data}' for method in METHODS for data in ('folder', 'geotiff')]
 
 
 @pytest.mark.parametrize('name', CONFIGS)

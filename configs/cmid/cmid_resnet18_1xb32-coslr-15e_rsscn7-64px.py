@@ -64,5 +64,6 @@ custom_hooks = [
     dict(type='mmrs_ssl.FiniteLossHook'),
     dict(type='mmrs_ssl.CollapseMonitorHook'),
     dict(type='mmrs_ssl.ScheduleHook', path='teacher.momentum', start=0.99, end=1.0),
+    dict(type='mmrs_ssl.PictureHook', interval=300),
 ]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=5))

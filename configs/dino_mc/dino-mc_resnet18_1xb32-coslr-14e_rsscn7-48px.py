@@ -1,7 +1,7 @@
 # A short training on few images, measured beside others in docs/results.md: RSSCN7's 1,400 images, shrunk to 128 x 128
-# pixels, and 13 minutes of one processor core. Against the config for folders, for but 600 steps: small crops that still
-# show what a scene is of, small batches, a higher learning rate, and a teacher that follows within the training (it is
-# the network to use).
+# pixels, and 13 minutes of one processor core. Against the config for folders, for but 600 steps: small crops that
+# still show what a scene is of, small batches, a higher learning rate, and a teacher that follows within the training
+# (it is the network to use).
 _base_ = [
     '../_base_/models/dino-mc_resnet18.py',
     '../_base_/datasets/multi_size_crops_milder_224px.py',
@@ -37,8 +37,8 @@ train_dataloader = dict(
 
 optim_wrapper = dict(optimizer=dict(lr=8e-3))
 param_scheduler = [
-    dict(type='mmrs_ssl.WarmupLR', share=0.06, start_factor=1e-12, by_epoch=True, convert_to_iter_based=True),
-    dict(type='mmrs_ssl.CosineAfterWarmupLR', share=0.06, eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.WarmupLR', share=1 / 14, start_factor=1e-12, by_epoch=True, convert_to_iter_based=True),
+    dict(type='mmrs_ssl.CosineAfterWarmupLR', share=1 / 14, eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
     dict(type='CosineAnnealingWeightDecay', eta_min=0.1, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=14)

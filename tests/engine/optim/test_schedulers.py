@@ -20,6 +20,7 @@ NAMES = sorted(
 # epochs of warm-up of each method; what is named otherwise
 EPOCHS = dict(cmid=10, dino_mc=10, mssdf=40)
 OTHERS = {
+    'cmid_resnet18_1xb32-coslr-15e_rsscn7': 2 / 3,
     'cmid_resnet18_1xb32': 1,
     'dino-mc_resnet18_1xb32': 1,
     'vit-mini': 4,
