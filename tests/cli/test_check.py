@@ -30,7 +30,7 @@ SMALL = dict(
     PaddedSwinTransformer=dict(arch=dict(embed_dims=8, depths=[1, 1, 2, 1], num_heads=[1, 1, 2, 2])),
 )
 # What the published data sets have; of others a usual number.
-IMAGES = {'millionaid': 990_848, 'seco': 100_000, 'hr-pairs': 640_000, 'potsdam': 5472, 'demo': 800}
+IMAGES = {'millionaid': 990_848, 'seco': 100_000, 'hr-pairs': 640_000, 'potsdam': 5472, 'demo': 800, 'rsscn7': 1400}
 SIDE = 340
 
 
@@ -41,7 +41,7 @@ def archive(tmp_path_factory):
     for number in range(4):
         scene = make_scene(SCENE_CLASSES[number], seed=number, size=SIDE, gsd=0.5)
         rgb, four, ten = scene.rgb(), scene.multispectral(4, np.uint8), scene.multispectral(10, np.uint16)
-        for folder, side in (('folder', SIDE), ('millionaid', SIDE), ('demo', 96)):
+        for folder, side in (('folder', SIDE), ('millionaid', SIDE), ('demo', 96), ('rsscn7', 128)):
             (root / folder).mkdir(exist_ok=True)
             assert cv2.imwrite(str(root / folder / f'{number}.png'), rgb[:side, :side, ::-1])
         write_geotiff(root / 'geotiff' / f'{number}.tif', four, 0.5)
@@ -63,7 +63,7 @@ def data_of(name, archive):
     if 'dino-tp' in name and 'geotiff' in name:
         return archive / 'temporal'
     return archive / next(
-        kind for kind in ('folder', 'geotiff', 'millionaid', 'potsdam', 'seco', 'demo') if kind in name
+        kind for kind in ('folder', 'geotiff', 'millionaid', 'potsdam', 'seco', 'demo', 'rsscn7') if kind in name
     )
 
 
