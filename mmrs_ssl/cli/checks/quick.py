@@ -13,7 +13,7 @@ from mmrs_ssl.cli.checks.bands import check_bands, check_statistics
 from mmrs_ssl.cli.checks.batches import check_batch_norm, check_epoch, check_prototypes, check_queue
 from mmrs_ssl.cli.checks.findings import Finding
 from mmrs_ssl.cli.checks.machine import check_device, check_disk, check_precision, check_versions
-from mmrs_ssl.cli.checks.planned import PlannedTraining
+from mmrs_ssl.cli.checks.planned import PlannedTraining, random_state_kept
 from mmrs_ssl.cli.checks.schedule import check_learning_rate, check_warmup
 from mmrs_ssl.cli.checks.sizes import check_crops, check_masks, check_patches, check_windows
 from mmrs_ssl.cli.errors import explain
@@ -77,7 +77,8 @@ class StartCheck(Hook):
         if not isinstance(model, BaseSelfSupervisor) or 'batch_size' not in (runner.cfg.get('train_dataloader') or {}):
             return
         planned = PlannedTraining(runner.cfg, loader.dataset, model, devices=get_world_size(), samples=SAMPLES_AT_START)
-        findings = list(look_at(planned, runner.work_dir))
+        with random_state_kept():  # checks draw masks; weights are still to be drawn
+            findings = list(look_at(planned, runner.work_dir))
         for each in findings:
             if each.level == 'warning':
                 runner.logger.warning(f'check: {each}')

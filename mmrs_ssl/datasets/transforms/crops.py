@@ -82,15 +82,15 @@ class CropViews(Views):
 
     def global_crop(self, flip_prob: float = 0.5) -> RandomCropResize:
         """Make the transform that cuts a large crop out: bicubic, smoothed where it shrinks."""
-        options: dict = dict(flip_prob=flip_prob, interpolation='bicubic', antialias=self.antialias)
-        return RandomCropResize(self.global_size, self.global_scale, **options)
+        resampling: dict = dict(interpolation='bicubic', antialias=self.antialias)
+        return RandomCropResize(self.global_size, self.global_scale, flip_prob=flip_prob, **resampling)
 
     def local_crop(self, size: int, flip_prob: float = 0.5) -> RandomCropResize:
         """Make the transform that cuts a small crop out: bilinear, smoothed where it shrinks."""
-        options: dict = dict(flip_prob=flip_prob, interpolation='bilinear', antialias=self.antialias)
-        return RandomCropResize(size, self.local_scale, **options)
+        resampling: dict = dict(interpolation='bilinear', antialias=self.antialias)
+        return RandomCropResize(size, self.local_scale, flip_prob=flip_prob, **resampling)
 
-    def photometry(self, jitter: Sequence[float]) -> list[Photometric]:
+    def photometry(self, jitter: Sequence[float]) -> tuple[Photometric, Photometric]:
         """Make jitter and gray, or what stands for them where bands are no colors."""
         return jitter_and_gray(jitter, self.gray_prob, self.colors, self.max_value)
 
@@ -113,9 +113,9 @@ class MultiSizeCrops(CropViews):
     """Two global and several local crops of one image, the local ones of different sizes (DINO-MC).
 
     ``img`` becomes a list: the global crops (bicubic), then the local ones (bilinear) in the order of ``local_sizes``.
-    Each is cropped, mirrored (p 0.5), jittered (p 0.8) and made gray (p 0.2). The first global crop is always blurred,
-    the second seldom (p 0.1) but perhaps solarized (p 0.2), a local crop as often as not. ``boxes`` (V, 4) and
-    ``flips`` (V,) are kept as :class:`Views` keeps them.
+    Each is cropped, mirrored (p 0.5), jittered (p 0.8) and perhaps made gray. The first global crop is always blurred,
+    the second seldom (p 0.1) but perhaps solarized, a local crop as often as not. ``boxes`` (V, 4) and ``flips`` (V,)
+    are kept as :class:`Views` keeps them.
 
     Of several dates of a place the data set draws one at each visit (``dates=1``). Wanyan et al., arXiv 2303.06670.
 
@@ -151,7 +151,7 @@ class MultiSizeCrops(CropViews):
         return [[*common, blur(prob=1.0)], [*common, blur(prob=0.1), solarize]]
 
     def local_view(self, size: int) -> list[BaseTransform]:
-        """Make a pipeline that jitters more strongly than those of global crops, and blurs half of the crops."""
+        """Make a pipeline with a jitter of its own, by default a stronger one, that blurs half of the crops."""
         return [self.local_crop(size), *self.photometry(self.local_jitter), blur(prob=0.5)]
 
     def sources(self, results: dict) -> list[np.ndarray]:

@@ -100,7 +100,7 @@ class BandDropout(Photometric):
 
 def jitter_and_gray(
     jitter: Sequence[float], gray_prob: float, colors: bool, max_value: Scale | None = None
-) -> list[Photometric]:
+) -> tuple[Photometric, Photometric]:
     """Make jitter (p 0.8) and gray, or where bands are no colors what stands for them: jitter of bands and dropout.
 
     Args:
@@ -111,5 +111,5 @@ def jitter_and_gray(
     """
     brightness, contrast, saturation, hue = jitter
     if colors:
-        return [ColorJitter(brightness, contrast, saturation, hue), RandomGrayscale(gray_prob)]
-    return [SpectralJitter(brightness, contrast, max_value=max_value), BandDropout(prob=gray_prob)]
+        return ColorJitter(brightness, contrast, saturation, hue), RandomGrayscale(gray_prob)
+    return SpectralJitter(brightness, contrast, max_value=max_value), BandDropout(prob=gray_prob)

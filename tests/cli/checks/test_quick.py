@@ -49,6 +49,15 @@ def test_warnings_go_to_the_log_and_errors_end_the_run(make_config, run_tool, tm
     assert 'check: ' not in log_of(tmp_path / 'work')
 
 
+def test_a_training_is_the_same_with_and_without(make_config, run_tool, tmp_path):
+    name, weights = make_config().filename, []
+    for option in ((), ('--no-check',)):
+        code, output = run_tool('train.py', name, '--overwrite', *option, '--cfg-options', 'epochs=1')
+        assert code == 0, output
+        weights.append(torch.load(tmp_path / 'work/epoch_1.pth', weights_only=True)['state_dict'])
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
 def test_a_warning_does_not_end_it(make_config, run_tool, tmp_path):
     code, output = run_tool('train.py', make_config().filename, '--cfg-options', 'epochs=1')
     assert code == 0, output
