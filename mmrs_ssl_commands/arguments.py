@@ -2,7 +2,19 @@
 
 import argparse
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from typing import Any
+
+
+def whole(least: int = 1) -> Callable[[str], int]:
+    """Make the type of an argument that is a whole number of at least this."""
+
+    def read(text: str) -> int:
+        if not text.lstrip('-').isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f'{text!r}; expected a whole number of at least {least}')
+        return int(text)
+
+    return read
 
 
 class Settings(argparse.Action):
@@ -57,12 +69,12 @@ def add_pixel_arguments(parser: ArgumentParser) -> None:
         '--vector', choices=['class', 'mean'], help='class token or mean of the last map (default: as trained)'
     )
     parser.add_argument('--stage', type=int, help='take the output of this one of out_indices (default: the last)')
-    parser.add_argument('--size', type=int, help='pixels a side (default: as in pre-training)')
+    parser.add_argument('--size', type=whole(), help='pixels a side (default: as in pre-training)')
     parser.add_argument('--bands', type=int, nargs='+', help='which bands of the files, from 0')
     parser.add_argument('--convert', choices=['rgb'], help='make 8-bit RGB of gray, 16-bit and other pictures')
     parser.add_argument('--mean', type=float, nargs='+', help='of each band (default: as in pre-training)')
     parser.add_argument('--std', type=float, nargs='+', help='of each band')
-    parser.add_argument('--batch-size', type=int, default=64, help='images at once')
+    parser.add_argument('--batch-size', type=whole(), default=64, help='images at once')
 
 
 def add_archive_arguments(parser: ArgumentParser) -> None:

@@ -16,20 +16,20 @@ same shapes. Both are timed alternately and compared by their medians, so that a
 
 from argparse import ArgumentParser, Namespace
 
-from mmrs_ssl_commands.arguments import add_config_arguments
+from mmrs_ssl_commands.arguments import add_config_arguments, whole
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what the command takes."""
     add_config_arguments(parser)
-    parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument('--steps', type=int, default=8, help='timed steps, after two that warm up')
+    parser.add_argument('--batch-size', type=whole(), default=8)
+    parser.add_argument('--steps', type=whole(), default=8, help='timed steps, after two that warm up')
     parser.add_argument('--amp', action='store_true', help='also time mixed precision')
     parser.add_argument('--data', action='store_true', help='time the input pipeline instead of the model')
     parser.add_argument('--operators', action='store_true', help='count operators and memory instead of timing')
     parser.add_argument('--syncs', action='store_true', help='train --steps iterations, count what waits for the GPU')
     parser.add_argument('--images', help='what to read (default: generated 400 x 400 JPEGs, or one large GeoTIFF)')
-    parser.add_argument('--side', type=int, default=30_000, help='pixels a side of the generated GeoTIFF')
+    parser.add_argument('--side', type=whole(), default=30_000, help='pixels a side of the generated GeoTIFF')
 
 
 def run(args: Namespace) -> None:

@@ -9,16 +9,16 @@ Memory, time and pictures are those of one real step, which runs in a process of
 
 from argparse import ArgumentParser, Namespace
 
-from mmrs_ssl_commands.arguments import add_config_arguments
+from mmrs_ssl_commands.arguments import add_config_arguments, whole
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what the command takes."""
     add_config_arguments(parser)
     parser.add_argument(
-        '--steps', type=int, default=1, help='real steps to be timed (default: 1; 0: quick checks only)'
+        '--steps', type=whole(0), default=1, help='real steps to be timed (default: 1; 0: quick checks only)'
     )
-    parser.add_argument('--devices', type=int, default=1, help='how many GPUs or processes will train (default: 1)')
+    parser.add_argument('--devices', type=whole(), default=1, help='how many GPUs or processes will train (default: 1)')
     parser.add_argument('--amp', action='store_true', help='check the training with mixed precision')
 
 

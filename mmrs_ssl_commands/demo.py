@@ -9,7 +9,7 @@ With several modalities (mssdf/...) pre-training sees pictures and surface heigh
 
 from argparse import ArgumentParser, Namespace
 
-from mmrs_ssl_commands.arguments import Settings
+from mmrs_ssl_commands.arguments import Settings, whole
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -17,8 +17,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     cmid = 'cmid/cmid_resnet18_1xb32-coslr-22e_demo-64px'
     parser.add_argument('config', nargs='?', default=cmid, help='a demo config, by name (default: CMID)')
     parser.add_argument('--work-dir', default='work_dirs/demo')
-    parser.add_argument('--seed', type=int, default=0, help='of the scenes, the weights and the training')
-    parser.add_argument('--epochs', type=int, help="instead of the config's")
+    parser.add_argument('--seed', type=whole(0), default=0, help='of the scenes, the weights and the training')
+    parser.add_argument('--epochs', type=whole(), help="instead of the config's")
     parser.add_argument('--cfg-options', nargs='+', action=Settings, default={}, help='override settings')
 
 

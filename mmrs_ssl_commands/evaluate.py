@@ -14,7 +14,7 @@ images and of few. Size, bands and normalization are those of the checkpoint unl
 
 from argparse import ArgumentParser, Namespace
 
-from mmrs_ssl_commands.arguments import add_pixel_arguments
+from mmrs_ssl_commands.arguments import add_pixel_arguments, whole
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,11 +23,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--data', help='a folder of class folders, or a list: a line "PATH LABEL" each')
     parser.add_argument('--test', help='the test images, likewise (default: half of --data, each class alike)')
     parser.add_argument('--root', help='folder that the paths of a list start from (default: that of the list)')
-    parser.add_argument('--seed', type=int, default=0, help='of the split, the probes and the intervals')
-    parser.add_argument('--few', type=int, nargs='*', default=[5, 10, 50], help='labelled images a class, besides all')
+    parser.add_argument('--seed', type=whole(0), default=0, help='of the split, the probes and the intervals')
+    parser.add_argument(
+        '--few', type=whole(), nargs='*', default=[5, 10, 50], help='labelled images a class, besides all'
+    )
     parser.add_argument('--out', help='file of rows (.jsonl; a .csv is written beside it); what it has is not repeated')
     parser.add_argument('--pictures', help='folder for confusion matrix and nearest neighbors, as PNG')
-    parser.add_argument('--workers', type=int, default=2, help='processes that read images')
+    parser.add_argument('--workers', type=whole(0), default=2, help='processes that read images')
     parser.add_argument('--device', help='cpu or cuda (default: cuda if there is one)')
     parser.add_argument('--bf16', action='store_true', help='compute in bfloat16')
     parser.add_argument(

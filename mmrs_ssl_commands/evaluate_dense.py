@@ -13,7 +13,7 @@ with BatchNorm's statistics measured, and mean and deviation of cells of 16 pixe
 
 from argparse import ArgumentParser, Namespace
 
-from mmrs_ssl_commands.arguments import add_pixel_arguments
+from mmrs_ssl_commands.arguments import add_pixel_arguments, whole
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         parser.add_argument(f'--{name}', required=True, metavar='FOLDER')
     parser.add_argument('--heights', action='store_true', help='labels are heights in metres')
     parser.add_argument('--reduce-zero-label', action='store_true', help='label 0 is none, classes begin at 1')
-    parser.add_argument('--seed', type=int, default=0, help='of the drawn pixels')
+    parser.add_argument('--seed', type=whole(0), default=0, help='of the drawn pixels')
     parser.add_argument('--device', help='cpu or cuda (default: cuda if there is one)')
     add_pixel_arguments(parser)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_rank, init_dist, is_main_process
+from mmengine.dist import broadcast_object_list, get_rank, init_dist, is_main_process
 from torch import Tensor
 
 from mmrs_ssl.datasets.transforms.loading import LoadRaster
@@ -21,8 +21,9 @@ from mmrs_ssl.evaluation.features import SquareImages, features_of, pixel_batche
 from mmrs_ssl.evaluation.floors import histograms_of, standardized, statistics_of_bands
 from mmrs_ssl.evaluation.frozen import FrozenBackbone, open_backbone, recalibrate
 from mmrs_ssl.evaluation.intervals import Figure
-from mmrs_ssl.evaluation.labelled import Labelled, halves, read_labelled
-from mmrs_ssl.evaluation.measuring import measure_features, names_of_measures, predict
+from mmrs_ssl.evaluation.labelled import Labelled, check_learnable, halves, read_labelled, same_files
+from mmrs_ssl.evaluation.measuring import NEIGHBORS, measure_features, names_of_measures, predict
+from mmrs_ssl.evaluation.probes import check_features, holds_back
 from mmrs_ssl.evaluation.results import ResultFile, digest_of_data, digest_of_file, table_of
 from mmrs_ssl.evaluation.torchgeo_bench import export_torchgeo_bench
 from mmrs_ssl.rasters.access import Access, access_to
@@ -31,6 +32,7 @@ from mmrs_ssl.transfer.sources import read_file
 from mmrs_ssl.visualization.evaluation import as_picture, draw_confusion, draw_neighbors
 
 Encoder = Callable[[Tensor], Tensor]
+PROTOCOL = 2  # figures of another one are measured again; 1 was before images counted by what is in them
 QUERIES, SHOWN = 8, 6  # rows and neighbors of the gallery
 
 
@@ -68,6 +70,7 @@ class Evaluation:
     """
 
     def __init__(self, labelled: Labelled, held_out: Labelled, args: argparse.Namespace) -> None:
+        check_learnable(labelled)
         self.labelled, self.held_out, self.args = labelled, held_out, args
         self.data = digest_of_data(labelled, held_out)
         self.access = access_to([str(Path(path).parent) for path in {*labelled.paths, *held_out.paths}])
@@ -92,13 +95,17 @@ class Evaluation:
 
     def measured(self, subject: Subject, file: ResultFile | None, names: Sequence[str]) -> dict[str, Figure]:
         """Measure a subject, or take from the file what is in it; of several processes the first one has figures."""
-        key = dict(subject.key, data=self.data, seed=self.args.seed, labels=len(self.labelled.paths))
-        known = file.known(key) if file else {}
+        key = dict(subject.key, data=self.data, seed=self.args.seed, labels=len(self.labelled.paths), protocol=PROTOCOL)
+        shared = [file.known(key) if file and is_main_process() else {}]
+        broadcast_object_list(shared)  # the first one's: another may read the file when it has grown
+        known = shared[0]
         if set(names) <= known.keys():
             return {name: known[name] for name in names}
         train, test = subject.compute()
         if not is_main_process():
             return {}
+        for features, part in ((train, self.labelled), (test, self.held_out)):
+            check_features(features, of=subject.name, paths=part.paths)
         figures = measure_features(train, test, self.labelled, self.held_out, names, self.args.seed)
         if file:
             images = len(self.held_out.paths)
@@ -116,10 +123,15 @@ def read_options(args: argparse.Namespace) -> Evaluation:
     if args.test is None:
         return Evaluation(*halves(data, args.seed), args)
     test = read_labelled(args.test, args.root)
-    if test.classes != data.classes or test.labels.ndim != data.labels.ndim:
+    several = ('one label an image', 'several labels an image')
+    if test.labels.ndim != data.labels.ndim:
+        raise ValueError(
+            f'--test has {several[test.labels.ndim - 1]}, --data {several[data.labels.ndim - 1]}; expected the same'
+        )
+    if test.classes != data.classes:
         raise ValueError(f'--test has the classes {test.classes}, --data {data.classes}; expected the same')
-    if both := sorted({*data.paths} & {*test.paths}):
-        raise ValueError(f'{both[0]} is among the labelled images and among those of --test')
+    if both := same_files(test.paths, data.paths):
+        raise ValueError(f'{both[0][0]} of --test is the same image as {both[0][1]}, which is among the labelled ones')
     return Evaluation(data, test, args)
 
 
@@ -268,8 +280,15 @@ def draw_pictures(subject: Subject, evaluation: Evaluation, folder: Path, loader
 
 
 def tell_left_out(labelled: Labelled, few: Sequence[int], names: Sequence[str]) -> None:
-    """Print which numbers of labels a class are left out, because a class has fewer images."""
-    if labelled.labels.ndim == 2 or not is_main_process():
+    """Print which measures are left out, because there are fewer images, or do not mean all that they say."""
+    if not is_main_process():
+        return
+    for count in NEIGHBORS:
+        if f'{count}-NN' not in names:
+            print(f'{count}-NN: left out, there are {len(labelled.paths)} labelled images')
+    if not holds_back(labelled.labels):
+        print('linear: C is 1, too few classes have the four labelled images that choosing it needs')
+    if labelled.labels.ndim == 2:
         return
     counts = np.bincount(labelled.labels)
     least = f'class {labelled.classes[counts.argmin()]!r} has {counts.min()} labelled images'
@@ -285,6 +304,10 @@ def evaluate(args: argparse.Namespace) -> dict[str, dict[str, Figure]]:
     file = ResultFile(args.out) if args.out else None
     names = names_of_measures(evaluation.labelled.labels, args.few)
     tell_left_out(evaluation.labelled, args.few, names)
+    if evaluation.held_out.labels.ndim == 2 and is_main_process():
+        for name, count in zip(evaluation.held_out.classes, evaluation.held_out.labels.sum(axis=0), strict=True):
+            if not count:
+                print(f'label {name!r}: not counted, no test image has it')
     found = {}
     for subject in subjects_of(args.checkpoints, evaluation, device):
         if subject.name in found:

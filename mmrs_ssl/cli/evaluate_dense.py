@@ -12,7 +12,8 @@ from torch import Tensor
 from mmrs_ssl.cli.evaluate import image_reader, open_checkpoint
 from mmrs_ssl.evaluation.dense import IGNORED, DenseScore, dense_maps, height_probe, segmentation_probe
 from mmrs_ssl.evaluation.frozen import FrozenBackbone, recalibrate
-from mmrs_ssl.rasters.access import access_to
+from mmrs_ssl.evaluation.labelled import same_files
+from mmrs_ssl.rasters.access import access_to, fixed_folder
 from mmrs_ssl.rasters.find import find_images
 from mmrs_ssl.rasters.pictures import read_image
 
@@ -21,17 +22,31 @@ Read = Callable[[str], np.ndarray]
 
 
 def pairs_of(images: str, labels: str) -> list[tuple[str, str]]:
-    """Pair the files of two folders that have one name, whatever its suffix.
+    """Pair the files of two folders that have one name below them, folders included, whatever its suffix.
 
     Raises:
         FileNotFoundError: if an image has no label.
+        ValueError: if two labels have one name.
     """
-    found = {Path(path).stem: path for path in find_images(labels)}
-    pairs = [(path, found.get(Path(path).stem, '')) for path in find_images(images)]
+    found: dict[Path, str] = {}
+    for path in find_images(labels):
+        name = name_below(labels, path)
+        if name in found:
+            raise ValueError(f'{found[name]} and {path} would both be the label of {name}: keep one')
+        found[name] = path
+    pairs = [(path, found.get(name_below(images, path), '')) for path in find_images(images)]
     lacking = [image for image, label in pairs if not label]
     if lacking:
-        raise FileNotFoundError(f'{len(lacking)} images have no label in {labels}, the first is {lacking[0]}')
+        raise FileNotFoundError(
+            f'{len(lacking)} images have no label in {labels}, the first is {lacking[0]}; expected '
+            f'{name_below(images, lacking[0])}.* there'
+        )
     return pairs
+
+
+def name_below(root: str, path: str) -> Path:
+    """Return the path of a file from its root on, without the suffix."""
+    return Path(path).relative_to(fixed_folder(Path(root))).with_suffix('')
 
 
 def tiles_of(pairs: Sequence[tuple[str, str]], size: int, load: Read, read: Read) -> tuple[Tensor, Tensor]:
@@ -91,8 +106,8 @@ def evaluate_dense(args: argparse.Namespace) -> dict[str, DenseScore]:
     """Measure all checkpoints and floors, and print the table."""
     args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     pairs = pairs_of(args.images, args.labels), pairs_of(args.test_images, args.test_labels)
-    if both := sorted({image for image, _ in pairs[0]} & {image for image, _ in pairs[1]}):
-        raise ValueError(f'{both[0]} is among the training and the test images')
+    if both := same_files(*([image for image, _ in part] for part in pairs[::-1])):
+        raise ValueError(f'{both[0][0]} of the test images is the same image as {both[0][1]} of the training')
     read = read_heights if args.heights else class_reader(args.reduce_zero_label)
     found: dict[str, DenseScore] = {}
     for checkpoint in args.checkpoints:

@@ -20,7 +20,7 @@ def write_backbone(args: Namespace) -> None:
             f"A plain state dict in {args.format}'s names, without a head:\n\n"
             f'weights = torch.load({args.out!r}, weights_only=True)\n'
             'network.load_state_dict(weights, strict=False)  # only weights of the head may be missing\n'
-            f'# pixels as in pre-training: bands in the order of the files (RGB), then (pixel - mean) / std\n'
+            f'# pixels as in pre-training: {order_of(meta)}, then (pixel - mean) / std\n'
             f'mean = {meta["mean"]}\nstd = {meta["std"]}'
         )
     else:
@@ -47,7 +47,7 @@ def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> s
         lines.append(f'custom_imports = dict(imports={imports}, allow_failed_imports=False)')
     arguments = ''.join(f'    {key}={value!r},\n' for key, value in settings.items())
     why = f' ({target.note})' if target.note else ''
-    normalize = normalization(meta['bands'], library)
+    normalize = normalization(meta['bands'], library, meta['channel_order'])
     changes = ['backbone=dict(_delete_=True, **backbone)']
     if library in ('mmseg', 'opencd'):
         changes.insert(0, 'pretrained=None')  # their bases name weights there
@@ -60,7 +60,7 @@ def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> s
             f"The class is type='{settings['type']}'{why}. Below the _base_ of a downstream config:\n",
             *lines,
             f'backbone = dict(\n{arguments})',
-            '# pixels as in pre-training: bands in the order of the files, then (pixel - mean) / std',
+            f'# pixels as in pre-training: {order_of(meta)}, then (pixel - mean) / std',
             f'mean = {meta["mean"]}\nstd = {meta["std"]}',
             normalize,
             "# in place of the base's own, and of its weights",
@@ -69,11 +69,18 @@ def snippet(out: str, meta: dict[str, Any], library: str, file_format: str) -> s
     )
 
 
-def normalization(bands: int, library: str) -> str:
+def order_of(meta: dict[str, Any]) -> str:
+    """Say in which order the backbone saw its bands."""
+    if meta['channel_order'] == 'bgr':
+        return 'blue, green, red'
+    return 'bands in the order of the files' + (' (RGB)' if meta['bands'] == 3 else '')
+
+
+def normalization(bands: int, library: str, order: str | None) -> str:
     """Write the config line that normalizes what a library loads: colors as BGR, other bands as they are."""
     if library == 'mmdet' and bands not in (1, 3):
         return "# mmdet's DetDataPreprocessor takes 1 or 3 bands: normalize these in a transform of the pipeline"
-    reorder = 'to_rgb' if library == 'mmpretrain' else 'bgr_to_rgb'
+    swap = f'{"to_rgb" if library == "mmpretrain" else "bgr_to_rgb"}={bands == 3 and order != "bgr"}'
     if library == 'opencd':  # its images are the two dates, one after the other
-        return f'data_preprocessor = dict(mean=mean * 2, std=std * 2, {reorder}={bands == 3})'
-    return f'data_preprocessor = dict(mean=mean, std=std, {reorder}={bands == 3})'
+        return f'data_preprocessor = dict(mean=mean * 2, std=std * 2, {swap})'
+    return f'data_preprocessor = dict(mean=mean, std=std, {swap})'

@@ -1,6 +1,6 @@
 """Take the backbone out of a checkpoint as it was pre-trained, to compute features of pixels."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmrs_ssl.models.backbones.pooling import vector_of
 from mmrs_ssl.models.following import build_backbone
 from mmrs_ssl.models.quiet import quiet
+from mmrs_ssl.options import COUNT, FINITE, POSITIVE, check_lists, check_numbers
 from mmrs_ssl.transfer.loading import load_backbone
 from mmrs_ssl.transfer.records import Record, read_record
 from mmrs_ssl.transfer.sources import read_file
@@ -31,7 +32,7 @@ class FrozenBackbone(nn.Module):
         bgr: the network saw blue, green and red; pixels come as red, green and blue.
 
     Raises:
-        ValueError: for a class token of a network without one.
+        ValueError: for a class token of a network without one, or statistics that are no numbers of as many bands.
     """
 
     def __init__(
@@ -44,11 +45,17 @@ class FrozenBackbone(nn.Module):
         bgr: bool = False,
     ) -> None:
         super().__init__()
+        check_numbers(self, COUNT, size=size)
+        check_lists(self, FINITE, mean=mean)
+        check_lists(self, POSITIVE, len(mean), std=std)
         self.settings, self.size, self.bgr, self.bands = dict(settings), size, bgr, len(mean)
         default = 'cls_token' if is_vit(settings) else ''  # mmpretrain's
         self.vector = vector or ('class' if settings.get('out_type', default) == 'cls_token' else 'mean')
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             self.backbone, _ = build_backbone(self._built(), self.bands)
+        self.averaged = settings.get('out_type') == 'avg_featmap' and self.vector == 'mean'
+        if self.averaged:
+            self.backbone.out_type = 'raw'  # type: ignore[assignment]
         if self.vector == 'class' and getattr(self.backbone, 'cls_token', None) is None:
             raise ValueError(f'vector=class, but {type(self.backbone).__name__} has no class token; take the mean')
         self.mean: Tensor
@@ -61,7 +68,8 @@ class FrozenBackbone(nn.Module):
         """Return the config to build: of a ViT all tokens are wanted, and images as large as the features' own."""
         settings = {key: value for key, value in self.settings.items() if key != 'init_cfg'}
         if 'out_type' in settings or is_vit(settings):
-            settings.update(out_type='raw')
+            if settings.get('out_type') != 'avg_featmap':  # which has a layer of its own, after the mean
+                settings['out_type'] = 'raw'
             settings['img_size'] = self.size
         return settings
 
@@ -69,7 +77,8 @@ class FrozenBackbone(nn.Module):
         """Compute a vector (B, D), float32, of each image (B, C, size, size) in the rasters' units."""
         extra = getattr(self.backbone, 'num_extra_tokens', 0)  # a ViT gives all tokens here
         last = self.backbone(self.normalized(pixels))[-1]
-        return vector_of(last, extra, cls_token=self.vector == 'class').float()
+        vector = vector_of(last, extra, cls_token=self.vector == 'class')
+        return (self.backbone.ln2(vector) if self.averaged else vector).float()  # type: ignore[operator]
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """Bring images (B, C, H, W) from the rasters' units to what the network was pre-trained on."""
@@ -116,7 +125,7 @@ def open_backbone(
     mean, std = statistics or (record.mean, record.std)
     if mean is None or std is None:
         raise ValueError(f'{checkpoint} does not say how pixels were normalized: give mean and std (--mean, --std)')
-    size = size or record.size or settings.get('img_size')
+    size = (record.size or settings.get('img_size')) if size is None else size
     if not isinstance(size, int):
         raise ValueError(f'{checkpoint} does not say the size of its images: give one (--size)')
     frozen = FrozenBackbone(settings, mean, std, size, vector, bgr=record_is_bgr(record, len(mean)))
@@ -139,6 +148,7 @@ def recalibrate(frozen: FrozenBackbone, batches: Iterable[Tensor]) -> bool:
     """Give every BatchNorm the statistics of these pixels (B, C, size, size); tells whether there is one.
 
     Of random weights the statistics that a BatchNorm starts with fit nothing: recalibrated ones are the fairer floor.
+    Every image counts alike, whatever its batch.
     """
     norms = [module for module in frozen.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not norms:
@@ -146,11 +156,27 @@ def recalibrate(frozen: FrozenBackbone, batches: Iterable[Tensor]) -> bool:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a plain average over all batches
         norm.train()
-    for batch in batches:
+    seen = 0
+    for batch in without_single_images(batches):
+        seen += len(batch)
+        for norm in norms:
+            norm.momentum = len(batch) / seen
         frozen(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
     return True
+
+
+def without_single_images(batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Put a batch of one image (1, C, H, W) to the one before it: a variance needs two values."""
+    before: Tensor | None = None
+    for batch in batches:
+        if before is not None and len(batch) == 1:
+            batch = torch.cat([before, batch])
+        elif before is not None:
+            yield before
+        before = batch
+    if before is not None:
+        yield before

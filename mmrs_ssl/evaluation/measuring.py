@@ -14,8 +14,12 @@ DRAWS = 5  # of few labels
 
 
 def names_of_measures(labels: np.ndarray, few: Sequence[int] = FEW) -> list[str]:
-    """List the measures of labels (N,) or (N, K), in the order of the table; few labels where all classes have them."""
-    names = [f'{count}-NN{kind}' for kind in ('', ' weighted') for count in NEIGHBORS] + ['linear']
+    """List the measures of labels (N,) or (N, K), in the order of the table.
+
+    Neighbors are as many as there are images at most, and few labels are measured where all classes have them.
+    """
+    neighbors = [count for count in NEIGHBORS if count <= len(labels)]
+    names = [f'{count}-NN{kind}' for kind in ('', ' weighted') for count in neighbors] + ['linear']
     if labels.ndim == 1:
         least = np.bincount(labels).min()
         names += [f'linear, {count} a class' for count in few if count <= least]

@@ -6,7 +6,7 @@ or, where images have several, (N, K) booleans; then all figures are mean averag
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,8 +63,8 @@ def by_similarity(distances: np.ndarray) -> np.ndarray:
 def by_linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int = 0) -> np.ndarray:
     """Predict labels by a logistic regression on standardized features, fitted by L-BFGS.
 
-    Its C is the one of :data:`STRENGTHS` that is best on a quarter of the labelled images; then all of them are fitted.
-    Of classes with too few images to hold any back, C is 1.
+    Its C is the one of :data:`STRENGTHS` that is best on a quarter of the labelled images, see
+    :func:`choose_strength`; then all of them are fitted.
 
     Args:
         train, test: (N, D) and (M, D).
@@ -81,19 +81,37 @@ def by_linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray, see
     several = labels.ndim == 2
     if several and (alike := np.flatnonzero(labels.all(axis=0) | ~labels.any(axis=0))).size:
         raise ValueError(f'label {alike[0]} is that of all labelled images, or of none: nothing can be learned of it')
-    strength = 1.0
-    counts = labels.sum(axis=0) if several else np.unique(labels, return_counts=True)[1]
-    if counts.min() * HELD >= 1:
-        kept, held = train_test_split(
-            np.arange(len(train)), test_size=HELD, random_state=seed, stratify=None if several else labels
-        )
-        usable = not several or bool((labels[kept].any(axis=0) & ~labels[kept].all(axis=0)).all())
-        if usable:
-            measured = [
-                score(labels[held], fit_linear(train[kept], labels[kept], each, train[held])) for each in STRENGTHS
-            ]
-            strength = STRENGTHS[int(np.argmax(measured))]  # the smallest of equally good ones
-    return fit_linear(train, labels, strength, test)
+    return fit_linear(train, labels, choose_strength(train, labels, seed), test)
+
+
+def choose_strength(train: np.ndarray, labels: np.ndarray, seed: int = 0) -> float:
+    """Choose C on a quarter of the labelled images, the smallest of equally good ones.
+
+    Classes of fewer than four images are fitted and not held back; of several labels those count that some, not all of
+    the fitted images have. Where too little is left, C is 1: see :func:`holds_back`.
+    """
+    if not holds_back(labels):
+        return 1.0
+    several = labels.ndim == 2
+    large = np.arange(len(train)) if several else np.flatnonzero(held_back(labels))
+    kept, held = train_test_split(large, test_size=HELD, random_state=seed, stratify=None if several else labels[large])
+    kept = np.setdiff1d(np.arange(len(train)), held)
+    if several:
+        labels = labels[:, labels[kept].any(axis=0) & ~labels[kept].all(axis=0) & labels[held].any(axis=0)]
+        if not labels.shape[1]:
+            return 1.0
+    measured = [score(labels[held], fit_linear(train[kept], labels[kept], each, train[held])) for each in STRENGTHS]
+    return STRENGTHS[int(np.argmax(measured))]
+
+
+def held_back(labels: np.ndarray) -> np.ndarray:
+    """Tell of each image (N,) whether its class has enough of them that some are held back."""
+    return np.bincount(labels)[labels] * HELD >= 1
+
+
+def holds_back(labels: np.ndarray) -> bool:
+    """Tell whether C is chosen: images of two classes can be held back, or there are four with several labels each."""
+    return len(labels) * HELD >= 1 if labels.ndim == 2 else len(np.unique(labels[held_back(labels)])) > 1
 
 
 def fit_linear(train: np.ndarray, labels: np.ndarray, strength: float, test: np.ndarray) -> np.ndarray:
@@ -159,12 +177,13 @@ def precision_of_label(labels: np.ndarray, scores: np.ndarray, weights: np.ndarr
     return (hits * precision).sum(axis=1) / np.where(whole > 0, whole, np.nan)
 
 
-def check_features(*sets: np.ndarray) -> None:
-    """Refuse features with NaN or inf, of which every figure would mean nothing."""
+def check_features(*sets: np.ndarray, of: str = '', paths: Sequence[str] = ()) -> None:
+    """Refuse features with NaN or inf, of which every figure would mean nothing; say whose, and of which image."""
     for features in sets:
         bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if bad.size:
+            first = f'that of {paths[bad[0]]}' if paths else f'number {bad[0]}'
             raise ValueError(
-                f'{bad.size} of {len(features)} feature vectors hold NaN or inf, the first is number {bad[0]}: the '
-                'backbone is broken, or pixels are not normalized as in pre-training'
+                f'{f"{of}: " if of else ""}{bad.size} of {len(features)} feature vectors hold NaN or inf, the first is '
+                f'{first}: the backbone is broken, or pixels are not normalized as in pre-training'
             )

@@ -31,8 +31,17 @@ class ResultFile:
         """Read all whole rows."""
         if not self.path.is_file():
             return []
-        lines = self.path.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith('\n') and line.strip()]
+        lines = self.path.read_text(errors='replace').splitlines(keepends=True)
+        return [self._row(n, line) for n, line in enumerate(lines, 1) if line.endswith('\n') and line.strip()]
+
+    def _row(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            row = None
+        if not isinstance(row, dict) or not {'measure', 'value', 'low', 'high'} <= row.keys():
+            raise ValueError(f'{self.path}, line {number}: {line[:60]!r}; expected a row of figures: name another file')
+        return row
 
     def known(self, key: Mapping[str, Any]) -> dict[str, Figure]:
         """Return the figures of rows that agree with ``key``, by measure."""
@@ -69,8 +78,8 @@ def digest_of_file(path: str | Path) -> str:
 
 
 def digest_of_data(*parts: Labelled) -> str:
-    """Return 16 digits that stand for these images, by name and size, and their labels."""
-    said = [(Path(path).name, os.path.getsize(path)) for part in parts for path in part.paths]
+    """Return 16 digits that stand for what is in these images, in their order, and their labels."""
+    said = [(Path(path).suffix, digest_of_file(path)) for part in parts for path in part.paths]
     labels = [part.labels.tolist() for part in parts]
     return hashlib.sha256(json.dumps([said, labels]).encode()).hexdigest()[:16]
 

@@ -22,7 +22,7 @@ from mmrs_ssl.transfer.own_checkpoints import (
     read_model,
     read_settings,
 )
-from mmrs_ssl.transfer.records import loader_of, size_of_views
+from mmrs_ssl.transfer.records import loader_of, read_record, size_of_views
 from mmrs_ssl.transfer.sources import read_file
 from mmrs_ssl.transfer.targets import NAMES, as_plain_backbone, layout_in, named_for, target_of, translate
 
@@ -51,9 +51,9 @@ def export_backbone(
 
     Returns:
         The meta data: ``method``, ``branch``, ``modality`` (None where there is one), ``backbone`` (its config),
-        ``bands``, ``mean`` and ``std`` (per band, in the rasters' units), ``size`` (of the views, in pixels) and
-        ``loader`` (by which options pixels were read), both None if the config does not say it, ``config_sha256`` and
-        ``source``.
+        ``bands``, ``mean`` and ``std`` (per band, in the rasters' units), ``channel_order`` (of three bands: ``'rgb'``,
+        ``'bgr'``), ``size`` (of the views, in pixels) and ``loader`` (by which options pixels were read), these three
+        None if the config does not say it, ``config_sha256`` and ``source``.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
@@ -124,6 +124,7 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
         bands=len(statistics['mean']),
         mean=list(statistics['mean']),
         std=list(statistics['std']),
+        channel_order=read_record(content, modality).channel_order,
         size=size_of_views(read_settings(text)),
         loader=loader_of(read_settings(text), modality),
         config_sha256=hashlib.sha256(text.encode()).hexdigest(),

@@ -105,7 +105,7 @@ def patch_embedding_of(weights: dict[str, Tensor], branch: str, modality: str, b
 
 
 def read_model(text: str) -> dict[str, Any]:
-    """Read the model's settings in a config's text, without running it.
+    """Read the model's settings in a config's text, without running it, with the ``data_preprocessor`` beside it.
 
     Raises:
         ValueError: if there are none.
@@ -113,7 +113,8 @@ def read_model(text: str) -> dict[str, Any]:
     model = read_setting(text, 'model')
     if not isinstance(model, dict):
         raise ValueError(f'the config in the checkpoint has model={model!r}, expected a dict')
-    return model
+    beside = read_settings(text).get('data_preprocessor')  # which a library's Runner gives to a model without
+    return {'data_preprocessor': beside, **model} if isinstance(beside, dict) else model
 
 
 def modalities_in(model: Mapping[str, Any]) -> dict[str, Any]:

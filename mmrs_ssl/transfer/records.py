@@ -57,7 +57,9 @@ def read_record(content: Any, modality: str | None = None) -> Record:
     if isinstance(meta.get('cfg'), str):
         return _of_config(read_settings(meta['cfg']), modality, content.get('state_dict'))
     if 'config_sha256' in meta:
-        record = _record(meta, meta.get('backbone'), meta.get('method'), 'rgb')
+        order = meta.get('channel_order', 'rgb')  # files of before it was written
+        order = order if order in ('rgb', 'bgr') else None
+        record = _record(meta, meta.get('backbone'), meta.get('method'), order)
         size, loader = meta.get('size'), meta.get('loader')
         loader = loader if isinstance(loader, dict) else None
         return replace(record, size=size if isinstance(size, int) else None, loader=loader)

@@ -134,20 +134,54 @@ def test_floors_of_random_weights():
     torch.manual_seed(0)
     plain = MODELS.build(settings)
     plain.init_weights()
-    assert recalibrate(one, [pixels_of()[:2], pixels_of()[2:]])
+    pixels = pixels_of(count=5)
+    assert recalibrate(one, pixels.split(2))  # the single one at the end goes to those before it
     plain.train()
-    for norm in plain.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.momentum = None
+    norms = [module for module in plain.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     with torch.no_grad():
-        for part in (pixels_of()[:2], pixels_of()[2:]):
+        for part, share in ((pixels[:2], 1.0), (pixels[2:], 3 / 5)):
+            for norm in norms:
+                norm.momentum = share
             plain((part - 100) / 50)
+        torch.testing.assert_close(norms[0].running_mean, plain.conv1((pixels - 100) / 50).mean(dim=(0, 2, 3)))
     for name, buffer in plain.named_buffers():
         torch.testing.assert_close(one.backbone.get_buffer(name), buffer)
     assert not any(module.training for module in one.modules())
     assert torch.equal(one(pixels_of()), one(pixels_of()))  # nothing goes on averaging
     vit = FrozenBackbone(dict(BACKBONES['vit'][0]), [100.0] * 3, [50.0] * 3, SIZE)
     assert not recalibrate(vit, [pixels_of()])
+
+
+def test_a_single_image_at_the_end_whose_last_map_is_one_pixel():
+    frozen = FrozenBackbone(dict(BACKBONES['resnet'][0]), [100.0] * 3, [50.0] * 3, 32)
+    pixels = pixels_of(count=5)[..., :32, :32]
+    assert recalibrate(frozen, pixels.split(4))
+    assert int(next(buffer for name, buffer in frozen.named_buffers() if 'num_batches' in name)) == 1
+
+
+def test_a_vit_that_averages_and_normalizes():
+    settings = dict(BACKBONES['vit'][0], out_type='avg_featmap')
+    frozen = FrozenBackbone(settings, [100.0] * 3, [50.0] * 3, SIZE)
+    torch.nn.init.uniform_(frozen.backbone.ln2.weight)
+    init_default_scope('mmpretrain')
+    plain = frozen_as(MODELS.build(dict(settings, img_size=SIZE)))
+    plain.load_state_dict(frozen.backbone.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(frozen(pixels_of()), plain((pixels_of() - 100) / 50)[-1])
+
+
+@pytest.mark.parametrize(
+    ('mean', 'std', 'size', 'error'),
+    [
+        ([1.0] * 3, [1.0], SIZE, r'FrozenBackbone: std=\[1.0\], expected a list of 3 numbers, each a number above 0'),
+        ([1.0] * 3, [1.0, 0.0, 1.0], SIZE, r'std=.*each a number above 0'),
+        ([float('nan')] * 3, [1.0] * 3, SIZE, 'mean=.*expected a list of numbers'),
+        ([1.0] * 3, [1.0] * 3, 0, 'size=0, expected a whole number of at least 1'),
+    ],
+)
+def test_statistics_and_sizes_that_mean_nothing(mean, std, size, error):
+    with pytest.raises(ValueError, match=error):
+        FrozenBackbone(dict(BACKBONES['resnet'][0]), mean, std, size)
 
 
 def test_what_is_not_said_is_asked_for(tmp_path):

@@ -14,6 +14,7 @@ from mmrs_ssl.evaluation.measuring import measure_features, names_of_measures
 from mmrs_ssl.evaluation.probes import (
     by_linear_probe,
     by_neighbors,
+    check_features,
     few_labels,
     mean_average_precision,
     precision_of_label,
@@ -100,6 +101,27 @@ def test_linear_probe_chooses_what_generalizes():
     assert score(truth, by_linear_probe(train, labels, test)) > max(at.values()) - 0.05
 
 
+def test_one_small_class_does_not_keep_the_strength_from_being_chosen(monkeypatch):
+    (train, labels), _ = features(203, spread=2.0), None
+    labels = np.where(np.arange(203) >= 200, CLASSES, labels)  # three images of a fifth class
+    tried = []
+
+    def note(kept, own, strength, held):
+        tried.append((sorted(np.bincount(own)), len(held)))
+        return np.zeros(len(held), int)
+
+    monkeypatch.setattr(probes, 'fit_linear', note)
+    assert probes.choose_strength(train, labels) == probes.STRENGTHS[0]
+    assert len(tried) == len(probes.STRENGTHS)
+    assert all(counts[0] == 3 and sum(counts) == 153 and held == 50 for counts, held in tried)
+    assert not probes.holds_back(np.array([0] * 50 + [1] * 3))
+    assert probes.choose_strength(train[:53], np.array([0] * 50 + [1] * 3)) == 1
+    several = np.zeros((20, 2), bool)
+    several[:10, 0] = several[3, 1] = True  # of the second label nothing can be learned and tested at once
+    monkeypatch.setattr(probes, 'fit_linear', lambda kept, own, strength, held: np.zeros((len(held), own.shape[1])))
+    assert probes.choose_strength(train[:20], several) == probes.STRENGTHS[0]
+
+
 def test_labels_that_say_nothing_give_chance():
     train, _ = features(400)
     test, _ = features(400, seed=1)
@@ -146,6 +168,7 @@ def test_all_measures_of_the_protocol():
         *('5-NN', '20-NN', '5-NN weighted', '20-NN weighted', 'linear'),
         *('linear, 5 a class', 'linear, 10 a class', 'linear, 50 a class'),
     ]
+    assert names_of_measures(labels[:18], []) == ['5-NN', '5-NN weighted', 'linear']
     assert names_of_measures(labels[:36]) == names[:-2] + names[-2:-2]  # nine of a class: no ten of each
     found = measure_features(train, test, labelled, held_out, names)
     assert found['20-NN'].value == pytest.approx(100 * score(truth, by_neighbors(train, labels, test, 20)))
@@ -184,6 +207,9 @@ def test_figures_that_would_mean_nothing_are_refused():
     for probe in (by_neighbors, by_linear_probe):
         with pytest.raises(ValueError, match='1 of 40 feature vectors hold NaN or inf, the first is number 3'):
             probe(train, labels, broken)
+    paths = [f'{number}.png' for number in range(40)]
+    with pytest.raises(ValueError, match=r'run.pth: 1 of 40 .* NaN or inf, the first is that of 3.png: the backbone'):
+        check_features(broken, of='run.pth', paths=paths)
     never = several_labels(labels)
     never[:, 1] = False
     with pytest.raises(ValueError, match='label 1 is that of all labelled images, or of none'):

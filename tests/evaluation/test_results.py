@@ -66,7 +66,7 @@ def test_digests(tmp_path):
     for name in 'ab':
         (tmp_path / name).write_bytes(b'weights')
     assert digest_of_file(tmp_path / 'a') == digest_of_file(tmp_path / 'b')
-    (tmp_path / 'b').write_bytes(b'others')
+    (tmp_path / 'b').write_bytes(b'otherss')  # as long
     assert digest_of_file(tmp_path / 'a') != digest_of_file(tmp_path / 'b')
 
     def data(names, labels):
@@ -75,6 +75,8 @@ def test_digests(tmp_path):
     known = digest_of_data(data('ab', [0, 1]))
     assert known == digest_of_data(data('ab', [0, 1]))
     assert len({known, digest_of_data(data('ba', [0, 1])), digest_of_data(data('ab', [1, 1]))}) == 3
+    (tmp_path / 'b').write_bytes(b'another')  # of the same name and length
+    assert digest_of_data(data('ab', [0, 1])) != known
 
 
 def test_table():
@@ -85,6 +87,14 @@ def test_table():
         '| random   | 50.0 (45.0-55.1) |                    |',
         '| a.pth    |                  | 100.0 (99.0-100.0) |',
     ]
+
+
+@pytest.mark.parametrize('text', ['[1]\n', '{"measure": "linear"}\n', 'features,measure\n', '\xff\xfe\n'])
+def test_other_files_are_refused(tmp_path, text):
+    path = tmp_path / 'r.jsonl'
+    path.write_bytes(json.dumps(row()).encode() + b'\n' + text.encode('latin-1'))
+    with pytest.raises(ValueError, match=r'r.jsonl, line 2: .*expected a row of figures: name another file'):
+        ResultFile(path).known({})
 
 
 def test_other_names_are_refused(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmrs_ssl.cli.evaluate_dense import pairs_of
 from mmrs_ssl.evaluation.dense import dense_maps, height_probe, segmentation_probe
 from mmrs_ssl.rasters.pictures import read_image
 from mmrs_ssl.synthetic.layouts import write_layout
@@ -80,11 +81,29 @@ def test_figures_are_those_of_the_probes(checkpoint, scenes, run_tool, heights, 
     assert table[str(path)] == pytest.approx([factor * value for value in expected.figure], abs=0.006)
 
 
+def test_files_are_paired_by_their_folders(tmp_path):
+    for name in ('img/a/0.png', 'img/b/0.png', 'ann/a/0.tif', 'ann/b/0.tif'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / name), np.zeros((8, 8), np.uint8))
+    images, labels = str(tmp_path / 'img'), str(tmp_path / 'ann')
+    expected = [(f'{images}/{name}.png', f'{labels}/{name}.tif') for name in ('a/0', 'b/0')]
+    assert pairs_of(images, labels) == expected
+    assert pairs_of(f'{images}/**/*.png', labels) == expected
+    with pytest.raises(FileNotFoundError, match=r'the first is .*img/a/0.png; expected a/0.\* there'):
+        pairs_of(images, f'{labels}/a')
+    assert cv2.imwrite(f'{labels}/b/0.png', np.zeros((8, 8), np.uint8))
+    with pytest.raises(ValueError, match=r'0.png and .*0.tif would both be the label of b/0: keep one'):
+        pairs_of(images, labels)
+
+
 @pytest.mark.parametrize(
     ('change', 'error'),
     [
         (lambda root, given: ['--size', '256'], 'fewer than a tile of 256: give a smaller --size'),
-        (lambda root, given: ['--test-images', given[1], '--test-labels', given[3]], 'is among the training and the'),
+        (
+            lambda root, given: ['--test-images', given[1], '--test-labels', given[3]],
+            'of the test images is the same image as',
+        ),
         (lambda root, given: ['--labels', root / 'ndsm_dir' / 'val'], 'images have no label in .*, the first is'),
         (
             lambda root, given: ['--labels', root / 'ndsm_dir' / 'train'],

@@ -168,7 +168,14 @@ def test_lists_of_several_labels_and_given_test_images(checkpoint, scenes, run_t
     lists[3] = tmp_path / 'train.txt'
     code, output = run_tool('evaluate_features.py', path, *lists)
     assert code == 1
-    assert re.search(r'error: .*00.png is among the labelled images and among those of --test', output)
+    assert re.search(r'error: .*00.png of --test is the same image as .*00.png, which is among the labelled', output)
+    (tmp_path / 'link').symlink_to(scenes)
+    code, output = run_tool('evaluate_features.py', path, '--data', scenes, '--test', tmp_path / 'link')
+    assert code == 1
+    assert re.search(r'error: .*link/.*00.png of --test is the same image as', output)
+    code, output = run_tool('evaluate_features.py', path, '--data', scenes, '--test', lists[1], '--root', scenes)
+    assert code == 1
+    assert 'error: --test has several labels an image, --data one label an image; expected the same' in output
 
 
 @pytest.mark.parametrize(
@@ -184,6 +191,32 @@ def test_bad_options(checkpoint, scenes, run_tool, change, error):
     code, output = run_tool('evaluate_features.py', checkpoint[0], '--data', scenes, '--workers', 0, *change)
     assert code == 1
     assert re.search(error, output.rsplit('\nerror: ', 1)[1])
+
+
+@pytest.mark.parametrize(
+    ('change', 'error'),
+    [
+        (['--few', '0'], "argument --few: '0'; expected a whole number of at least 1"),
+        (['--size', '-3'], "argument --size: '-3'; expected a whole number of at least 1"),
+        (['--seed', 'x'], "argument --seed: 'x'; expected a whole number of at least 0"),
+    ],
+)
+def test_bad_numbers(checkpoint, scenes, run_tool, change, error):
+    code, output = run_tool('evaluate_features.py', checkpoint[0], '--data', scenes, *change)
+    assert code == 2
+    assert error in output
+
+
+def test_of_few_images_what_can_be_measured_is(checkpoint, scenes, run_tool, tmp_path):
+    path, _ = checkpoint
+    lines = [f'{folder}/{number:02d}.png {folder}' for folder in SCENE_CLASSES[:4] for number in range(6)]
+    (tmp_path / 'few.txt').write_text('\n'.join(lines))
+    given = ['--data', tmp_path / 'few.txt', '--root', scenes, '--few', '--workers', 0]
+    code, output = run_tool('evaluate_features.py', path, *given)
+    assert code == 0, output
+    assert '20-NN: left out, there are 12 labelled images' in output
+    assert 'linear: C is 1, too few classes have the four labelled images' in output
+    assert list(figures(output)[str(path)]) == ['5-NN', '5-NN weighted', 'linear']
 
 
 def test_pixels_unlike_those_of_pre_training_are_told(checkpoint, scenes, run_tool):

@@ -12,17 +12,22 @@ from mmseg.models import SegDataPreProcessor
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from mmrs_ssl.evaluation.frozen import open_backbone
 from mmrs_ssl.transfer import key_maps, load_backbone
 from mmrs_ssl.transfer.export import FORMATS, export_backbone
 from mmrs_ssl.transfer.layouts import find_backbones
+from mmrs_ssl.transfer.records import read_record
 from mmrs_ssl.transfer.safe_types import allow_checkpoint_types
+from mmrs_ssl.transfer.sources import read_file
 from mmrs_ssl.transfer.targets import LIBRARIES, NAMES, target_of
+from tests.conftest import BACKBONES
 from tests.transfer.backbones import (
     REGISTRIES,
     agree,
     counterpart,
     mine,
     same,
+    save,
     scramble,
     torchvisions,
     weights_of,
@@ -163,6 +168,37 @@ def test_the_printed_lines_normalize_what_openmmlab_loads(library, preprocessor,
     torch.testing.assert_close(inputs[0], expected)
     backbone, _ = loaded_plainly(library, settings['backbone'])
     agree(backbone, student, expected[None])
+
+
+@pytest.mark.parametrize('swapped', [True, False])
+def test_a_librarys_own_training_whose_statistics_stand_beside_the_model(swapped, run_tool, tmp_path):
+    """As mmpretrain's configs are; without ``to_rgb`` the network saw blue first, as OpenCV reads."""
+    path, student, _ = training(tmp_path / 'run.pth')
+    content = torch.load(path, weights_only=True)
+    beside = dict(type='SelfSupDataPreprocessor', mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], to_rgb=swapped)
+    model = dict(type='MoCo', backbone=BACKBONES['resnet'][0])
+    pipeline = [dict(type='LoadImageFromFile')]
+    content['meta']['cfg'] = f'data_preprocessor = {beside}\nmodel = {model}\ntrain_pipeline = {pipeline}'
+    save(content['state_dict'], path, meta=content['meta'])
+    out = tmp_path / 'out.pth'
+    code, printed = run_tool('export_backbone.py', path, out, '--branch', 'student', '--for', 'mmpretrain')
+    assert code == 0, printed
+    assert ('blue, green, red, then (pixel - mean)' in printed) != swapped
+    for file in (path, out):
+        record = read_record(read_file(file))
+        assert (record.mean, record.channel_order) == ([1.0, 2.0, 3.0], 'rgb' if swapped else 'bgr')
+    pixels = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)  # as OpenCV reads them: blue first
+    settings = pasted(printed)
+    given = ClsDataPreprocessor(**settings['data_preprocessor'])(dict(inputs=[pixels], data_samples=None))['inputs']
+    seen = (pixels.flip(0) if swapped else pixels).float()
+    expected = (seen - torch.tensor([1.0, 2.0, 3.0]).view(-1, 1, 1)) / torch.tensor([4.0, 5.0, 6.0]).view(-1, 1, 1)
+    torch.testing.assert_close(given[0], expected)
+    for file in (path, out):
+        frozen = open_backbone(file, branch='student' if file == path else None, size=64)
+        with torch.no_grad():
+            student.eval()
+            vector = student(expected[None])[-1].mean(dim=(2, 3))
+            torch.testing.assert_close(frozen(pixels.flip(0)[None].float()), vector)  # rasters' order
 
 
 # Bases to inherit from: other classes, widths and normalization than the exported backbone's.

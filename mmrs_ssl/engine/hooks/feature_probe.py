@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from mmrs_ssl.datasets.transforms.loading import LoadRaster
 from mmrs_ssl.evaluation.features import SquareImages, features_of
 from mmrs_ssl.evaluation.knn import evaluating
-from mmrs_ssl.evaluation.labelled import halves, read_labelled
-from mmrs_ssl.evaluation.probes import by_linear_probe, by_neighbors, score
+from mmrs_ssl.evaluation.labelled import check_learnable, halves, read_labelled
+from mmrs_ssl.evaluation.probes import by_linear_probe, by_neighbors, check_features, score
 from mmrs_ssl.models.backbones.pooling import vector_of
 from mmrs_ssl.models.protocol import branch_backbones
 from mmrs_ssl.options import COUNT, WHOLE, check_numbers, or_none
@@ -48,10 +48,12 @@ class FeatureProbeHook(Hook):
         neighbors: how many of them.
         seed: of the split into two halves.
         batch_size: images at once.
+        prefix: of the figures' names, which tells several of these hooks apart, e.g. ``'roofs_'``.
 
     Raises:
         TypeError: in a loop that counts iterations.
-        ValueError: if the config does not say how pixels are normalized, or the size; for a class with one image.
+        ValueError: if the config does not say how pixels are normalized, or the size; for a class with one image; for
+            two of these hooks with one prefix; if a hook waits for a figure that is not measured.
     """
 
     def __init__(
@@ -64,17 +66,19 @@ class FeatureProbeHook(Hook):
         neighbors: int = 20,
         seed: int = 0,
         batch_size: int = 64,
+        prefix: str = '',
     ) -> None:
         check_numbers(self, COUNT, interval=interval, neighbors=neighbors, batch_size=batch_size)
         check_numbers(self, or_none(COUNT), size=size)
         check_numbers(self, WHOLE, seed=seed)
         self.labelled, self.held_out = halves(read_labelled(data, root), seed)
+        check_learnable(self.labelled)
         if len(self.labelled.paths) < neighbors:
             raise ValueError(
                 f'{data} has {len(self.labelled.paths)} images to label, fewer than neighbors={neighbors}: give more '
                 'images or fewer neighbors'
             )
-        self.interval, self.size, self.loader = interval, size, loader
+        self.interval, self.size, self.loader, self.prefix = interval, size, loader, prefix
         self.neighbors, self.seed, self.batch_size = neighbors, seed, batch_size
         self.access = access_to({str(Path(path).parent) for path in (*self.labelled.paths, *self.held_out.paths)})
         self._measured = -1  # the number of epochs after which it was measured last
@@ -83,6 +87,7 @@ class FeatureProbeHook(Hook):
         """Find out how pixels are read and normalized in this training."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise TypeError(f'FeatureProbeHook counts epochs, {type(runner.train_loop).__name__} counts iterations')
+        self._check_names(runner)
         names = dict.fromkeys(get_ori_model(runner.model).state_dict())
         self.record = read_record(dict(meta=dict(cfg=runner.cfg.pretty_text), state_dict=names))
         size = self.size or self.record.size
@@ -98,6 +103,27 @@ class FeatureProbeHook(Hook):
             return np.asarray(transform.transform(dict(img_path=path, access=self.access))['img'])
 
         self.images = [SquareImages(part.paths, load, size) for part in (self.labelled, self.held_out)]
+
+    def names_of(self, branch: str) -> dict[str, str]:
+        """Name the figures of a network, by probe."""
+        kind = 'mAP' if self.held_out.labels.ndim == 2 else 'acc'
+        return {probe: f'{self.prefix}{branch}_{probe}_{kind}' for probe in ('knn', 'linear')}
+
+    def _check_names(self, runner: Any) -> None:
+        """Refuse names that two hooks would give, and hooks that wait for others."""
+        probes = [hook for hook in runner.hooks if isinstance(hook, FeatureProbeHook)]
+        if sum(hook.prefix == self.prefix for hook in probes) > 1:
+            raise ValueError(
+                f'two FeatureProbeHooks have prefix={self.prefix!r}, and their figures one name; give each its own'
+            )
+        branches = branch_backbones(get_ori_model(runner.model))
+        measured = [{name for branch in branches for name in hook.names_of(branch).values()} for hook in probes]
+        for hook in runner.hooks if runner.val_loop is None else ():
+            if (wanted := wanted_by(hook)) and not any(wanted <= names for names in measured):
+                raise ValueError(
+                    f'{type(hook).__name__} waits for {", ".join(sorted(wanted))}; expected figures of one '
+                    f'FeatureProbeHook: {", ".join(sorted(set().union(*measured)))}'
+                )
 
     def before_train_epoch(self, runner: Any) -> None:
         """Measure what the epochs before have made, if it is time; not where a run goes on inside an epoch."""
@@ -127,12 +153,11 @@ class FeatureProbeHook(Hook):
             runner.message_hub.update_scalar(f'val/{name}', value)
         if runner.epoch:  # random weights are no best ones
             for hook in runner.hooks:
-                if isinstance(hook, CheckpointHook | EarlyStoppingHook):
+                if isinstance(hook, CheckpointHook | EarlyStoppingHook) and wanted_by(hook) <= figures.keys():
                     hook.after_val_epoch(runner, figures)
 
     def figures(self, model: Any) -> dict[str, float]:
         """Compute the figures of all networks; of several processes the first one has them."""
-        kind = 'mAP' if self.held_out.labels.ndim == 2 else 'acc'
         found = {}
         for name, backbone in branch_backbones(model).items():
             with evaluating(backbone), buffers_of_first(backbone):
@@ -140,13 +165,23 @@ class FeatureProbeHook(Hook):
                 device = str(next(backbone.parameters()).device)
                 train, test = (features_of(encoder, each, self.batch_size, device=device) for each in self.images)
             if is_main_process():
+                for features, part in ((train, self.labelled), (test, self.held_out)):
+                    check_features(features, of=f'FeatureProbeHook, {name}', paths=part.paths)
                 given = train, self.labelled.labels, test
                 predicted = dict(
                     knn=by_neighbors(*given, neighbors=self.neighbors), linear=by_linear_probe(*given, self.seed)
                 )
                 for probe, each in predicted.items():
-                    found[f'{name}_{probe}_{kind}'] = 100 * score(self.held_out.labels, each)
+                    found[self.names_of(name)[probe]] = 100 * score(self.held_out.labels, each)
         return found
+
+
+def wanted_by(hook: Hook) -> set[str]:
+    """Name the figures by which a hook chooses the best checkpoint, or the end of the training."""
+    if isinstance(hook, EarlyStoppingHook):
+        return {hook.monitor}
+    chosen = hook.key_indicators if isinstance(hook, CheckpointHook) and hook.save_best else ()
+    return {name for name in chosen if name != 'auto'}  # which is the first there is
 
 
 def encoder_of(backbone: nn.Module, record: Record) -> Callable[[Tensor], Tensor]:

@@ -134,6 +134,39 @@ def test_the_best_checkpoint_is_that_of_the_best_figure(make_config, labelled, m
     assert not torch.equal(saved['backbone.conv1.weight'], last['backbone.conv1.weight'])
 
 
+def test_two_hooks_have_names_of_their_own(make_config, labelled):
+    cfg = probed(make_config, labelled)
+    cfg.custom_hooks.append(ConfigDict(cfg.custom_hooks[-1], prefix='again_', seed=1))
+    cfg.default_hooks.checkpoint.update(save_best='again_teacher_knn_acc')
+    found = {}
+    for line in Path(f'{train(cfg).log_dir}/vis_data/scalars.json').read_text().splitlines():
+        found |= {(json.loads(line)['step'], key): value for key, value in json.loads(line).items() if '_acc' in key}
+    assert len(found) == 3 * 8
+    best = max((1, 2), key=lambda epoch: found[epoch, 'again_teacher_knn_acc'])
+    assert [path.name for path in Path(cfg.work_dir).glob('best_*')] == [f'best_again_teacher_knn_acc_epoch_{best}.pth']
+
+
+@pytest.mark.parametrize(
+    ('save_best', 'prefix', 'error'),
+    [
+        (
+            'linear_acc',
+            'b_',
+            'waits for linear_acc; expected figures of one FeatureProbeHook: b_student',
+        ),
+        (['student_knn_acc', 'b_student_knn_acc'], 'b_', 'waits for b_student_knn_acc, student_knn_acc; expected'),
+        (None, '', "two FeatureProbeHooks have prefix='', and their figures one name; give each its own"),
+    ],
+)
+def test_names_that_nobody_gives_or_two_do(make_config, labelled, save_best, prefix, error):
+    cfg = probed(make_config, labelled)
+    cfg.custom_hooks.append(ConfigDict(cfg.custom_hooks[-1], prefix=prefix))
+    cfg.default_hooks.checkpoint.update(save_best=save_best)
+    with pytest.raises(ValueError, match=error):
+        train(cfg)
+    assert not list(Path(cfg.work_dir).glob('*.pth'))
+
+
 def test_a_resumed_run_does_not_measure_inside_an_epoch(make_config, labelled):
     cfg = probed(make_config, labelled)
     cfg.train_cfg.type = 'mmrs_ssl.ResumableTrainLoop'
