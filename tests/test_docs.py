@@ -8,6 +8,7 @@ from collections import Counter
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from markdown_it import MarkdownIt
@@ -16,6 +17,8 @@ from mmpretrain.models import ResNet
 
 import mmrs_ssl
 from mmrs_ssl.registry import MODELS
+from mmrs_ssl.synthetic.layouts import LAYOUTS
+from mmrs_ssl.synthetic.writing import write_geotiff
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl_commands.main import COMMANDS, main, parser_of
 from tests.commands.test_main import TOOLS
@@ -130,6 +133,17 @@ def check_config_and_names(args, by_name):
         assert key.split('.')[0] in {*cfg, *cfg.get('short_names', {})}, (config, key)
 
 
+def test_files_that_are_named_are_there():
+    text = (ROOT / 'PROVENANCE.md').read_text()
+    named = [path for path in re.findall(r'`([\w/]+(?:\.py|/))`', text) if '/' in path]
+    assert len(named) > 15
+    assert not [path for path in named if not any((folder / path).exists() for folder in (ROOT, ROOT / 'mmrs_ssl'))]
+
+
+def test_layouts_are_counted():
+    assert f'in {len(LAYOUTS)} layouts' in (ROOT / 'README.md').read_text()
+
+
 def test_every_room_has_a_page():
     rooms = {path.parent.name for path in (ROOT / 'mmrs_ssl').glob('*/__init__.py')}
     pages = {path.stem: path.read_text() for path in (ROOT / 'docs' / 'api').glob('*.rst')}
@@ -188,25 +202,37 @@ def test_the_example_is_tested_and_its_mistake_is_noticed(method, tmp_path):
         getattr(example, name)()
 
 
-def test_the_example_trains_and_its_export_loads(method, tmp_path, image_folder):
+@pytest.mark.parametrize('bands', [3, 5])
+def test_the_example_trains_and_its_export_loads(method, tmp_path, image_folder, bands):
+    """On pictures, and on GeoTIFFs of five bands, by one base and the statistics."""
     method()
     config = tmp_path / CONFIG
     config.parent.mkdir(parents=True)
-    config.write_text(BLOCKS[CONFIG])
+    text, of_scenes, data = BLOCKS[CONFIG], [], image_folder
+    if bands == 5:
+        data = tmp_path / 'scenes'
+        data.mkdir()
+        for number in range(4):
+            pixels = np.random.default_rng(number).integers(0, 3000, (80, 80, 5), dtype=np.uint16)
+            write_geotiff(data / f'{number}.tif', pixels, 10.0)
+        text = text.replace('contrast_views_224px.py', 'geotiff_contrast_views.py')
+        of_scenes = [f'statistics={[[1500.0] * 5, [900.0] * 5]}', 'window=72', 'max_value=3000']
+    config.write_text(text)
     (tmp_path / 'configs' / '_base_').symlink_to(ROOT / 'configs' / '_base_')
     small = ['batch=4', 'epochs=2', 'size=64', 'train_dataloader.num_workers=0']
     small += ['train_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1']
     small += ['model.backbone.stem_channels=8', 'model.backbone.base_channels=8']
     work = tmp_path / 'work'
     assert (
-        main(['train', str(config), '--work-dir', str(work), '--cfg-options', f'data_root={image_folder}', *small]) == 0
+        main(['train', str(config), '--work-dir', str(work), '--cfg-options', f'data_root={data}', *small, *of_scenes])
+        == 0
     )
     assert re.search(r'teacher_std: \d', log_of(work))
     state = torch.load(work / 'epoch_2.pth', weights_only=True)['state_dict']
     key = 'backbone.layer4.0.conv1.weight'
     assert not torch.equal(state[key], state[f'teacher.module.{key}'])
     assert main(['export', str(work / 'epoch_2.pth'), str(tmp_path / 'backbone.pth')]) == 0
-    network = ResNet(depth=18, stem_channels=8, base_channels=8)
+    network = ResNet(depth=18, stem_channels=8, base_channels=8, in_channels=bands)
     load_backbone(network, tmp_path / 'backbone.pth')
     teacher = state[f'teacher.module.{key}']
     torch.testing.assert_close(network.state_dict()[key.removeprefix('backbone.')], teacher)

@@ -233,7 +233,7 @@ def test_short_names(name):
     cfg = get_config(name)
     wanted = dict(size=128, crops=(0.5, 1.0), epochs=7, batch=16, lr=0.125, warmup=0.25)
     if 'geotiff' in name:
-        wanted.update(bands=5, window=160)
+        wanted.update(window=160)  # and as many bands as statistics
     override(cfg, {**wanted, 'crops': [0.5, 1.0], 'statistics': [[1.0] * 5, [2.0] * 5]})
     steps = {step.type.split('.')[-1]: step for step in cfg.train_dataloader.dataset.pipeline}
     crop = steps.get('ContrastViews') or steps['RandomCropResize']
@@ -263,3 +263,15 @@ def test_short_names(name):
             assert steps['SimMIMMaskGenerator'].input_size == 128
         else:
             assert backbone(image)[-1].shape[1] == LAST
+
+
+@pytest.mark.parametrize('name', [name for name in CONFIGS if 'geotiff' in name])
+def test_some_of_the_bands(name):
+    """The loader takes these, the network as many."""
+    cfg = get_config(name)
+    override(cfg, dict(bands=[2, 0], statistics=[[1.0] * 2, [2.0] * 2]))
+    assert cfg.train_dataloader.dataset.pipeline[0].bands == [2, 0]
+    shrink(cfg, method_of(name))
+    init_default_scope('mmpretrain')
+    first = next(weight for weight in MMPRETRAIN.build(cfg.model.backbone).parameters() if weight.ndim == 4)
+    assert first.shape[1] == 2

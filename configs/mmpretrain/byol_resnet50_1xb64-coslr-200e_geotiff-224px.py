@@ -1,5 +1,5 @@
 # Your own GeoTIFFs: tools/band_stats.py my/scenes --out stats.json, then --cfg-options data_root=my/scenes
-# statistics=stats.json bands=5 (as many as there are statistics of)
+# statistics=stats.json, and there are as many bands as it has entries
 _base_ = [
     '../_base_/models/byol_resnet50.py',
     '../_base_/datasets/geotiff_contrast_views.py',
@@ -14,7 +14,7 @@ train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         pipeline=[
-            dict(type='mmrs_ssl.LoadRaster', bands=4),
+            dict(type='mmrs_ssl.LoadRaster', bands=None),
             dict(type='mmrs_ssl.RandomFlip'),
             dict(type='mmrs_ssl.RandomRotate90'),
             dict(
@@ -28,5 +28,8 @@ train_dataloader = dict(
             dict(type='mmrs_ssl.PackViews'),
         ],
     ),
+)
+short_names = dict(
+    bands=['model.backbone.in_channels', 'train_dataloader.dataset.pipeline.LoadRaster.bands'],
 )
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))

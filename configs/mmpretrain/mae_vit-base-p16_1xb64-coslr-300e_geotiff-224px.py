@@ -1,5 +1,5 @@
 # Your own GeoTIFFs: tools/band_stats.py my/scenes --out stats.json, then --cfg-options data_root=my/scenes
-# statistics=stats.json bands=5 (as many as there are statistics of)
+# statistics=stats.json, and there are as many bands as it has entries
 _base_ = [
     '../_base_/models/mae_vit-base-p16.py',
     '../_base_/datasets/geotiff_one_view.py',

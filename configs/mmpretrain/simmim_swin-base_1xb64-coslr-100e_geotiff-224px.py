@@ -1,5 +1,5 @@
 # Your own GeoTIFFs: tools/band_stats.py my/scenes --out stats.json, then --cfg-options data_root=my/scenes
-# statistics=stats.json bands=5 (as many as there are statistics of)
+# statistics=stats.json, and there are as many bands as it has entries
 _base_ = [
     '../_base_/models/simmim_swin-base.py',
     '../_base_/datasets/geotiff_one_view.py',
@@ -19,7 +19,7 @@ train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         pipeline=[
-            dict(type='mmrs_ssl.LoadRaster', bands=4),
+            dict(type='mmrs_ssl.LoadRaster', bands=None),
             dict(type='mmrs_ssl.RandomFlip'),
             dict(type='mmrs_ssl.RandomRotate90'),
             dict(type='mmrs_ssl.RandomCropResize', size=224, scale=(0.67, 1.0)),

@@ -25,7 +25,8 @@ def set_short_names(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
     """Apply those of the options that are short names, in place; returns the others.
 
     ``statistics`` is mean and std: two lists, or a file that ``tools/band_stats.py --out`` writes; of several
-    modalities ``statistics.rgb`` is one's, and ``statistics`` a dict or file with an entry for each.
+    modalities ``statistics.rgb`` is one's, and ``statistics`` a dict or file with an entry for each. Where numbers of
+    bands are written in the config (``bands``) and none is given, they become as many as there are statistics of.
 
     Raises:
         KeyError: if a name leads nowhere in this config, or to a modality that it does not have.
@@ -45,9 +46,24 @@ def set_short_names(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
                 _set_statistics(node[key], option, modality, value)
         else:
             for node, key in places:
-                _check_kind(option, node.get(key) if isinstance(node, dict) else node[key], value)
-                node[key] = value
+                # a network takes as many bands as are chosen
+                counted = name == 'bands' and isinstance(value, list) and not _is_a(node, ['LoadRaster'])
+                wanted = len(value) if counted else value
+                _check_kind(option, node.get(key) if isinstance(node, dict) else node[key], wanted)
+                node[key] = wanted
+    if 'statistics' in options and 'statistics' in names and 'bands' in names and 'bands' not in options:
+        _count_bands(cfg, names)
     return others
+
+
+def _count_bands(cfg: Config, names: dict[str, Any]) -> None:
+    """Write how many bands there are statistics of wherever the config has a number of them."""
+    statistics, key = _places(cfg, 'statistics', _paths(names['statistics'])[-1])[0]
+    if (mean := statistics[key].get('mean')) is None:  # of several modalities
+        return
+    for node, last in (place for path in _paths(names['bands']) for place in _places(cfg, 'bands', path)):
+        if isinstance(node, dict) and isinstance(node.get(last), int):
+            node[last] = len(mean)
 
 
 def find_value(cfg: Config, name: str) -> Any:

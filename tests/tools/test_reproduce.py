@@ -4,7 +4,9 @@ import re
 import shlex
 
 import pytest
+from mmengine.registry import MODELS, init_default_scope
 
+from mmrs_ssl import get_config
 from mmrs_ssl.synthetic.layouts import write_layout
 from tests.conftest import ROOT, log_of
 from tests.transfer.foreign import cmid_training, dino_training
@@ -41,6 +43,24 @@ def test_what_the_file_is(write, tmp_path, monkeypatch, run_tool):
     code, text = run_tool('inspect_checkpoint.py', 'backbone.pth')
     assert code == 0, text
     assert ('student' if write is cmid_training else 'teacher') in text
+
+
+@pytest.mark.parametrize(('config', 'backbone'), [('vit-small', 'vit-small-p8'), ('resnet50', 'wide-resnet50')])
+def test_backbones_that_need_options(config, backbone):
+    """As the page has them: the classifier takes all weights of the pre-training's backbone."""
+    text = TEXT.split('## DINO-MC on EuroSAT')[1].split('|')[0]
+    words = re.search(rf'`{config}_...`\s+with\s+`([^`]*)`', text)[1].split()
+    options = {key: int(value) for key, value in (word.split('=') for word in words)}
+    init_default_scope('mmpretrain')
+    made = get_config(f'dino_mc/dino-mc_{backbone}_4xb64-amp-coslr-300e_seco-224px')
+    source = MODELS.build(made.model.backbone).state_dict()
+    for kind in ('linear', 'ft'):
+        cfg = get_config(f'downstream/classification/{config}_1xb64-{kind}-coslr-100e_eurosat-224px')
+        cfg.merge_from_dict(options)
+        network = MODELS.build(cfg.model.backbone).state_dict()
+        assert {name: value.shape for name, value in network.items()} == {
+            name: value.shape for name, value in source.items()
+        }
 
 
 @pytest.mark.slow

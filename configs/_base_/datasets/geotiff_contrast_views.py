@@ -4,7 +4,7 @@ _base_ = 'scenes.py'
 train_dataloader = dict(
     dataset=dict(
         pipeline=[
-            dict(type='mmrs_ssl.LoadRaster', bands=4),
+            dict(type='mmrs_ssl.LoadRaster', bands=None),
             dict(type='mmrs_ssl.RandomFlip'),
             dict(type='mmrs_ssl.RandomRotate90'),
             dict(type='mmrs_ssl.ContrastViews', size=224, scale=(0.2, 1.0), colors=False),
@@ -17,5 +17,5 @@ short_names = dict(
     crops='train_dataloader.dataset.pipeline.ContrastViews.scale',
     jitter='train_dataloader.dataset.pipeline.ContrastViews.jitter',
     gray='train_dataloader.dataset.pipeline.ContrastViews.gray_prob',
-    bands=['model.backbone.in_channels', 'train_dataloader.dataset.pipeline.LoadRaster.bands'],
+    bands='train_dataloader.dataset.pipeline.LoadRaster.bands',
 )

@@ -4,7 +4,7 @@ _base_ = 'scenes.py'
 train_dataloader = dict(
     dataset=dict(
         pipeline=[
-            dict(type='mmrs_ssl.LoadRaster', bands=4),
+            dict(type='mmrs_ssl.LoadRaster', bands=None),
             dict(type='mmrs_ssl.RandomFlip'),
             dict(type='mmrs_ssl.RandomRotate90'),
             dict(type='mmrs_ssl.RandomCropResize', size=224, scale=(0.2, 1.0)),

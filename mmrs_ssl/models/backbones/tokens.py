@@ -63,7 +63,7 @@ def sincos_positions(grid: tuple[int, int], width: int) -> Tensor:
         ValueError: if the width can't be divided by 4.
     """
     if width % 4:
-        raise ValueError(f'positions of width {width}, expected a multiple of 4: change decoder_channels or embed_dims')
+        raise ValueError(f'positions of width {width}, expected a multiple of 4: change fusion.channels or embed_dims')
     frequencies = 10000 ** -(torch.arange(width // 4) / (width // 4))
     cells = torch.cartesian_prod(*(torch.arange(float(side)) for side in grid))
     angles = cells[:, :, None] * frequencies
