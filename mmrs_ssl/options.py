@@ -60,6 +60,7 @@ NOT_NEGATIVE = Number(0)
 SHARE = Number(0, 1)
 PROPER_SHARE = Number(0, 1, above=True, below=True)
 AREA = Number(0, 1, above=True)
+BELOW_ONE = Number(0, 1, below=True)
 COUNT = Number(1, whole=True)
 WHOLE = Number(0, whole=True)
 

@@ -6,6 +6,7 @@ What this package's own classes take, they check themselves: :mod:`mmrs_ssl.opti
 import inspect
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from itertools import product
 from typing import Any
 
 from mmengine.config import Config
@@ -16,6 +17,7 @@ from mmrs_ssl.cli.errors import nearest_types
 from mmrs_ssl.cli.places import type_name
 from mmrs_ssl.options import (
     AREA,
+    BELOW_ONE,
     COUNT,
     NOT_NEGATIVE,
     POSITIVE,
@@ -34,7 +36,6 @@ _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # read by mmengine's Runner beside what torch's loader takes
 _LOADER_KEYS = {'num_batch_per_epoch', 'disable_subprocess_warning', *inspect.signature(DataLoader).parameters}
 _LOOPS = ('', 'EpochBasedTrainLoop', 'IterBasedTrainLoop', 'ResumableTrainLoop')
-_PER_STEP = Number(0, 1, below=True)
 _OFF = 'or -1 for never'
 
 # dotted path, where * is every key or number -> what is expected there; a path that a config has not is not looked at
@@ -53,7 +54,7 @@ NUMBERS: dict[str, Number] = {
     'optim_wrapper.optimizer.lr': NOT_NEGATIVE,
     'optim_wrapper.optimizer.eps': NOT_NEGATIVE,
     'optim_wrapper.optimizer.weight_decay': NOT_NEGATIVE,
-    'optim_wrapper.optimizer.momentum': _PER_STEP,
+    'optim_wrapper.optimizer.momentum': BELOW_ONE,
     'optim_wrapper.paramwise_cfg.*_mult': NOT_NEGATIVE,
     'optim_wrapper.paramwise_cfg.custom_keys.*.lr_mult': NOT_NEGATIVE,
     'optim_wrapper.paramwise_cfg.custom_keys.*.decay_mult': NOT_NEGATIVE,
@@ -87,6 +88,12 @@ SWITCHES = (
     'randomness.deterministic',
     'find_unused_parameters',
 )
+CHOICES: dict[str, tuple[Any, ...]] = {
+    'log_level': ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'),
+    'sync_bn': (None, 'torch', 'mmcv'),
+    'env_cfg.mp_cfg.mp_start_method': (None, 'fork', 'spawn', 'forkserver'),
+    'optim_wrapper.dtype': (None, 'float16', 'bfloat16', 'float32', 'float64'),
+}
 KINDS: dict[str, tuple[type, ...]] = {
     'model': (Mapping,),
     'train_cfg': (Mapping,),
@@ -99,6 +106,14 @@ KINDS: dict[str, tuple[type, ...]] = {
     'param_scheduler': (list, tuple, Mapping),
     'default_hooks': (Mapping,),
     'custom_hooks': (list, tuple),
+    'auto_scale_lr': (Mapping,),
+    'compile': (Mapping, bool),
+}
+NEEDED = {'model': 'train_cfg', 'train_dataloader': 'train_cfg'}  # a part, and what without it means nothing
+# of mmpretrain's methods: two widths that must be one
+EQUAL = {
+    'model.feat_dim': 'model.neck.out_channels',
+    'model.head.predictor.out_channels': 'model.neck.out_channels',
 }
 
 
@@ -112,7 +127,15 @@ def check_settings(cfg: Config) -> None:
         ValueError: for the first one.
     """
     root = cfg._cfg_dict
-    for check in (_check_kinds, _check_numbers, _check_optimizer, _check_loaders, _check_loop, _check_hooks):
+    for check in (
+        _check_kinds,
+        _check_choices,
+        _check_numbers,
+        _check_optimizer,
+        _check_loaders,
+        _check_loop,
+        _check_hooks,
+    ):
         check(root)
 
 
@@ -120,8 +143,23 @@ def _check_kinds(root: Any) -> None:
     for path, kinds in KINDS.items():
         for place, value in find(root, path):
             if value is not None and not isinstance(value, kinds) and isinstance(value, bool | int | float | str):
-                wanted = 'a dict with its options' if kinds == (Mapping,) else 'a list of dicts'
-                refuse('', place, value, f'{wanted}, as the configs of this project show')
+                wanted = 'a list of dicts' if list in kinds else 'a dict with its options'
+                either = ', or True or False' if bool in kinds else ''
+                refuse('', place, value, f'{wanted}{either}, as the configs of this project show')
+    for part, why in NEEDED.items():
+        if part in root and root[part] is None and root.get(why) is not None:
+            refuse('', part, None, f'a dict with its options, as there is a {why}')
+
+
+def _check_choices(root: Any) -> None:
+    for path, choices in CHOICES.items():
+        for place, value in find(root, path):
+            if value not in choices:
+                refuse('', place, value, f'one of {", ".join(map(repr, choices))}')
+    for path, other in EQUAL.items():
+        for (place, value), (beside, width) in product(find(root, path), find(root, other)):
+            if value != width:
+                refuse('', place, value, f'{beside}={width}: both are the width of what is compared')
 
 
 def _check_numbers(root: Any) -> None:
@@ -136,7 +174,7 @@ def _check_numbers(root: Any) -> None:
         for place, value in find(root, path):
             check_switches('', **{place: value})
     for place, value in find(root, 'optim_wrapper.optimizer.betas'):
-        check_lists('', _PER_STEP, **{place: value})
+        check_lists('', BELOW_ONE, **{place: value})
     for place, value in find(root, 'param_scheduler.*.milestones'):
         check_lists('', WHOLE, **{place: value})
 

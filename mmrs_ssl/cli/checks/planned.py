@@ -103,8 +103,13 @@ class PlannedTraining:
     def sample(self) -> dict[str, Any]:
         """The first sample, through the whole pipeline."""
         with random_state_kept():
-            sample: dict[str, Any] = self.dataset[0]
-        return sample
+            sample: Any = self.dataset[0]
+        if not isinstance(sample, dict) or 'inputs' not in sample:
+            raise ValueError(
+                'train_dataloader.dataset.pipeline gives no inputs to the model; expected that it ends with '
+                "dict(type='mmrs_ssl.PackViews')"
+            )
+        return dict(sample)
 
     @cached_property
     def views(self) -> list[ViewShape]:

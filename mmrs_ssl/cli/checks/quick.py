@@ -14,7 +14,7 @@ from mmrs_ssl.cli.checks.batches import check_batch_norm, check_epoch, check_pro
 from mmrs_ssl.cli.checks.findings import Finding
 from mmrs_ssl.cli.checks.machine import check_device, check_disk, check_precision, check_versions
 from mmrs_ssl.cli.checks.planned import PlannedTraining, random_state_kept
-from mmrs_ssl.cli.checks.schedule import check_learning_rate, check_warmup
+from mmrs_ssl.cli.checks.schedule import check_learning_rate, check_size, check_temperatures, check_warmup
 from mmrs_ssl.cli.checks.sizes import check_crops, check_masks, check_patches, check_windows
 from mmrs_ssl.cli.errors import explain
 
@@ -31,6 +31,8 @@ CHECKS: tuple[Callable[[PlannedTraining], Iterator[Finding]], ...] = (
     check_prototypes,
     check_batch_norm,
     check_learning_rate,
+    check_size,
+    check_temperatures,
     check_warmup,
 )
 

@@ -8,6 +8,8 @@ from mmrs_ssl.cli.checks.planned import PlannedTraining
 
 LONGEST_WARMUP = 0.5  # share of the training
 FAR_END = 0.05  # share of the training by which a schedule may miss its end
+HIGHEST = 0.1  # learning rate of Adam and its kin; above it no network is known to train
+_ADAPTIVE = ('Adam', 'Adan', 'NAdam', 'RAdam', 'Lion')
 
 
 def check_learning_rate(planned: PlannedTraining) -> Iterator[Finding]:
@@ -27,6 +29,62 @@ def check_learning_rate(planned: PlannedTraining) -> Iterator[Finding]:
         'auto_scale_lr.enable = True (--auto-scale-lr), or '
         + setting(cfg, 'lr', f'{rate * total / base:.4g}', 'optim_wrapper.optimizer.lr'),
     )
+
+
+def check_size(planned: PlannedTraining) -> Iterator[Finding]:
+    """Look at the learning rate of a step, and whether its schedule ends below it."""
+    cfg = planned.cfg
+    optimizer = cfg.optim_wrapper.get('optimizer') or {}
+    rate, scale = optimizer.get('lr'), cfg.get('auto_scale_lr') or {}
+    if rate is None:
+        return
+    if scale.get('enable'):
+        rate = rate * planned.total_batch / scale['base_batch_size']
+    kind = str(optimizer.get('type')).rsplit('.', 1)[-1]
+    if not rate:
+        yield Finding(
+            'warning',
+            'learning rate',
+            'lr = 0 changes no weight',
+            'a number above 0',
+            setting(cfg, 'lr', '0.001', 'optim_wrapper.optimizer.lr'),
+        )
+    if rate > HIGHEST and any(name in kind for name in _ADAPTIVE):
+        yield Finding(
+            'warning',
+            'learning rate',
+            f'{kind} with {rate:g} for a step of {planned.total_batch} images',
+            f'at most {HIGHEST:g}, usually 1e-5 to 0.01',
+            setting(cfg, 'lr', '0.001', 'optim_wrapper.optimizer.lr'),
+        )
+    schedulers = cfg.get('param_scheduler') or []
+    for number, each in enumerate(schedulers if isinstance(schedulers, list) else [schedulers]):
+        lowest = each.get('eta_min')
+        if str(each.get('type')).endswith('LR') and lowest and lowest >= rate:
+            yield Finding(
+                'warning',
+                'schedule',
+                f'the learning rate falls from {rate:.4g} to {lowest:g}, which is not below',
+                'a lowest value far below the first one',
+                f'param_scheduler.{number}.eta_min = {rate / 1000:.1g}',
+            )
+
+
+def check_temperatures(planned: PlannedTraining) -> Iterator[Finding]:
+    """Compare the teacher's temperature, also where a hook takes it in the training, with the student's."""
+    student, path = getattr(planned.model, 'student_temperature', None), 'teacher_temperature'
+    hooks = [hook for hook in planned.cfg.get('custom_hooks') or [] if hook.get('path') == path]
+    values = {f'model.{path}': getattr(planned.model, path, None)}
+    values |= {f'{key} of the hook of {path}': hook.get(key) for hook in hooks for key in ('start', 'end')}
+    for place, value in values.items():
+        if student is not None and isinstance(value, int | float) and value >= student:
+            yield Finding(
+                'warning',
+                'temperature',
+                f"{place} is {value:g}, the student's {student:g}",
+                "the teacher's below the student's: its targets have to be sharper, or features become equal",
+                f'model.{path} = {0.4 * student:g}, and hooks that change it',
+            )
 
 
 def check_warmup(planned: PlannedTraining) -> Iterator[Finding]:

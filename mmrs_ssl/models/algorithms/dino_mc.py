@@ -28,7 +28,7 @@ from mmrs_ssl.models.losses import PrototypeCenter, cross_view_entropy
 from mmrs_ssl.models.protocol import Monitored, Passes, last_output
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
 from mmrs_ssl.models.tiles import Picture, PictureTile, View
-from mmrs_ssl.options import COUNT, POSITIVE, SHARE, check_numbers, check_switches, or_none
+from mmrs_ssl.options import BELOW_ONE, COUNT, POSITIVE, check_numbers, check_switches, or_none
 from mmrs_ssl.registry import MODELS
 
 TILES_IN_A_ROW = 4
@@ -131,7 +131,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         temperatures = dict(student_temperature=self.student_temperature, teacher_temperature=self.teacher_temperature)
         check_numbers(self, COUNT, num_global=self.num_global)
         check_numbers(self, POSITIVE, **temperatures)
-        check_numbers(self, SHARE, center_momentum=center_momentum)
+        check_numbers(self, BELOW_ONE, center_momentum=center_momentum)  # at 1 nothing is centered
         check_numbers(self, or_none(POSITIVE), init_std=self.init_std)
         plain = isinstance(self.backbone, SwinTransformer) and not isinstance(self.backbone, PaddedSwinTransformer)
         if plain and not backbone.get('pad_small_map'):

@@ -74,6 +74,13 @@ def test_a_sample_that_cannot_be_loaded(make_config):
     assert [each.level for each in found] == ['error']
 
 
+def test_a_pipeline_that_does_not_end(make_config):
+    cfg = make_config()
+    cfg.train_dataloader.dataset.pipeline.pop()
+    found = [each for each in look_at(plan(cfg)) if each.about == 'a sample']
+    assert 'pipeline gives no inputs to the model; expected that it ends with dict' in found[0].seen
+
+
 @pytest.mark.parametrize('level', ['error', 'warning', 'note'])
 def test_a_finding_in_a_sentence(level):
     assert str(Finding(level, 'a', 'b', 'c', 'd')) == 'a: b; expected c. Change: d'

@@ -2,8 +2,9 @@
 
 import pytest
 
-from mmrs_ssl.cli.checks.schedule import check_learning_rate, check_warmup
+from mmrs_ssl.cli.checks.schedule import check_learning_rate, check_size, check_temperatures, check_warmup
 from tests.cli.checks.planning import above_notes, only, plan
+from tests.conftest import dino_config
 
 
 def test_what_fits_is_not_named(make_config):
@@ -49,6 +50,41 @@ def test_schedules_against_the_length(make_config, scheduler, epochs, words, cha
     if words:
         assert words in found[0].seen
         assert change in found[0].change
+
+
+def test_a_learning_rate_that_no_network_trains_with(make_config):
+    cfg = make_config('auto_scale_lr = dict(enable=True)\n')
+    cfg.optim_wrapper.optimizer.lr = 6.4
+    assert not above_notes(check_size(plan(cfg)))  # scaled to a batch of 4 it is 0.1
+    cfg.optim_wrapper.optimizer.lr = 64
+    found = only(check_size(plan(cfg)))
+    assert found.seen == 'BlockAdan with 1 for a step of 4 images'
+    cfg.optim_wrapper.optimizer.lr = 0
+    assert only(check_size(plan(cfg))).seen == 'lr = 0 changes no weight'
+    cfg.optim_wrapper.optimizer.lr = 64
+    cfg.optim_wrapper.optimizer.type = 'LARS'  # whose rates are of another kind
+    assert not above_notes(check_size(plan(cfg)))
+
+
+def test_a_cosine_that_rises(make_config):
+    cfg = make_config()
+    assert not above_notes(check_size(plan(cfg)))
+    cfg.param_scheduler[-1].eta_min = 0.004
+    found = only(check_size(plan(cfg)))
+    assert found.seen == 'the learning rate falls from 0.004 to 0.004, which is not below'
+    assert found.change == f'param_scheduler.{len(cfg.param_scheduler) - 1}.eta_min = 4e-06'
+
+
+@pytest.mark.parametrize('model', [None, dino_config()])
+def test_a_teacher_that_is_not_sharper(make_config, model):
+    cfg = make_config(model=model)
+    assert not [*check_temperatures(plan(cfg))]
+    cfg.custom_hooks.append(dict(type='mmrs_ssl.ScheduleHook', path='teacher_temperature', start=0.04, end=5))
+    found = only(check_temperatures(plan(cfg)))
+    assert found.seen == "end of the hook of teacher_temperature is 5, the student's 0.1"
+    cfg.custom_hooks.pop()
+    cfg.model.teacher_temperature = 0.1
+    assert only(check_temperatures(plan(cfg))).seen == "model.teacher_temperature is 0.1, the student's 0.1"
 
 
 def test_the_cosine_after_a_long_warm_up_is_not_named_again(make_config):
