@@ -60,7 +60,7 @@ def check_size(planned: PlannedTraining) -> Iterator[Finding]:
     schedulers = cfg.get('param_scheduler') or []
     for number, each in enumerate(schedulers if isinstance(schedulers, list) else [schedulers]):
         lowest = each.get('eta_min')
-        if str(each.get('type')).endswith('LR') and lowest and lowest >= rate:
+        if str(each.get('type')).endswith('LR') and rate and lowest and lowest >= rate:
             yield Finding(
                 'warning',
                 'schedule',
