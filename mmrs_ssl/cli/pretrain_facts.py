@@ -127,11 +127,13 @@ def _scenes(sources: Sources, said: Sequence[str] | None = None, convert: bool =
         finest[file.scene] = max([known[file.path], *others], key=lambda header: header.height * header.width)
         dates.setdefault(file.scene, set()).add(file.date)
     usual = Counter(map(len, dates.values())).most_common(1)[0][0]
-    told = _told_scenes(naming.rules, readable, kept, len(places) - len(usable), finest, modalities)
+    told = _told_scenes(naming.rules, readable, kept, finest, modalities, 'raster' if said is None else 'picture')
     told += [*(said or sources.said), *(f'left out: {each}' for each in naming.left_out)]
     bad = len(files) - len(readable)
+    if len(kept) > 1 and (lost := len(places) - len(usable)):
+        told.append(f'left out: {how_many(lost, "place")} without {" or ".join(kept)}')
     if bad:
-        told.append(f'{bad} rasters cannot be read')
+        told.append(f'{how_many(bad, "file")} cannot be read')
     rules = {name: naming.rules[name] for name in kept}
     if len(kept) == 1:
         rules, modalities = {'': rules[kept[0]]}, {'': modalities[kept[0]]}
@@ -163,23 +165,26 @@ def shared_modalities(rules: Iterable[str], files: Sequence[SceneFile]) -> tuple
 
 
 def _told_scenes(
-    rules: Iterable[str], files: Sequence[SceneFile], kept: Sequence[str], lost: int, finest: Mapping[str, Header],
+    rules: Iterable[str],
+    files: Sequence[SceneFile],
+    kept: Sequence[str],
+    finest: Mapping[str, Header],
     modalities: Mapping[str, Bands],
-) -> list[str]:  # fmt: skip
+    noun: str,
+) -> list[str]:
     """Say how many scenes there are, what they have, and what is left out."""
     sides = [min(header.height, header.width) for header in finest.values()]
     count = sum(file.modality in kept and file.scene in finest for file in files)
     all_places = len({file.scene for file in files})
-    told = [
-        f'{count:,} rasters of {how_many(len(finest), "place")}, the smaller side {min(sides)} to {max(sides)} pixels'
-    ]
+    places = f'{how_many(count, noun)} of {how_many(len(finest), "place")}'
+    told = [f'{places}, the smaller side {min(sides)} to {max(sides)} pixels']
+    if noun == 'picture':
+        told.append(f'windows of their own pixels are cut from them, as they have more than {LARGE} a side')
     told += [f'{name or "bands"}: {_described(bands)}' for name, bands in modalities.items()]
     for name in rules:
         if name not in kept:
             own = len({file.scene for file in files if file.modality == name})
             told.append(f'left out: {name}: {own} of {all_places} places have it')
-    if lost:
-        told.append(f'left out: {how_many(lost, "place")} without all of {", ".join(kept) or "their bands"}')
     return told
 
 
