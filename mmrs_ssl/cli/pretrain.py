@@ -21,7 +21,7 @@ from mmrs_ssl.cli.pretrain_config import make_config, write_configs
 from mmrs_ssl.cli.pretrain_facts import look
 from mmrs_ssl.cli.pretrain_machine import machine_choices
 from mmrs_ssl.cli.pretrain_result import show_result
-from mmrs_ssl.cli.recipe import Chosen, Facts, choose
+from mmrs_ssl.cli.recipe import Chosen, Facts, choose, how_many
 from mmrs_ssl.cli.settings import as_whole
 from mmrs_ssl.cli.short_names import find_value
 from mmrs_ssl.cli.starting import check_file, start_from
@@ -107,9 +107,9 @@ def refuse_checkpoints(folder: Path, overwrite: bool, dry_run: bool) -> None:
         names = ', '.join(found[:4]) + (' ...' if len(found) > 4 else '')
         remove = 'a dry run removes none' if dry_run else 'remove them with --overwrite'
         raise FileExistsError(
-            f'{folder} holds {len(found)} checkpoints of an earlier run ({names}), whose settings would be written '
-            f'over: go on from them with mmrs-ssl train {folder / "config.py"} --resume, give another folder with '
-            f'--work-dir; {remove}'
+            f'{folder} holds {how_many(len(found), "checkpoint")} of an earlier run ({names}), whose settings would be '
+            f'written over: go on from them with mmrs-ssl train {folder / "config.py"} --resume, give another folder '
+            f'with --work-dir; {remove}'
         )
 
 

@@ -254,7 +254,7 @@ def test_dry_run_writes_the_config_and_no_more(pictures, tmp_path, capsys):
         (['train_dataloader.batch_size=0'], 'train_dataloader.batch_size=0, expected a whole number'),
         (['lr=-1'], 'optim_wrapper.optimizer.lr=-1, expected a number of at least 0'),
         (['lr=high'], 'error: lr=high: expected a number'),
-        (['sise=64'], 'error: sise: the config has no key'),
+        (['extent=64'], 'error: extent: the config has no key'),
         (['--seed', '-1'], '--seed=-1, expected a whole number of at least 0'),
         (['--hours', 'nan'], '--hours=nan, expected a number above 0'),
         (['--hours', 'inf'], '--hours=inf, expected a number above 0'),
@@ -297,7 +297,7 @@ def test_recipe_of_checkpoints_stays(pictures, tmp_path, capsys):
         with pytest.raises(SystemExit):
             dry_run(pictures, work, *more)
         said = capsys.readouterr().err
-        assert 'holds 1 checkpoints of an earlier run (epoch_1.pth), whose settings would be written over' in said
+        assert 'holds 1 checkpoint of an earlier run (epoch_1.pth), whose settings would be written over' in said
         assert 'a dry run removes none' in said
     with pytest.raises(SystemExit):
         run_command('pretrain', [str(pictures), *TINY, '--work-dir', str(work)])
