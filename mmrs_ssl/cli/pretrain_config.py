@@ -1,27 +1,44 @@
 """Write the config of a pre-training that was worked out: the shipped one, and a small file on top that says why."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmrs_ssl.cli.config import override, read_config_file
+from mmrs_ssl.cli.config import check_schedule, override, read_config_file
 from mmrs_ssl.cli.pretrain_pixels import set_statistics
 from mmrs_ssl.cli.recipe import PROTOTYPES, QUEUES, Chosen, Facts, Recipe
+from mmrs_ssl.cli.settings import check_settings
+from mmrs_ssl.cli.short_names import find_value
+from mmrs_ssl.datasets.transforms.loading import LoadRaster
 from mmrs_ssl.shipped_configs import copy_config, get_config
 
 _ROOM = 0.01  # share of bad files beside those that are known
 _WIDTH = 110
+# Of --init: what README says of continual pre-training
+_INIT_RATE, _INIT_WARMUP = 0.2, 0.02
 
 
-def make_config(recipe: Recipe, seed: int, settings: Mapping[str, Any]) -> tuple[Config, tuple[Chosen, ...]]:
+def make_config(
+    recipe: Recipe, seed: int, settings: Mapping[str, Any], init: str | None = None
+) -> tuple[Config, tuple[Chosen, ...]]:
     """Make the config of a recipe, with statistics measured on a sample; the user's own settings rule.
+
+    Args:
+        recipe: what was chosen.
+        seed: of all that is random.
+        settings: the user's own.
+        init: the file whose weights the training will start from, which it is not told here.
 
     Returns:
         The config, and all choices: those of the recipe, the statistics, and the user's own.
+
+    Raises:
+        KeyError, TypeError, ValueError: for settings that lead nowhere or cannot be meant.
     """
     cfg = get_config(recipe.config)
     init_default_scope(cfg.get('default_scope') or 'mmpretrain')
@@ -31,22 +48,57 @@ def make_config(recipe: Recipe, seed: int, settings: Mapping[str, Any]) -> tuple
     elif facts.kind == 'geotiff':
         set_bands(cfg, facts)
     override(cfg, recipe_options(cfg, recipe))
-    if rest := {name: value for name, value in settings.items() if name != 'statistics'}:
-        override(cfg, rest)
+    started = _start_softly(cfg, init) if init else []
+    with _as_settings():
+        override(cfg, {name: value for name, value in settings.items() if name.split('.')[0] != 'statistics'})
+    cfg.randomness = dict(seed=seed)
+    check_settings(cfg)
+    check_schedule(cfg)
     heights = frozenset(name for name, bands in facts.modalities.items() if bands.heights)
     told = set_statistics(cfg, heights)
-    override(cfg, dict(settings))  # also in place of what was measured
+    with _as_settings():
+        override(cfg, dict(settings))  # also in place of what was measured
     steps = max(1, recipe.epoch // cfg.train_dataloader.batch_size)
     cfg.default_hooks.logger.interval = min(cfg.default_hooks.logger.interval, steps)
-    cfg.randomness = dict(seed=seed)
-    rate = cfg.optim_wrapper.optimizer.lr
-    base = cfg.auto_scale_lr.base_batch_size
-    batch = cfg.train_dataloader.batch_size
     own = [Chosen(name, value, 'as asked for') for name, value in settings.items()]
-    kept = [each for each in recipe.choices if each.setting not in settings]
+    kept = [each for each in (*recipe.choices, *started) if each.setting not in settings]
     measured = [Chosen(name, *value_and_why) for name, value_and_why in told.items()]
-    scaled = Chosen('learning rate', f'{rate * batch / base:.3g}', f'{rate:g} for {base} images, scaled to {batch}')
-    return cfg, (*kept, *own, scaled, *measured, Chosen('seed', seed, 'of all that is random'))
+    rate = _learning_rate(cfg, recipe, bool(init))
+    return cfg, (*kept, *own, rate, *measured, Chosen('seed', seed, 'of all that is random'))
+
+
+@contextmanager
+def _as_settings() -> Iterator[None]:
+    """Call what the user gave by its name alone: this command has no ``--cfg-options``."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
+        text = str(error.args[0]) if error.args else ''
+        if '--cfg-options ' not in text:
+            raise
+        raise type(error)(text.replace('--cfg-options ', '')) from error
+
+
+def _start_softly(cfg: Config, init: str) -> list[Chosen]:
+    """Lower learning rate and warm-up for weights that exist; returns what that changes, for the table."""
+    cfg.optim_wrapper.optimizer.lr *= _INIT_RATE
+    told = [Chosen('init', init, 'the backbone starts from it; tools/train.py has to be given --init FILE, too')]
+    if (found := find_value(cfg, 'warmup')) > _INIT_WARMUP:
+        override(cfg, dict(warmup=_INIT_WARMUP))
+        told.append(Chosen('warmup', _INIT_WARMUP, f'{found:g} is for random weights; here it is for the heads alone'))
+    return told
+
+
+def _learning_rate(cfg: Config, recipe: Recipe, init: bool) -> Chosen:
+    rate, base = cfg.optim_wrapper.optimizer.lr, cfg.auto_scale_lr.base_batch_size
+    batch = cfg.train_dataloader.batch_size
+    why = f'{rate:g} for {base} images, scaled to {batch}'
+    usual = get_config(recipe.config).optim_wrapper.optimizer.lr
+    if init and rate == usual * _INIT_RATE:
+        why += f'; {_INIT_RATE:g} of the {usual:g} for random weights, as --init gives weights'
+    elif recipe['method'] == 'mssdf' and rate == usual:
+        why += '; as published for its deep networks (the demo, of 4 narrow layers, takes more)'
+    return Chosen('learning rate', f'{rate * batch / base:.3g}', why)
 
 
 def recipe_options(cfg: Config, recipe: Recipe) -> dict[str, Any]:
@@ -64,11 +116,16 @@ def recipe_options(cfg: Config, recipe: Recipe) -> dict[str, Any]:
         options[PROTOTYPES[recipe['method']]] = recipe['prototypes']
     if recipe['mask_block']:
         options['model.mask_block'] = recipe['mask_block']
-    if facts.convert:
+    left_out, limit = facts.left_out, 'max_unreadable'
+    if facts.kind == 'geotiff':
+        left_out += facts.smaller(recipe['window']) / sum(facts.shapes.values())  # in which no window fits
+        limit = 'max_bad'
+    elif facts.convert:
         options['convert'] = 'rgb'
-    if facts.left_out:
-        limit = 'max_unreadable' if facts.kind == 'folder' else 'max_bad'
-        options[f'train_dataloader.dataset.{limit}'] = min(1.0, round(facts.left_out + _ROOM, 3))
+    if facts.exclude:
+        options['exclude'] = list(facts.exclude)
+    if left_out:
+        options[f'train_dataloader.dataset.{limit}'] = min(1.0, round(left_out + _ROOM, 3))
     return options
 
 
@@ -80,10 +137,11 @@ def set_bands(cfg: Config, facts: Facts) -> None:
         dataset.band_files = list(facts.band_files)
     if 'bands' in cfg.short_names and not facts.band_files:
         override(cfg, dict(bands=bands.number))
-    if bands.color:
-        for transform in dataset.pipeline:
-            if 'colors' in transform:
-                transform.colors = True
+    for transform in dataset.pipeline:
+        if bands.color and 'colors' in transform:
+            transform.colors = True
+        if facts.convert and transform['type'].rsplit('.', 1)[-1] == LoadRaster.__name__:
+            transform.convert = 'rgb'
 
 
 def set_modalities(cfg: Config, facts: Facts) -> None:
@@ -112,18 +170,31 @@ def set_modalities(cfg: Config, facts: Facts) -> None:
 
 
 def write_configs(
-    cfg: Config, recipe: Recipe, choices: Sequence[Chosen], machine: Sequence[Chosen], folder: Path
+    cfg: Config,
+    recipe: Recipe,
+    choices: Sequence[Chosen],
+    machine: Sequence[Chosen],
+    folder: Path,
+    overwrite: bool = False,
 ) -> Path:
     """Write the shipped config, ``recipe.py`` on top of it, and ``config.py`` with what the machine adds.
 
     Returns:
         The path of ``config.py``, from which the same config is read.
+
+    Raises:
+        FileExistsError: if the folder has another ``recipe.py``, unless ``overwrite`` gives it up.
     """
-    shipped = copy_config(recipe.config, folder / 'configs')[0]
-    base = f'configs/{recipe.config}.py'
-    changes = difference(Config.fromfile(shipped).to_dict(), cfg.to_dict())
+    path, base = folder / 'recipe.py', f'configs/{recipe.config}.py'
+    changes = difference(get_config(recipe.config).to_dict(), cfg.to_dict())
     lines = ['# What the images alone decide; each setting with its reason.', *_remarks(choices)]
-    write_on_top(folder / 'recipe.py', base, lines, changes)
+    if path.exists() and path.read_text() != text_on_top(base, lines, changes) and not overwrite:
+        raise FileExistsError(
+            f'{path} says otherwise than what was worked out now: write over it with --overwrite, or give another '
+            'folder with --work-dir'
+        )
+    copy_config(recipe.config, folder / 'configs')
+    write_on_top(path, base, lines, changes)
     lines = ['# What this machine adds; tools/train.py trains this file.', *_remarks(machine)]
     changes = {}
     for each in machine:
@@ -142,10 +213,15 @@ def _remarks(choices: Sequence[Chosen]) -> list[str]:
 
 def write_on_top(path: Path, base: str, remarks: Sequence[str], changes: Mapping[str, Any]) -> None:
     """Write a config that changes another one."""
-    body = [f'{name} = {written(value)}' for name, value in changes.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('\n'.join([*remarks, f'_base_ = {base!r}', '', *body]) + '\n')
+    path.write_text(text_on_top(base, remarks, changes))
     read_config_file(str(path))
+
+
+def text_on_top(base: str, remarks: Sequence[str], changes: Mapping[str, Any]) -> str:
+    """Return the text of a config that changes another one."""
+    body = [f'{name} = {written(value)}' for name, value in changes.items()]
+    return '\n'.join([*remarks, f'_base_ = {base!r}', '', *body]) + '\n'
 
 
 def difference(base: Any, wanted: Any) -> dict[str, Any]:

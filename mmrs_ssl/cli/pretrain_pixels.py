@@ -35,7 +35,7 @@ def sample_statistics(cfg: Config, samples: int = SAMPLES) -> dict[str, Statisti
         found: dict[str, PartialStatistics] = {}
         with random_state_kept():
             count, done = min(samples, len(dataset)), 0
-            for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
+            for index in spread_out(len(dataset), count):
                 image = loading[SampleIndex(index, 0, 0)]['img']
                 for name, each in (image if isinstance(image, dict) else {'': image}).items():
                     first = each[0] if isinstance(each, list) else each  # of several dates
@@ -44,6 +44,16 @@ def sample_statistics(cfg: Config, samples: int = SAMPLES) -> dict[str, Statisti
                 if done > _MOST_PIXELS:
                     break
     return {name: _statistics(partial) for name, partial in found.items()}
+
+
+def spread_out(length: int, count: int) -> list[int]:
+    """Return the numbers of so many images that lie evenly among all, in an order whose beginning does so, too.
+
+    That is by their bits in reverse: every second comes first, of these every second, and so on.
+    """
+    evenly: list[int] = np.linspace(0, length - 1, count).round().astype(int).tolist()
+    bits = (count - 1).bit_length()
+    return [evenly[place] for place in sorted(range(count), key=lambda place: f'{place:0{bits}b}'[::-1])]
 
 
 def _count(partial: PartialStatistics, image: np.ndarray) -> None:

@@ -26,6 +26,7 @@ PROTOTYPES = {
     'dino-tp': 'model.head.num_prototypes',
 }
 CMID_PROTOTYPES = 2048  # as published
+FEWEST_IN_BATCH = 4  # of fewer images BatchNorm makes no statistics
 SMALL_VIEWS = 128  # pixels; of smaller ones CMID masks smaller blocks
 
 
@@ -54,13 +55,14 @@ class Facts:
         data_root: of the data set.
         files: how many are used.
         side: pixels that the smaller side of nearly every image or scene has at least.
-        area: pixels of all places together, of the finest modality.
+        shapes: how many images or places there are of each height and width, a place's those of its finest modality.
         modalities: by name, '' where there is but one.
         rules: which files are which part of a scene, by modality.
         band_files: names of the bands that have a file each.
         dates: of a place, as many as most have.
         convert: whether pictures are made 8-bit RGB of when they are loaded.
-        left_out: share of the files that cannot be used, in [0, 1].
+        left_out: share of the files or places that cannot be used, in [0, 1].
+        exclude: patterns of pictures that are none to learn from.
         said: in sentences, for the user.
     """
 
@@ -68,14 +70,24 @@ class Facts:
     data_root: str
     files: int
     side: int
-    area: int
+    shapes: Mapping[tuple[int, int], int]
     modalities: Mapping[str, Bands]
     rules: Mapping[str, str]
     band_files: tuple[str, ...] = ()
     dates: int = 1
     convert: bool = False
     left_out: float = 0.0
+    exclude: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+
+    def smaller(self, size: int) -> int:
+        """Count the images or places whose smaller side has less than so many pixels."""
+        return sum(count for shape, count in self.shapes.items() if min(shape) < size)
+
+    def windows(self, side: int) -> int:
+        """Count the windows of so many pixels a side that fit side by side in all places, of every date."""
+        fitting = sum(count * (height // side) * (width // side) for (height, width), count in self.shapes.items())
+        return max(1, fitting) * self.dates
 
     def only(self, modality: str) -> 'Facts':
         """Return what is known of one modality alone."""
@@ -128,9 +140,10 @@ def choose(
         facts = facts.only(next(iter(facts.modalities)))
     given = given or {}
     square = _asked('size', given) or choose_size(facts, way.value)
-    window = window_of(square.value, facts.side, way.value) if facts.kind == 'geotiff' else None
-    window = given.get('window', window)
-    images = facts.files if window is None else max(1, facts.area // window**2) * facts.dates
+    window = None
+    if facts.kind == 'geotiff':
+        window = given.get('window', window_of(square.value, facts.side, way.value))
+    images = facts.files if window is None else facts.windows(window)
     network, config = choose_backbone(facts, names, way.value, images, backbone)
     choices = [way, network, square]
     if facts.rules and facts.rules != {'': '{scene}'}:
@@ -140,10 +153,9 @@ def choose(
     if window is not None:
         choices.append(Chosen('window', window, _why_window(window, square.value)))
     epoch = images
-    if window is not None and facts.area // window**2 < EPOCH_WINDOWS:
-        epoch = EPOCH_WINDOWS
-        why = f'only {facts.area // window**2} windows lie side by side; at random places there are many more'
-        choices.append(Chosen('windows_per_epoch', epoch, why))
+    if window is not None and (images < EPOCH_WINDOWS or facts.dates > 1):
+        epoch = max(images, EPOCH_WINDOWS)
+        choices.append(Chosen('windows_per_epoch', epoch, _why_epoch(images, facts.dates)))
     if way.value in MULTI_SIZE:
         choices.append(choose_crops(square.value))
     batch = _asked('batch', given) or choose_batch(images, epoch)
@@ -208,9 +220,13 @@ def choose_size(facts: Facts, method: str) -> Chosen:
     """Choose the side of what the network is given: as large as images are, of scenes as leaves enough windows."""
     if facts.kind == 'folder':
         fitting = [size for size in SIZES if size <= facts.side]
+        size = fitting[-1] if fitting else SIZES[0]
+        few = facts.smaller(size)
+        enlarged = f'{few:,} smaller {"one is" if few == 1 else "ones are"} enlarged'
         if fitting:
-            return Chosen('size', fitting[-1], f'the largest of {SIZES} that images of {facts.side} pixels fill')
-        return Chosen('size', SIZES[0], f'the smallest there is; images of {facts.side} pixels are enlarged')
+            why = f'the largest of {SIZES} that {"nearly " if few else ""}all images fill, {facts.side} pixels a side'
+            return Chosen('size', size, f'{why}; {enlarged}' if few else why)
+        return Chosen('size', size, f'the smallest of {SIZES}; {enlarged}')
     if facts.side < SIZES[0]:
         side = max(16, facts.side // 16 * 16) if method == 'mssdf' else SIZES[0]
         return Chosen('size', side, f'scenes have but {facts.side} pixels')
@@ -219,10 +235,11 @@ def choose_size(facts: Facts, method: str) -> Chosen:
         fitting = [size for size in fitting if size > SIZES[0]] or fitting
     for size in reversed(fitting):
         window = window_of(size, facts.side, method)
-        if (count := facts.area // window**2 * facts.dates) >= VERY_FEW:
+        if (count := facts.windows(window)) >= VERY_FEW:
             return Chosen('size', size, f'the largest of {SIZES} with at least {VERY_FEW} windows ({count:,})')
-    count = facts.area // window_of(fitting[0], facts.side, method) ** 2 * facts.dates
-    return Chosen('size', fitting[0], f'the smallest there is: {count} windows are few, expect little of them')
+    count = facts.windows(window_of(fitting[0], facts.side, method))
+    why = f'the smallest there is: {how_many(count, "window")} in all, expect little of so few'
+    return Chosen('size', fitting[0], why)
 
 
 def window_of(size: int, side: int, method: str) -> int:
@@ -230,6 +247,11 @@ def window_of(size: int, side: int, method: str) -> int:
     if method == 'mssdf':  # which reads all of a window
         return size
     return min(-(-(size + size // 8) // 16) * 16, side)
+
+
+def _why_epoch(images: int, dates: int) -> str:
+    fit = f'{how_many(images // dates, "window")} side by side' + (f', of {dates} dates each' if dates > 1 else '')
+    return f'room for {fit}' + ('; at random places there are many more' if images < EPOCH_WINDOWS else '')
 
 
 def _why_window(window: int, size: int) -> str:
@@ -245,8 +267,10 @@ def choose_crops(size: int) -> Chosen:
 def choose_batch(images: int, epoch: int) -> Chosen:
     """Choose the images of a step, on all devices together."""
     batch = 64 if images >= VERY_FEW else 32
+    if epoch < 2 * FEWEST_IN_BATCH:
+        return Chosen('batch', FEWEST_IN_BATCH, f'the fewest that BatchNorm makes statistics of, for {epoch} images')
     if epoch < 2 * batch:
-        batch = 2 ** max(1, (epoch // 2).bit_length() - 1)
+        batch = 2 ** ((epoch // 2).bit_length() - 1)
         return Chosen('batch', batch, f'at least two steps an epoch of {epoch} images')
     return Chosen('batch', batch, f'{"at least" if images >= VERY_FEW else "fewer than"} {VERY_FEW} images')
 
@@ -254,8 +278,14 @@ def choose_batch(images: int, epoch: int) -> Chosen:
 def choose_queue(images: int, batch: int) -> Chosen:
     """Choose the length of a queue of negatives: no more than there are images, a multiple of the batch."""
     length = max(2, min(images, PAPER_QUEUE) // batch) * batch
+    if length == PAPER_QUEUE:
+        return Chosen('queue', length, 'as published')
+    if length > images:
+        return Chosen(
+            'queue', length, f'the keys of two steps, the least; {images} images have old keys of their own in it'
+        )
     why = f'no more keys than images, or old keys of an image are its own negatives; a multiple of {batch}'
-    return Chosen('queue', length, 'as published' if length == PAPER_QUEUE else why)
+    return Chosen('queue', length, why)
 
 
 def choose_prototypes(method: str, images: int, epoch: int) -> Chosen:
@@ -271,7 +301,16 @@ def choose_prototypes(method: str, images: int, epoch: int) -> Chosen:
 def choose_epochs(images: int, epoch: int) -> Chosen:
     """Choose how often all images are seen."""
     most = MOST_EPOCHS if images >= VERY_FEW else FEW_PLACES_EPOCHS
-    epochs = min(most, max(FEWEST_EPOCHS, round(VIEWS / epoch)))
-    seen = f'{epochs * epoch:,} images seen in all'
-    limits = f'about {VIEWS:,}, within {FEWEST_EPOCHS} and {most} epochs'
-    return Chosen('epochs', epochs, f'{seen}; {limits}')
+    wanted = round(VIEWS / epoch)
+    epochs = min(most, max(FEWEST_EPOCHS, wanted))
+    seen = f'{epochs * epoch:,} images are seen in all'
+    if wanted > most:
+        return Chosen('epochs', epochs, f'{seen}, fewer than {VIEWS:,}: the most epochs for {images:,} images')
+    if wanted < FEWEST_EPOCHS:
+        return Chosen('epochs', epochs, f'{seen}, more than {VIEWS:,}: the fewest epochs')
+    return Chosen('epochs', epochs, f'{seen}, about {VIEWS:,}')
+
+
+def how_many(number: int, noun: str) -> str:
+    """Write a number of things: ``1 window``, ``20 windows``."""
+    return f'{number:,} {noun}{"" if number == 1 else "s"}'

@@ -13,6 +13,7 @@ from mmpretrain.models import ResNet
 from mmrs_ssl.cli.checks.machine import Machine
 from mmrs_ssl.cli.checks.step import StepCost
 from mmrs_ssl.cli.config import read_config
+from mmrs_ssl.cli.pretrain import default_folder
 from mmrs_ssl.cli.pretrain_config import difference, make_config, write_configs, written
 from mmrs_ssl.cli.pretrain_facts import look
 from mmrs_ssl.cli.pretrain_machine import epochs_of, machine_choices
@@ -134,7 +135,7 @@ def test_one_large_scene_is_cut(tmp_path):
     file = tmp_path / 'large.tif'
     write_geotiff(file, np.tile(scene(0, 512).multispectral(4, np.uint8), (2, 2, 1)), 1.0)
     facts = look(str(file))
-    assert (facts.kind, facts.side, facts.area) == ('geotiff', 1024, 1024**2)
+    assert (facts.kind, facts.side, facts.shapes) == ('geotiff', 1024, {(1024, 1024): 1})
     assert choose(facts, config_names())['windows_per_epoch'] == 1024
     picture = tmp_path / 'pictures' / 'large.png'
     write_picture(picture, np.tile(scene(0, 550).rgb(), (2, 2, 1)))
@@ -161,7 +162,7 @@ def test_names(names, rules, bands):
 
 def test_too_few_pictures_and_rasters_of_two_kinds_are_refused(tmp_path):
     write_picture(tmp_path / 'few' / '1.png', scene(0).rgb())
-    with pytest.raises(ValueError, match='1 of 1 images can be used'):
+    with pytest.raises(ValueError, match='1 picture can be used, expected at least 4'):
         look(str(tmp_path / 'few'))
     write_geotiff(tmp_path / 'two' / '1.tif', scene(0).rgb(), 1.0)
     write_geotiff(tmp_path / 'two' / '2.tif', scene(0).multispectral(5, np.uint16), 1.0)
@@ -238,6 +239,120 @@ def test_dry_run_writes_the_config_and_no_more(pictures, tmp_path, capsys):
     assert 'resnet18' in capsys.readouterr().out
     assert Config.fromfile(work / 'config.py').train_dataloader.batch_size == 4
     assert sorted(each.name for each in work.iterdir()) == ['config.py', 'configs', 'recipe.py']
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (['batch=0'], 'batch=0, expected a whole number of at least 1; leave it out'),
+        (['batch=ten'], "batch='ten', expected a whole number of at least 1"),
+        (['batch=-4'], 'batch=-4, expected'),
+        (['size=0'], 'size=0, expected'),
+        (['size=-64'], 'size=-64, expected'),
+        (['window=0'], 'window=0, expected'),
+        (['epochs=0'], 'epochs=0, expected'),
+        (['train_dataloader.batch_size=0'], 'train_dataloader.batch_size=0, expected a whole number'),
+        (['lr=-1'], 'optim_wrapper.optimizer.lr=-1, expected a number of at least 0'),
+        (['lr=high'], 'error: lr=high: expected a number'),
+        (['extent=64'], 'error: extent: the config has no key'),
+        (['--seed', '-1'], '--seed=-1, expected a whole number of at least 0'),
+        (['--hours', 'nan'], '--hours=nan, expected a number above 0'),
+        (['--hours', 'inf'], '--hours=inf, expected a number above 0'),
+        (['--hours', '0'], '--hours=0.0, expected a number above 0'),
+        (['--hours', '1', 'train_cfg.max_epochs=3'], 'train_cfg.max_epochs=3 both say how long'),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(pictures, tmp_path, capsys, given, message):
+    work = tmp_path / 'work'
+    with pytest.raises(SystemExit):
+        run_command('pretrain', [str(pictures), '--dry-run', '--work-dir', str(work), *given])
+    said = capsys.readouterr().err
+    assert message in said
+    assert 'cfg-options' not in said.replace(' did you mean', '')
+    assert not work.exists()
+
+
+def dry_run(data, work, *more):
+    return run_command('pretrain', [str(data), '--dry-run', '--work-dir', str(work), *more])
+
+
+def test_another_recipe_is_written_over_only_when_that_is_said(pictures, tmp_path, capsys):
+    assert dry_run(pictures, tmp_path / 'work') == dry_run(pictures, tmp_path / 'work') == 0
+    before = (tmp_path / 'work' / 'recipe.py').read_text()
+    with pytest.raises(SystemExit):
+        dry_run(pictures, tmp_path / 'work', 'size=96')
+    assert 'recipe.py says otherwise than what was worked out now: write over it with --ov' in capsys.readouterr().err
+    assert (tmp_path / 'work' / 'recipe.py').read_text() == before
+    assert dry_run(pictures, tmp_path / 'work', 'size=96', '--overwrite') == 0
+    assert 'size = 96: as asked for' in (tmp_path / 'work' / 'recipe.py').read_text()
+
+
+def test_recipe_of_checkpoints_stays(pictures, tmp_path, capsys):
+    work = tmp_path / 'work'
+    assert dry_run(pictures, work) == 0
+    before = {path.name: path.read_text() for path in work.glob('*.py')}
+    meta = dict(epoch=1, iter=3, seed=0)
+    torch.save(dict(state_dict={}, optimizer={}, meta=meta, message_hub={}, param_schedulers=[]), work / 'epoch_1.pth')
+    for more in (['size=96'], ['--overwrite', 'size=96'], []):
+        with pytest.raises(SystemExit):
+            dry_run(pictures, work, *more)
+        said = capsys.readouterr().err
+        assert 'holds 1 checkpoint of an earlier run (epoch_1.pth), whose settings would be written over' in said
+        assert 'a dry run removes none' in said
+    with pytest.raises(SystemExit):
+        run_command('pretrain', [str(pictures), *TINY, '--work-dir', str(work)])
+    assert 'remove them with --overwrite' in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in work.glob('*.py')} == before
+
+
+@pytest.mark.parametrize(
+    ('data', 'folder'),
+    [
+        ('scenes', 'pretrain_scenes'),
+        ('scenes/v1.2', 'pretrain_v1.2'),
+        ('scenes/*', 'pretrain_scenes'),
+        ('scenes/**/*_rgb.tif', 'pretrain_scenes_rgb'),
+        ('scenes/large one.tif', 'pretrain_large_one'),
+    ],
+)
+def test_work_dir_is_called_after_the_data(tmp_path, data, folder):
+    (tmp_path / 'scenes' / 'v1.2').mkdir(parents=True)
+    assert default_folder(str(tmp_path / data)) == f'work_dirs/{folder}'
+
+
+def test_weights_to_start_from_are_told_and_trained_more_softly(pictures, tmp_path, capsys):
+    file = tmp_path / 'resnet18.pth'
+    torch.save(dict(state_dict=ResNet(18).state_dict()), file)
+    assert dry_run(pictures, tmp_path / 'work', '--init', str(file)) == 0
+    said = capsys.readouterr().out
+    assert f'the same as: mmrs-ssl train {tmp_path}/work/config.py --init {file}' in said
+    assert '0.0008 for 256 images' in said
+    cfg = Config.fromfile(tmp_path / 'work' / 'config.py')
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.2 * 4e-3)
+    assert {each.share for each in cfg.param_scheduler if 'share' in each} == {0.02}
+    remarks = (tmp_path / 'work' / 'recipe.py').read_text()
+    assert f'# init = {file}: the backbone starts from it; tools/train.py has to be given --init FILE' in remarks
+    assert '0.2 of the 0.004 for random weights' in remarks
+    _, choices = make_config(choose(look(str(pictures)), config_names()), 0, dict(lr=0.003, warmup=0.1), str(file))
+    assert {each.setting: each.value for each in choices}['warmup'] == 0.1
+    assert next(each for each in choices if each.setting == 'learning rate').why == '0.003 for 256 images, scaled to 4'
+
+
+def test_weights_that_do_not_fit_end_a_dry_run(pictures, tmp_path, capsys):
+    torch.save(dict(state_dict=ResNet(34).state_dict()), tmp_path / 'resnet34.pth')
+    (tmp_path / 'broken.pth').write_bytes(b'PK no weights')
+    for name, message in (('resnet34.pth', 'ResNet'), ('broken.pth', 'broken.pth'), ('none.pth', 'no such file')):
+        with pytest.raises(SystemExit):
+            dry_run(pictures, tmp_path / 'work', '--init', str(tmp_path / name))
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / 'work').exists()
+
+
+def test_learning_rate_of_several_modalities_says_where_it_comes_from(pairs):
+    cfg, choices = make_config(choose(look(str(pairs)), config_names()), 0, {})
+    assert cfg.optim_wrapper.optimizer.lr == 1.5e-4
+    rate = next(each for each in choices if each.setting == 'learning rate')
+    assert rate.why.startswith('0.00015 for 256 images, scaled to 32; as published for its deep networks')
 
 
 def test_hours_and_epochs_contradict_each_other(pictures):
