@@ -28,7 +28,7 @@ from mmrs_ssl.rasters.find import RASTER_SUFFIXES
 from mmrs_ssl.rasters.foreign import subdataset_hint
 from mmrs_ssl.rasters.formats import driver_at
 from mmrs_ssl.rasters.grid import NOWHERE, Header
-from mmrs_ssl.rasters.header import values_look_like_mask
+from mmrs_ssl.rasters.header import values_mask_alone
 from mmrs_ssl.rasters.png import Meaning, bands_as_meant, png_meaning
 from mmrs_ssl.rasters.reader import OpenRaster
 
@@ -112,7 +112,7 @@ def read_masked(path: str, access: Access | None, asked: bool | None) -> tuple[n
         return image, header, None
     alpha = image[..., header.alpha]
     step = math.ceil(math.sqrt(alpha.size / _LOOKED_AT))
-    mask = values_look_like_mask(alpha[::step, ::step]) is not False if asked is None else asked
+    mask = values_mask_alone(alpha[::step, ::step]) if asked is None else asked
     return image, header._replace(mask=mask), alpha > 0 if mask else None
 
 

@@ -30,7 +30,7 @@ class BandAgreement:
         band_files: names of the bands that have a file each.
 
     Attributes:
-        alpha: by modality, whether a band that is declared alpha is a mask in its files.
+        alpha: by modality, whether a band that is declared alpha is a mask in its files; None if nothing tells.
         names: by modality, what the bands are called that are loaded, as far as a file says; '' where it does not.
 
     Raises:
@@ -49,7 +49,7 @@ class BandAgreement:
         self.loaders = {
             name: loaders.get(name, loaders.get('') if len(modalities) == 1 else None) for name in modalities
         }
-        self.alpha: dict[str, bool] = {}
+        self.alpha: dict[str, bool | None] = {}
         self.usual: dict[str, tuple[int, str]] = {}
         self.names: dict[str, tuple[str, ...]] = {}
         for modality, loader in self.loaders.items():
