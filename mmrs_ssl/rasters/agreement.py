@@ -110,8 +110,8 @@ def settle_alpha(loader: Any, files: Sequence[Found]) -> bool | None:
         masks = [path for path, header in declared if header.mask]
         note = (
             f'{len(masks)} of {len(files)} files declare a band alpha whose values are those of a mask '
-            f'({listed(masks)}): where it is 0, the others are replaced. Say alpha=True to the loader if that is right, '
-            'alpha=False if it is data, e.g. near infrared'
+            f'({listed(masks)}): where it is 0, the others are replaced. Say alpha=True to the loader if that is '
+            'right, alpha=False if it is data, e.g. near infrared'
         )
     if note:
         print_log(note, 'current', logging.WARNING)

@@ -26,6 +26,19 @@ def rgb_bands(names: Sequence[str]) -> Colors | None:
     return _by_word(lowered) or _by_number(lowered)
 
 
+def meanings_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Tell of each band by its name: 'red', 'green', 'blue', 'other' for none of these, '' where names do not tell."""
+    told = rgb_bands(names)
+    if told is not None:
+        return tuple(_RGB[told.index(i)] if i in told else 'other' * bool(name) for i, name in enumerate(names))
+    words = [set(_WORDS.findall(name.lower())) for name in names]
+    colors = [[color for color in _RGB if color in each] for each in words]
+    return tuple(
+        'other' if each & _OTHER else found[0] if len(found) == 1 else ''
+        for each, found in zip(words, colors, strict=True)
+    )
+
+
 def colors_of(several: Iterable[Sequence[str]]) -> dict[int, Colors]:
     """Find red, green and blue of images that are told apart by their number of bands.
 

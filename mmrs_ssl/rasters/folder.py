@@ -139,7 +139,8 @@ def sort_out(
         seen = [(path, headers[path]) for path in pictures if path not in left_out] if _by_alpha(loader) else []
         settle_alpha(loader, [*rasters, *seen])
         note_declared(loader, rasters)
-        refuse_other_bands(loader, rasters)
+        beside = [(path, headers[path]) for path in pictures if rasters and path not in left_out]
+        refuse_other_bands(loader, [*rasters, *beside])
     return Sorting([path for path in listed if path not in left_out], left_out, headers)
 
 

@@ -77,6 +77,45 @@ def test_colors_are_compared_where_there_are_no_names(tmp_path):
     assert len(dataset(tmp_path, window=32)) == 3
 
 
+@pytest.mark.parametrize(
+    ('names', 'first', 'known'),
+    [
+        (('blue', 'green', 'red'), 'named .blue. in one and colored .red.', True),
+        (('B02', 'B03', 'B04'), 'named .B02. in one and colored .red.', True),
+        (('nir', 'red', 'green'), 'named .nir. in one and colored .red.', False),
+    ],
+)
+def test_names_of_one_file_are_compared_with_the_colors_of_another(tmp_path, names, first, known):
+    pixels = np.stack([np.full((32, 32), value, np.uint8) for value in (200, 100, 50)])
+    write_raster(tmp_path / 'a.tif', pixels, photometric='rgb')
+    write_raster(
+        tmp_path / 'b.tif', pixels[::-1], photometric='rgb', names=names
+    )  # as colors, GDAL gives it these, too
+    for bands in (3, None, [0, 2]):
+        with pytest.raises(OtherBandsError, match=f'do not have the same bands: band 0 .from 0. is {first}'):
+            dataset(tmp_path, load=dict(LOAD, bands=bands))
+    with pytest.raises(OtherBandsError, match=first):
+        band_statistics(sorted(tmp_path.iterdir()))
+    if known:
+        data = dataset(tmp_path, load=dict(LOAD, bands=['red', 'green', 'blue']))
+        assert {tuple(data[i]['img'][0, 0]) for i in range(len(data))} == {(200, 100, 50)}
+    (tmp_path / 'a.tif').unlink()
+    cv2.imwrite(str(tmp_path / 'a.png'), np.moveaxis(pixels, 0, 2))
+    with pytest.raises(OtherBandsError, match=first):
+        ImageFolder(str(tmp_path), [dict(LOAD, bands=3)], cache_dir=str(tmp_path))
+
+
+def test_names_that_tell_no_color_fit_any(tmp_path):
+    for name, names in dict(
+        a=(), b=('red', 'green', 'blue'), c=('Band 1', 'Band 2', 'Band 3'), d=('R', 'G', 'B')
+    ).items():
+        write_raster(tmp_path / f'{name}.tif', noise(3, 32, 32, 'uint8'), photometric='rgb', names=names)
+    assert len(dataset(tmp_path, window=32, load=dict(LOAD, bands=3, ignore_names=True))) == 4
+    (tmp_path / 'd.tif').unlink()
+    (tmp_path / 'c.tif').unlink()
+    assert len(dataset(tmp_path, window=32)) == 2
+
+
 def test_a_name_that_two_bands_have_is_refused(tmp_path):
     path = write_raster(tmp_path / 'a.tif', noise(3, 16, 16), names=('B4', 'B4', 'B3'))
     with pytest.raises(OtherBandsError, match=r"a\.tif has 2 bands named 'B4' \(numbers 0, 1 from 0\).*by number"):
