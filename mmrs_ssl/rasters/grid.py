@@ -89,3 +89,19 @@ def aligned_offset(raster: Grid, grid: Grid) -> tuple[int, int] | None:
         return None
     rows, columns = round(step.f), round(step.c)
     return (rows, columns) if max(abs(step.f - rows), abs(step.c - columns)) < _ALIGNED else None
+
+
+def lies_elsewhere(raster: Grid, grid: Grid) -> str:
+    """Say how a raster lies that is read pixel by pixel beside another; '' if on its pixels, or one has no place.
+
+    Where one of them names no CRS, they are taken to have the same.
+    """
+    plain = NOWHERE.transform
+    if plain in (raster.transform, grid.transform):
+        return ''
+    other = raster if raster.crs and grid.crs else raster._replace(crs=grid.crs)
+    if aligned_offset(other, grid) == (0, 0):
+        return ''
+    crs = CRS.from_user_input(raster.crs).to_string() if raster.crs else ''
+    a, _, x, _, e, y = raster.transform
+    return f'at ({x:.10g}, {y:.10g}){f" of {crs}"[:40] * bool(crs)} with pixels of {a:g} x {e:g}'
