@@ -101,7 +101,7 @@ def settle_alpha(loader: Any, files: Sequence[Found]) -> bool | None:
     declared = [(path, header) for path, header in files if header.alpha is not None]
     every = bool(declared) and all(loader.bands == len(header.names) for _, header in declared)
     mask, note = alpha_is_mask(files, loader.marks.alpha, every)
-    if mask is not False and declared and loader.bands is None:
+    if mask is not False and declared and loader.bands is None and not loader.convert:
         note = (
             f'{len(declared)} files declare a band alpha, {declared[0][0]} among them: it masks the others, uncounted. '
             'If it is data, give the number of all bands: train_dataloader.dataset.pipeline.0.bands=...'

@@ -159,7 +159,7 @@ def _header_or_error(path: str) -> Header | UnreadableImageError:
 
 def _by_alpha(loader: ImageLoader) -> bool:
     """Tell whether it depends on the values of an alpha channel what is loaded of pictures."""
-    return loader.marks.alpha is None and not loader.convert and loader.bands not in (2, 4)
+    return loader.marks.alpha is None and loader.bands not in (2, 4)
 
 
 def _looked_at(headers: dict[str, Header]) -> dict[str, Header]:

@@ -135,6 +135,12 @@ def test_alpha_that_is_data_masks_nothing_and_the_folder_agrees(tmp_path, bands)
     expected = np.dstack([np.where(infrared == 0, 7, 100)] * 3 + [infrared] * (bands is None))
     assert all(np.array_equal(data[i]['img'], expected) for i in range(12))
     assert np.array_equal(LoadRaster(bands=bands)(dict(img_path=str(tmp_path / '0.png')))['img'], expected)
+    rgb = np.dstack([np.where(infrared == 0, 7, 100)] * 3)
+    for size in (None, HEIGHT):
+        converted = LoadRaster(bands=3, convert='rgb', size=size)(dict(img_path=str(tmp_path / '0.png')))['img']
+        assert size or np.array_equal(converted, rgb)
+        assert set(np.unique(converted)) >= {7, 100}
+    assert np.array_equal(folder(tmp_path, convert='rgb')[3]['img'], rgb)
     write_holes(tmp_path, OPAQUE, count=1)
     if bands is None:  # then it has other bands than most
         assert len(folder(tmp_path, bands=bands)) == 11

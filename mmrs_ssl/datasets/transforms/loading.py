@@ -177,7 +177,7 @@ class LoadRaster(BaseTransform):
         """Read pixels (C, H, W) of a whole picture, and which are valid (None: all)."""
         image, header, opaque = read_masked(name, results.get('access'), self.marks.alpha)
         if self.convert and not isinstance(self.bands, list):
-            pixels, valid = picture_to_rgb(image, self.marks.alpha is not False)
+            pixels, valid = picture_to_rgb(image, bool(header.mask))
             every = pixels
         else:
             bands = self.choose_of(header, name)
