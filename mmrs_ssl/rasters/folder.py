@@ -19,7 +19,7 @@ from mmrs_ssl.rasters.formats import driver_of
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.rasters.header_cache import read_headers
 from mmrs_ssl.rasters.nodata import Marks, nodata_of
-from mmrs_ssl.rasters.pictures import read_masked, read_picture_header
+from mmrs_ssl.rasters.pictures import masked_by_gdal, read_masked, read_picture_header
 
 _T = TypeVar('_T')
 _THREADS, _AT_ONCE = 8, 64  # files a thread takes
@@ -114,6 +114,8 @@ def sort_out(
         return Sorting([path for path in listed if path not in errors], {**errors}, {})
     whole = all(loader.size is None for loader in loaders)
     pictures = [path for path in paths if whole and not path.lower().endswith(RASTER_SUFFIXES)]
+    by_gdal = _of_all(masked_by_gdal, pictures)
+    pictures = [path for path, beside in zip(pictures, by_gdal, strict=True) if not beside]
     found = dict(zip(pictures, _of_all(_header_or_error, pictures), strict=True))
     if any(_by_alpha(loader) for loader in loaders):
         found |= _looked_at({path: header for path, header in found.items() if isinstance(header, Header)})

@@ -6,7 +6,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -93,6 +93,21 @@ def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
         image = image[..., :3]  # a fourth byte is seldom alpha, and GDAL passes it over
     colors = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     return colors if meaning is None else bands_as_meant(colors, meaning)
+
+
+def masked_by_gdal(path: str) -> bool:
+    """Tell whether GDAL has to read a picture: a file beside it, or a mask behind a JPEG, says what holds data."""
+    if os.path.exists(f'{path}.aux.xml') or os.path.exists(f'{path}.msk'):
+        return True
+    if not path.lower().endswith(('.jpg', '.jpeg')):
+        return False
+    with suppress(OSError), open(path, 'rb') as file:  # GDAL puts the mask behind the picture, and where that ends last
+        file.seek(-4, os.SEEK_END)
+        end, size = int.from_bytes(file.read(4), 'little'), file.tell()
+        if size // 2 <= end <= size - 4:
+            file.seek(end - len(_JPEG_END))
+            return file.read(len(_JPEG_END)) == _JPEG_END
+    return False
 
 
 def read_masked(path: str, access: Access | None, asked: bool | None) -> tuple[np.ndarray, Header, np.ndarray | None]:

@@ -28,7 +28,7 @@ from mmrs_ssl.rasters.errors import NoDataError, OtherBandsError
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, require_relief
-from mmrs_ssl.rasters.pictures import read_masked
+from mmrs_ssl.rasters.pictures import masked_by_gdal, read_masked
 from mmrs_ssl.rasters.pool import pool
 from mmrs_ssl.rasters.reader import OpenRaster
 from mmrs_ssl.rasters.stacks import read_stack
@@ -162,7 +162,8 @@ class LoadRaster(BaseTransform):
     def load_one(self, files: tuple[str, ...], results: dict) -> np.ndarray:
         """Load one image: of one file, or of several that hold a band each."""
         name, window = files[0], results.get('window')
-        if len(files) == 1 and window is None and self.size is None and name.lower().endswith(IMAGE_SUFFIXES):
+        whole = len(files) == 1 and window is None and self.size is None and name.lower().endswith(IMAGE_SUFFIXES)
+        if whole and not masked_by_gdal(name):
             pixels, valid = self.read_picture(name, results)
         else:
             pixels, valid = self.read_files(files, results)
