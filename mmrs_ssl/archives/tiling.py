@@ -23,7 +23,7 @@ from mmrs_ssl.archives.tile_files import (
     write_tif,
 )
 from mmrs_ssl.rasters.access import Access, is_address
-from mmrs_ssl.rasters.agreement import Found, alpha_is_mask, refuse_contradictions
+from mmrs_ssl.rasters.agreement import Found, alpha_is_mask, refuse_contradictions, refuse_inverted
 from mmrs_ssl.rasters.arrays import Array as Array
 from mmrs_ssl.rasters.find import find_all
 from mmrs_ssl.rasters.grid import Grid, Window
@@ -147,6 +147,7 @@ def settle_bands(scenes: Sequence[TiledScene], options: Options) -> tuple[Option
     ]
     files = [(path, header) for _, path, header, _ in chosen]
     named = [header.alpha in bands for _, _, header, bands in chosen if header.alpha is not None]
+    refuse_inverted(files)
     mask, note = alpha_is_mask(files, options.alpha, bool(options.bands) and bool(named) and all(named))
     by_name = isinstance(options.bands, tuple) and options.bands and all(isinstance(b, str) for b in options.bands)
     if not (options.ignore_names or by_name):

@@ -139,6 +139,61 @@ def note_declared(loader: Any, files: Sequence[Found]) -> None:
         )
 
 
+def refuse_inverted(files: Sequence[Found]) -> None:
+    """Refuse files that count from white to black among those that count from black to white.
+
+    Raises:
+        OtherBandsError: naming some of both.
+    """
+    counted = [(path, header.inverted) for path, header in files if np.dtype(header.dtype).kind == 'u']
+    kinds = [[path for path, inverted in counted if inverted == kind] for kind in (True, False)]
+    if all(kinds):
+        raise OtherBandsError(
+            f'0 is white in {len(kinds[0])} files (MINISWHITE: {listed(kinds[0])}) and black in {len(kinds[1])} '
+            f'({listed(kinds[1])}), and numbers are loaded as they are stored; invert those, or load all by '
+            "convert='rgb', which reads both as meant"
+        )
+
+
+def scales_note(files: Sequence[tuple[str, tuple[tuple[float, float], ...]]]) -> str:
+    """Say which files declare another scale or offset of a band than most; '' if all agree.
+
+    Args:
+        files: path, and (scale, offset) of the bands that are taken.
+    """
+    kinds: dict[tuple[tuple[float, float], ...], list[str]] = {}
+    for path, scaling in files:
+        kinds.setdefault(scaling, []).append(path)
+    if len(kinds) < 2:
+        return ''
+    (usual, most), *others = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    other = [path for _, paths in others for path in paths]
+    band = next(i for i, (one, two) in enumerate(zip(others[0][0], usual, strict=False)) if one != two)
+    texts = [f'{scaling[band][0]:g} and {scaling[band][1]:g}' for scaling in (others[0][0], usual)]
+    return (
+        f'{len(other)} files declare other scales than {len(most)} ({listed(other)}: scale and offset of band {band} '
+        f'are {texts[0]}; {listed(most)}: {texts[1]}), and numbers are taken as they are stored, in different units'
+    )
+
+
+def compare_values(loader: Any, files: Sequence[Found], number: int = 1) -> None:
+    """See whether one number means the same in all files: refuse 0 that is white here and black there, warn of scales.
+
+    Raises:
+        OtherBandsError: if it does not.
+    """
+    if not loader.convert:
+        refuse_inverted(files)
+    if loader.unscale:
+        return
+    scalings = []
+    for path, header in files:
+        with suppress(OtherBandsError):
+            scalings.append((path, header.scaling(loader.choose_of(header, path, number))))
+    if note := scales_note([each for each in scalings if len(each[1]) == len(scalings[0][1])]):
+        print_log(f'{note}; unscale=True of the loader applies them', 'current', logging.WARNING)
+
+
 def refuse_other_bands(loader: Any, files: Sequence[Found], number: int = 1) -> None:
     """Refuse files that the loader takes bands from by position, but that name or color them differently.
 

@@ -139,7 +139,7 @@ def _files(root: str) -> list[Path] | None:
 
 
 def _passed_over(folder: str, named: Sequence[str]) -> bool:
-    """Tell whether a folder holds other programs' copies and no images of its own, and no part of a pattern names it."""
+    """Tell whether a folder holds other programs' copies, no images of its own, and no part of a pattern names it."""
     copies = folder.startswith('.') or folder in _COPIES
     return copies and not any(fnmatchcase(folder, part) and part[0] == folder[0] for part in named)
 

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from mmrs_ssl.rasters.access import Access
-from mmrs_ssl.rasters.agreement import note_declared, refuse_other_bands, settle_alpha
+from mmrs_ssl.rasters.agreement import compare_values, note_declared, refuse_other_bands, settle_alpha
 from mmrs_ssl.rasters.convert import rgb_numbers
 from mmrs_ssl.rasters.errors import OtherBandsError, UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
@@ -142,6 +142,7 @@ def sort_out(
         settle_alpha(loader, [*rasters, *seen])
         note_declared(loader, rasters)
         beside = [(path, headers[path]) for path in pictures if rasters and path not in left_out]
+        compare_values(loader, [*rasters, *beside])
         refuse_other_bands(loader, [*rasters, *beside])
     return Sorting([path for path in listed if path not in left_out], left_out, headers)
 

@@ -1,5 +1,6 @@
 """Say where the pixels of a raster lie on the ground, and what its header tells."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from affine import Affine
@@ -54,6 +55,8 @@ class Header(NamedTuple):
         control: its place by control points, if it has no other.
         rpcs: whether rational polynomials are all that says where it lies.
         mask: whether the alpha channel's values are those of a mask; None if that cannot be told, or there is none.
+        scales, offsets: by which, declared for every band, stored numbers become measurements; () for 1 and 0.
+        inverted: whether 0 means white (a TIFF of MINISWHITE).
     """
 
     grid: Grid
@@ -67,6 +70,13 @@ class Header(NamedTuple):
     control: ControlPoints | None = None
     rpcs: bool = False
     mask: bool | None = None
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    inverted: bool = False
+
+    def scaling(self, bands: Sequence[int]) -> tuple[tuple[float, float], ...]:
+        """Return (scale, offset) of some bands."""
+        return tuple((self.scales[band], self.offsets[band]) if self.scales else (1.0, 0.0) for band in bands)
 
     @property
     def georeferenced(self) -> bool:

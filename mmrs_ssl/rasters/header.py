@@ -52,6 +52,9 @@ def header_of(raster: rasterio.DatasetReader) -> Header:
         np.result_type(*raster.dtypes).name,
         tuple(color.name for color in colors),
         raster.nodatavals,
+        scales=raster.scales,
+        offsets=raster.offsets,
+        inverted=raster.tags(ns='IMAGE_STRUCTURE').get('MINISWHITE') == 'YES',
     )
     if header.georeferenced:
         return header

@@ -17,7 +17,7 @@ from mmrs_ssl.rasters.grid import ControlPoints, Grid, Header
 from mmrs_ssl.rasters.header import read_header
 from mmrs_ssl.rasters.pool import file_stamp
 
-_FORMAT = 5  # raise it when Header changes: older caches are then ignored
+_FORMAT = 6  # raise it when Header changes: older caches are then ignored
 _WORLD_FILES = ('.tfw', '.tifw', '.wld', '.pgw', '.jgw')
 _THREADS = 8  # opening a file waits for the disk or the network
 
@@ -68,12 +68,13 @@ def _stamp(path: str) -> list | None:
 
 
 def _from_json(fields: list) -> Header:
-    grid, height, width, names, alpha, dtype, colors, nodata, control, rpcs, mask = fields
+    grid, height, width, names, alpha, dtype, colors, nodata, control, rpcs, mask, scales, offsets, inverted = fields
     if control:
         place, rows, columns, points = control
         control = ControlPoints(_grid(place), rows, columns, tuple(map(tuple, points)))
     own = _grid(grid), height, width, tuple(names), alpha, dtype
-    return Header(*own, tuple(colors), tuple(nodata), control, rpcs, mask)
+    rest = control, rpcs, mask, tuple(scales), tuple(offsets), inverted
+    return Header(*own, tuple(colors), tuple(nodata), *rest)
 
 
 def _grid(fields: list) -> Grid:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from statistics import mode
 from typing import Any
 
-from mmrs_ssl.rasters.agreement import note_declared, refuse_other_bands, settle_alpha
+from mmrs_ssl.rasters.agreement import compare_values, note_declared, refuse_other_bands, settle_alpha
 from mmrs_ssl.rasters.band_names import rgb_bands
 from mmrs_ssl.rasters.bands import telling_names
 from mmrs_ssl.rasters.errors import OtherBandsError
@@ -76,6 +76,7 @@ class BandAgreement:
             note_declared(loader, pairs)
             for band in dict.fromkeys(file.band for file, _ in own):
                 same = [(file.path, self.understood(modality, header)) for file, header in own if file.band == band]
+                compare_values(loader, same, number)
                 refuse_other_bands(loader, same, number)
 
     def understood(self, modality: str, header: Header) -> Header:

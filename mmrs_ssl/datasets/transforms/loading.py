@@ -207,7 +207,7 @@ class LoadRaster(BaseTransform):
         bands = self.choose_of(raster.header, file)
         pixels, valid = raster.read(bands, results.get('window'), self.size, self.resampling)
         if self.convert:
-            pixels = full_range(raster.source, pixels)
+            pixels = full_range(raster.source, raster.header, pixels)
         return self.scaled(pixels, [(raster, band) for band in bands]), valid
 
     def scaled(self, pixels: np.ndarray, bands: list[tuple[OpenRaster, int]]) -> np.ndarray:
