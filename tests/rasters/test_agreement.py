@@ -36,9 +36,7 @@ def test_scales_that_differ_over_dates_are_told(tmp_path, warned):
     for date, added, offset in (('2021-01-01', 0, 0.0), ('2021-02-01', 0, 0.0), ('2022-03-01', 1000, -0.1)):
         write_scaled(tmp_path / f'p_{date}.tif', pixels + np.uint16(added), (1e-4, 1e-4), (0.0, offset))
     options = dict(files='{scene}_{date}', window=32)
-    message = (
-        r'1 files declare other scales than 2 \(.*2022-03-01\.tif: scale .* band 1 are 0\.0001 and -0\.1'
-    )
+    message = r'1 files declare other scales than 2 \(.*2022-03-01\.tif: scale .* band 1 are 0\.0001 and -0\.1'
     dataset(tmp_path, load=dict(LOAD, bands=2), **options)
     assert re.search(message + r'.*2021-02-01\.tif: 0\.0001 and 0\).*unscale=True', warned.pop())
     dataset(tmp_path, load=dict(LOAD, bands=[0]), **options)  # which has one everywhere

@@ -169,6 +169,8 @@ class LoadRaster(BaseTransform):
             pixels, valid = self.read_files(files, results)
         where = f' in window {tuple(window)}' if window else ''
         valid = require_data(pixels, valid, results.get('max_nodata', 1.0), name, where)
+        if 'valid' in results:  # for who counts pixels: by loader, of every image
+            results['valid'].append((self, valid))
         if self.height:
             require_relief(pixels, valid, name, where)
         pixels = self.values(pixels, valid)
