@@ -29,7 +29,7 @@ from mmrs_ssl.rasters.find import find_all
 from mmrs_ssl.rasters.grid import Grid, Window
 from mmrs_ssl.rasters.guard import reaching
 from mmrs_ssl.rasters.header import read_header
-from mmrs_ssl.rasters.opening import grid_of, open_raster, refuse_elsewhere
+from mmrs_ssl.rasters.opening import open_raster, own_grid, refuse_elsewhere
 
 _PNG_BANDS = (1, 3, 4)
 
@@ -186,7 +186,7 @@ def _check_label(scene: TiledScene, place: Grid, label: str | Path, access: Acce
         if raster.shape != scene.size:
             sizes = [f'{width} x {height}' for height, width in (scene.size, raster.shape)]
             raise ValueError(f'{scene.path} has {sizes[0]} pixels, its label {label} has {sizes[1]}')
-        refuse_elsewhere(label, grid_of(raster), files_of(scene.path)[0], place)
+        refuse_elsewhere(label, own_grid(raster), files_of(scene.path)[0], place)
         if raster.count != 1 or np.dtype(raster.dtypes[0]).kind not in 'iu':
             raise ValueError(
                 f'{label} has {raster.count} bands of {raster.dtypes[0]}; expected one band of whole class numbers '

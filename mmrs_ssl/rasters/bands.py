@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from mmrs_ssl.band_names import meanings_of, rgb_bands
 from mmrs_ssl.options import COUNT, WHOLE, or_none, refuse
-from mmrs_ssl.rasters.band_names import meanings_of, rgb_bands
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import rasterio
 
+from mmrs_ssl.band_names import rgb_bands
 from mmrs_ssl.options import refuse
 from mmrs_ssl.rasters.arrays import bands_first
-from mmrs_ssl.rasters.band_names import rgb_bands
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
 

@@ -13,7 +13,7 @@ from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.blocks import BlockWindows
 from mmrs_ssl.rasters.errors import errors_of
 from mmrs_ssl.rasters.grid import ControlPoints, Grid, Header
-from mmrs_ssl.rasters.opening import grid_of, open_image
+from mmrs_ssl.rasters.opening import open_image, own_grid
 
 # Rasters without a CRS that lie in the same unknown one: any will do, as none is converted.
 ANY_CRS = 'EPSG:3857'
@@ -44,7 +44,7 @@ def header_of(raster: rasterio.DatasetReader) -> Header:
     """Collect what an open raster says of itself, without a pixel."""
     colors = list(raster.colorinterp)
     header = Header(
-        grid_of(raster),
+        own_grid(raster),
         raster.height,
         raster.width,
         tuple(name or '' for name in raster.descriptions),

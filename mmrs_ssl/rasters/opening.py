@@ -100,14 +100,14 @@ def check_sizes(*paths: str) -> None:
     for path in paths:
         with open_raster(path) as file:
             sizes[path] = f'{file.width} x {file.height}'
-            grids.append(grid_of(file))
+            grids.append(own_grid(file))
             refuse_elsewhere(paths[0], grids[0], path, grids[-1])
     if len(set(sizes.values())) > 1:
         listed = ', '.join(f'{path}: {size}' for path, size in sizes.items())
         raise ValueError(f'images and label differ in size: {listed}')
 
 
-def grid_of(raster: rasterio.DatasetReader) -> Grid:
+def own_grid(raster: rasterio.DatasetReader) -> Grid:
     """Return where the pixels of an open raster lie by its transform."""
     return Grid(raster.crs.to_wkt() if raster.crs else '', tuple(raster.transform)[:6])
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from statistics import mode
 from typing import Any
 
+from mmrs_ssl.band_names import rgb_bands
 from mmrs_ssl.rasters.agreement import compare_values, note_declared, refuse_other_bands, settle_alpha
-from mmrs_ssl.rasters.band_names import rgb_bands
 from mmrs_ssl.rasters.bands import telling_names
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header

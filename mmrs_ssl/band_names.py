@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 Colors = tuple[int, int, int]
 
@@ -24,6 +25,14 @@ def rgb_bands(names: Sequence[str]) -> Colors | None:
     """
     lowered = [name.strip().lower() for name in names]
     return _by_word(lowered) or _by_number(lowered)
+
+
+def color_order(bands: Sequence[Any]) -> str | None:
+    """Tell whether three bands, all called by name or all numbered from 0, are ``'rgb'`` or ``'bgr'``; None if not."""
+    if len(bands) != 3:
+        return None
+    found = rgb_bands(list(bands)) if all(isinstance(band, str) for band in bands) else tuple(bands)
+    return {(0, 1, 2): 'rgb', (2, 1, 0): 'bgr'}.get(found) if found else None
 
 
 def meanings_of(names: Sequence[str]) -> tuple[str, ...]:
