@@ -18,7 +18,7 @@ from mmrs_ssl.rasters.find import RASTER_SUFFIXES
 from mmrs_ssl.rasters.formats import driver_of
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.rasters.header_cache import read_headers
-from mmrs_ssl.rasters.nodata import Marks, nodata_of
+from mmrs_ssl.rasters.nodata import Marks, nodata_of, require_fill
 from mmrs_ssl.rasters.pictures import masked_by_gdal, read_masked, read_picture_header
 
 _T = TypeVar('_T')
@@ -34,6 +34,8 @@ class ImageLoader(Protocol):
     convert: str | None
     height: str | None
     marks: Marks
+    fill: float | str
+    unscale: bool
 
     def outcome(self, header: Header, path: str) -> tuple[int, str]:
         """Tell how many bands, of which type, are loaded; raise OtherBandsError where that cannot be."""
@@ -187,6 +189,7 @@ def _refuse_values(files: Sequence[tuple[str, Header]], loaders: Sequence[ImageL
         count = len(header.names)
         for loader in loaders:
             nodata_of(header.nodata or (None,) * count, (header.dtype,) * count, loader.marks, path)
+            require_fill(loader, header.dtype, path)
 
 
 def _no_image(path: str) -> UnreadableImageError | None:

@@ -18,7 +18,6 @@ from mmrs_ssl.rasters.header import read_header
 from mmrs_ssl.rasters.pool import file_stamp
 
 _FORMAT = 6  # raise it when Header changes: older caches are then ignored
-_WORLD_FILES = ('.tfw', '.tifw', '.wld', '.pgw', '.jgw')
 _THREADS = 8  # opening a file waits for the disk or the network
 
 
@@ -63,7 +62,9 @@ def _stamp(path: str) -> list | None:
     """
     if path.lower().endswith('.vrt') or (own := file_stamp(path)) is None:
         return None
-    beside = [path + '.aux.xml', path + '.msk', *(str(Path(path).with_suffix(world)) for world in _WORLD_FILES)]
+    kind = Path(path).suffix[1:] or 'tif'
+    worlds = ('wld', f'{kind}w', f'{kind[0]}{kind[-1]}w', f'{kind[:2]}w')  # as GDAL names them: jpegw, jgw, jpw
+    beside = [path + '.aux.xml', path + '.msk', *(str(Path(path).with_suffix(f'.{world}')) for world in worlds)]
     return [list(own), *(list(stamp) if (stamp := file_stamp(name)) else None for name in beside)]
 
 

@@ -12,7 +12,7 @@ from mmrs_ssl.rasters.agreement import compare_values, note_declared, refuse_oth
 from mmrs_ssl.rasters.bands import telling_names
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
-from mmrs_ssl.rasters.nodata import nodata_of
+from mmrs_ssl.rasters.nodata import nodata_of, require_fill
 from mmrs_ssl.scenes.files import SceneFile
 
 Found = tuple[str, Header]  # a file's path and header
@@ -96,6 +96,7 @@ class BandAgreement:
             raise ValueError(f'{path} is {header.dtype}: complex numbers are not supported; take amplitude or phase')
         bands, dtype = loader.outcome(self.understood(modality, header), path, number)
         nodata_of(header.nodata, [header.dtype] * len(header.nodata), loader.marks, path)
+        require_fill(loader, header.dtype, path)
         usual = self.usual[modality]
         if bands != usual[0]:
             raise ValueError(f'{path} has {bands} bands, most files have {usual[0]}; choose with bands=')

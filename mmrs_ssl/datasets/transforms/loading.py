@@ -27,7 +27,7 @@ from mmrs_ssl.rasters.convert import checked_stretch, full_range, picture_to_rgb
 from mmrs_ssl.rasters.errors import NoDataError, OtherBandsError
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES
 from mmrs_ssl.rasters.grid import Header
-from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, require_relief
+from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, require_fill, require_relief
 from mmrs_ssl.rasters.pictures import masked_by_gdal, read_masked
 from mmrs_ssl.rasters.pool import pool
 from mmrs_ssl.rasters.reader import OpenRaster
@@ -64,7 +64,7 @@ class LoadRaster(BaseTransform):
         ignore_names: take bands by position even where files of an archive name or color them differently.
         convert: ``'rgb'`` makes 8-bit RGB of every file: gray is repeated, 1 to 7 bits become 0 to 255; of more than
             8, the quantiles 0.02 and 0.98 of all bands' valid pixels become these (or what ``stretch`` says).
-        fill: what pixels without data become: a value, or ``'mean'`` of the band's other pixels.
+        fill: what pixels without data become before ``stretch``: a value, or ``'mean'`` of the band's other pixels.
         unscale: apply the file's scale and offset per band; the result is float32.
         stretch: bring bands to 8 bits. (low, high) per band become 0 and 255; two numbers in [0, 1] are quantiles of
             the image's own valid pixels instead.
@@ -173,6 +173,7 @@ class LoadRaster(BaseTransform):
             results['valid'].append((self, valid))
         if self.height:
             require_relief(pixels, valid, name, where)
+        require_fill(self, pixels.dtype.name, name)
         pixels = self.values(pixels, valid)
         return bands_last(pixels.astype(_WIDER.get(pixels.dtype.name, pixels.dtype), copy=False))
 
