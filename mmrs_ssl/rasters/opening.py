@@ -14,10 +14,12 @@ from rasterio.enums import ColorInterp
 
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import GDAL_ERRORS, UnreadableImageError
+from mmrs_ssl.rasters.formats import is_animated
 from mmrs_ssl.rasters.grid import Grid, lies_elsewhere
 from mmrs_ssl.rasters.guard import open_guarded
 from mmrs_ssl.rasters.png import png_meaning
 
+ANIMATED = 'is animated: only its first picture would be read; write each to a file of its own'
 _RGBA = ('Red', 'Green', 'Blue', 'Alpha')
 
 
@@ -43,11 +45,13 @@ def open_raster(path: str | Path, access: Access | None = None) -> rasterio.Data
             f'has {len(pages)} pages, of which only the first would be read; write each to a file of its own: '
             f'gdal_translate {pages[-1]} page{len(pages)}.tif'
         )
-    if raster.driver == 'PNG' and os.path.isfile(path):
+    if raster.driver in ('PNG', 'WEBP') and os.path.isfile(path):
         with open(path, 'rb') as file:
+            animated = is_animated(file)
             file.seek(max(0, os.path.getsize(path) - 1024))
-            if b'IEND' not in file.read():
+            if raster.driver == 'PNG' and b'IEND' not in file.read():
                 fault = 'truncated'
+        fault = ANIMATED if animated else fault
     if fault:
         raster.close()
         raise UnreadableImageError(f'{path}: {fault}')

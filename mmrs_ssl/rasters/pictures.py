@@ -26,9 +26,10 @@ from mmrs_ssl.rasters.arrays import bands_last
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
 from mmrs_ssl.rasters.foreign import subdataset_hint
-from mmrs_ssl.rasters.formats import driver_at
+from mmrs_ssl.rasters.formats import driver_at, is_animated
 from mmrs_ssl.rasters.grid import NOWHERE, Header
 from mmrs_ssl.rasters.header import values_mask_alone
+from mmrs_ssl.rasters.opening import ANIMATED
 from mmrs_ssl.rasters.png import Meaning, bands_as_meant, png_meaning
 from mmrs_ssl.rasters.reader import OpenRaster
 
@@ -74,6 +75,8 @@ def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
     except OSError as error:
         hint = subdataset_hint(str(path))
         raise UnreadableImageError(f'{path}: {error.strerror or error}{hint and "; it "}{hint}') from error
+    if is_animated(BytesIO(data)):
+        raise UnreadableImageError(f'{path}: {ANIMATED}')
     _refuse_truncated(path, data)
     said: list[str] = []
     try:
@@ -141,9 +144,10 @@ def read_picture_header(path: str) -> Header:
         with open(path, 'rb') as file:
             driver = driver_at(file) or ''
             if driver in _HEADERS:
+                animated = is_animated(file)
                 file.seek(0)
-                picture = _HEADERS[driver](file)
-                if header := _told_by(picture, driver, png_meaning(file)):
+                picture = None if animated else _HEADERS[driver](file)
+                if picture and (header := _told_by(picture, driver, png_meaning(file))):
                     return header
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, struct.error):
         pass  # OpenCV is asked
