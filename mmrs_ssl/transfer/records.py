@@ -24,8 +24,8 @@ class Record:
 
     Args:
         mean, std: per band, in the order of bands that the backbone saw and in the rasters' units.
-        channel_order: of three bands, ``'rgb'`` or ``'bgr'``; ``'rgb'`` for this project's own files, whose loader
-            keeps the bands' order of the rasters.
+        channel_order: of three bands, ``'rgb'`` or ``'bgr'``, as :class:`mmrs_ssl.LoadRaster` gave them: as it names or
+            numbers them, or else as the files do; ``'rgb'`` where these do not say.
         bands: how many the backbone sees.
         backbone: config of the backbone's class, under the names of its library.
         method: type of the model that was trained.
