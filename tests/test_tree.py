@@ -25,7 +25,7 @@ ROOMS = (
     {'scenes'},
     {'rasters', 'synthetic', 'transfer', 'ops'},
     {'aliases'},
-    {'registry', 'options', 'shipped_configs', 'version', 'installation'},
+    {'registry', 'options', 'band_names', 'shipped_configs', 'version', 'installation'},
 )
 
 

@@ -22,7 +22,7 @@ from mmrs_ssl.archives.accumulators import BandSummary
 from mmrs_ssl.archives.counting import CountedFile, Headers, Image, count_task, plan_files, read_image_headers
 from mmrs_ssl.archives.window_tasks import TASK_FILES, PartialStatistics, make_tasks, map_in_order
 from mmrs_ssl.rasters.access import Access
-from mmrs_ssl.rasters.agreement import alpha_is_mask
+from mmrs_ssl.rasters.agreement import alpha_is_mask, refuse_inverted, scales_note
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.nodata import Marks, Rule
 
@@ -188,7 +188,7 @@ def band_statistics(
         bands=tuple(band.summary(shares) if band.count else None for band in total.bands),
         spreads=tuple(band.median() for band in total.patches),
         unreadable=tuple(unreadable),
-        notes=(*notes, *_notes(files, dtype)),
+        notes=(*notes, *_notes(files, dtype, options.scale)),
     )
 
 
@@ -198,10 +198,11 @@ def _settled(images: Sequence[Headers], options: Options) -> tuple[Marks, list[s
     declared = [header.alpha for _, header in files if header.alpha is not None]
     every = isinstance(options.bands, tuple) and bool(options.bands) and all(a in options.bands for a in declared)
     mask, note = alpha_is_mask(files, options.alpha, every)
+    refuse_inverted(files)
     return options.marks._replace(alpha=mask), [note] if note else []
 
 
-def _notes(files: Sequence[CountedFile], dtype: str) -> Iterator[str]:
+def _notes(files: Sequence[CountedFile], dtype: str, scale: bool) -> Iterator[str]:
     if alpha := [file for file in files if file.masked_by_alpha]:
         every = ' '.join(map(str, range(alpha[0].file_bands)))
         yield (
@@ -211,6 +212,9 @@ def _notes(files: Sequence[CountedFile], dtype: str) -> Iterator[str]:
         )
     if len(types := sorted({file.dtype for file in files})) > 1:
         yield f'files are of different types ({", ".join(types)}); values are held as {dtype}'
+    for column in () if scale else dict.fromkeys(file.column for file in files):
+        if note := scales_note([(file.path, file.scaling) for file in files if file.column == column]):
+            yield f'{note}; --scale (unscale=True of the loader) applies them'
 
 
 def _count(

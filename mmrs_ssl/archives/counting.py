@@ -49,6 +49,7 @@ class CountedFile:
         file_bands: how many bands there are in the file.
         masked_by_alpha: whether a band that is declared alpha is a mask.
         patch: side of the patches within which deviations are measured, in its pixels.
+        scaling: (scale, offset) that the file declares for each of the bands.
     """
 
     path: str
@@ -61,6 +62,7 @@ class CountedFile:
     file_bands: int
     masked_by_alpha: bool
     patch: int = PATCH
+    scaling: tuple[tuple[float, float], ...] = ()
 
 
 def read_image_headers(images: Sequence[Image], access: Access | None, strict: bool) -> list[Headers | str]:
@@ -88,7 +90,7 @@ def files_of(image: Image) -> tuple[str, ...]:
 def _read_header(path: str, access: Access | None) -> tuple[str, Header, tuple[int, int], bool]:
     with open_image(path, access) as raster:
         header = described_header(raster, path)
-        scaled = any(scale != 1 for scale in raster.scales) or any(raster.offsets)
+        scaled = any(scale != 1 for scale in header.scales) or any(header.offsets)
         return path, header, raster.block_shapes[0], scaled
 
 
@@ -128,6 +130,7 @@ def plan_files(
                     file_bands=len(header.names),
                     masked_by_alpha=bool(marks.alpha) and header.alpha is not None and header.alpha not in indexes,
                     patch=max(2, round(PATCH * finest / _pixel(header))),  # on the same ground as the finest band's
+                    scaling=header.scaling(indexes),
                 )
             )
     _refuse_different_bands(planned)

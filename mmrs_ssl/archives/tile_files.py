@@ -238,6 +238,8 @@ def write_tif(path: Path, scene: OpenScene, tile: TilePixels, window: Window) ->
     )
     if scene.colors:
         options['photometric'] = 'palette'
+    elif scene.rasters[0].header.inverted and scene.count == 1:
+        options['photometric'] = 'miniswhite'
     # Without the setting the mask would be a second file.
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), _create(path, 'GTiff', tile.values, **options) as file:
         if scene.colors:

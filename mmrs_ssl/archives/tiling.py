@@ -23,13 +23,13 @@ from mmrs_ssl.archives.tile_files import (
     write_tif,
 )
 from mmrs_ssl.rasters.access import Access, is_address
-from mmrs_ssl.rasters.agreement import Found, alpha_is_mask, refuse_contradictions
+from mmrs_ssl.rasters.agreement import Found, alpha_is_mask, refuse_contradictions, refuse_inverted
 from mmrs_ssl.rasters.arrays import Array as Array
 from mmrs_ssl.rasters.find import find_all
-from mmrs_ssl.rasters.grid import Window
+from mmrs_ssl.rasters.grid import Grid, Window
 from mmrs_ssl.rasters.guard import reaching
 from mmrs_ssl.rasters.header import read_header
-from mmrs_ssl.rasters.opening import open_raster
+from mmrs_ssl.rasters.opening import open_raster, own_grid, refuse_elsewhere
 
 _PNG_BANDS = (1, 3, 4)
 
@@ -97,7 +97,8 @@ def find_scenes(
 
     Raises:
         FileNotFoundError: if there is nothing, or no file with the suffix.
-        ValueError: if two files have the same name, a scene has no label, or a label another size than its scene.
+        ValueError: if two files have the same name, a scene has no label, or a label another size or place than its
+            scene.
         UnreadableImageError: if a file cannot be opened.
     """
     if all(names) and names:
@@ -121,9 +122,10 @@ def find_scenes(
                 '--image-suffix and --label-suffix how the names differ'
             )
         found = tuple((file, read_header(file, options.access)) for file in files_of(path))
-        scene = TiledScene(name, path, place_files(name, found)[1], label, found)
+        place, size = place_files(name, found)
+        scene = TiledScene(name, path, size, label, found)
         if label is not None:
-            _check_label(scene, label, options.access)
+            _check_label(scene, place, label, options.access)
         scenes.append(scene)
     return scenes
 
@@ -145,6 +147,7 @@ def settle_bands(scenes: Sequence[TiledScene], options: Options) -> tuple[Option
     ]
     files = [(path, header) for _, path, header, _ in chosen]
     named = [header.alpha in bands for _, _, header, bands in chosen if header.alpha is not None]
+    refuse_inverted(files)
     mask, note = alpha_is_mask(files, options.alpha, bool(options.bands) and bool(named) and all(named))
     by_name = isinstance(options.bands, tuple) and options.bands and all(isinstance(b, str) for b in options.bands)
     if not (options.ignore_names or by_name):
@@ -176,13 +179,14 @@ def _by_name(sources: Sequence[str | Path], suffix: str, option: str) -> dict[st
     return files
 
 
-def _check_label(scene: TiledScene, label: str | Path, access: Access | None) -> None:
+def _check_label(scene: TiledScene, place: Grid, label: str | Path, access: Access | None) -> None:
     if not isinstance(scene.path, tuple) and Path(label).resolve() == Path(scene.path).resolve():
         raise ValueError(f'{label} is both scene and label; tell them apart with --image-suffix and --label-suffix')
     with open_raster(label, access) as raster:
         if raster.shape != scene.size:
             sizes = [f'{width} x {height}' for height, width in (scene.size, raster.shape)]
             raise ValueError(f'{scene.path} has {sizes[0]} pixels, its label {label} has {sizes[1]}')
+        refuse_elsewhere(label, own_grid(raster), files_of(scene.path)[0], place)
         if raster.count != 1 or np.dtype(raster.dtypes[0]).kind not in 'iu':
             raise ValueError(
                 f'{label} has {raster.count} bands of {raster.dtypes[0]}; expected one band of whole class numbers '

@@ -118,9 +118,12 @@ def _name(scene: str, date: str) -> str:
 
 def _parts_of_config(args: Namespace, strict: bool) -> list[Part]:
     """Find the images of a config's training data that its loader reads, and how it does."""
-    for name in ('files', 'band_files', 'bands', 'alpha', 'ignore_names', 'scale', 'roots', 'allow_remote'):
-        if getattr(args, name):
-            raise ValueError(f'--{name.replace("_", "-")} is for files; a config says it itself, or --cfg-options')
+    of_files = ('files', 'band_files', 'bands', 'alpha', 'ignore_names', 'scale', 'roots', 'allow_remote')
+    given = [name for name in of_files if getattr(args, name)]
+    given += [name for name, usual in (('nodata', 'declared'), ('nodata_rule', 'auto')) if getattr(args, name) != usual]
+    if given:
+        name = given[0].replace('_', '-')
+        raise ValueError(f'--{name} is for files; a config says it itself, or --cfg-options')
     if len(args.sources) > 1:
         raise ValueError(f'expected one config and nothing else, found {" ".join(args.sources)}')
     cfg = Config.fromfile(config_file(args.sources[0], args.by_name))

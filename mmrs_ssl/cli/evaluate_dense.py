@@ -14,8 +14,9 @@ from mmrs_ssl.evaluation.dense import IGNORED, DenseScore, dense_maps, height_pr
 from mmrs_ssl.evaluation.frozen import FrozenBackbone, recalibrate
 from mmrs_ssl.evaluation.labelled import same_files
 from mmrs_ssl.rasters.access import access_to, fixed_folder
+from mmrs_ssl.rasters.errors import errors_of
 from mmrs_ssl.rasters.find import find_images
-from mmrs_ssl.rasters.pictures import read_image
+from mmrs_ssl.rasters.opening import open_raster
 
 CELL = 16  # pixels of a cell of the floor without a network
 Read = Callable[[str], np.ndarray]
@@ -74,15 +75,18 @@ def tiles_of(pairs: Sequence[tuple[str, str]], size: int, load: Read, read: Read
 
 
 def class_reader(reduce_zero_label: bool) -> Read:
-    """Make a function that reads the classes (H, W) of a label, 255 where it has none."""
+    """Make a function that reads the classes (H, W) of a label, 255 where it has none.
+
+    They are the numbers that are stored: few bits are not spread to 0..255, and a palette is passed over.
+    """
 
     def read(path: str) -> np.ndarray:
-        label = read_image(path)
-        if label.shape[2] != 1 or label.dtype != np.uint8:
-            raise ValueError(
-                f'{path} has {label.shape[2]} bands of {label.dtype}; expected one of uint8, a class a pixel'
-            )
-        classes = label[..., 0].astype(np.int64)
+        with open_raster(path) as label, errors_of(path):
+            if label.count != 1 or label.dtypes[0] != 'uint8':
+                raise ValueError(
+                    f'{path} has {label.count} bands of {label.dtypes[0]}; expected one of uint8, a class a pixel'
+                )
+            classes = label.read(1).astype(np.int64)
         return np.where((classes == 0) | (classes == IGNORED), IGNORED, classes - 1) if reduce_zero_label else classes
 
     return read

@@ -13,7 +13,7 @@ from mmrs_ssl.cli.checks.planned import loading_alone, random_state_kept
 from mmrs_ssl.cli.short_names import set_short_names
 from mmrs_ssl.cli.stats import settings
 from mmrs_ssl.datasets import SampleIndex
-from mmrs_ssl.datasets.transforms.loading import LoadRaster
+from mmrs_ssl.datasets.transforms.loading import LoadRaster, loaders_of
 from mmrs_ssl.models.quiet import quiet
 
 SAMPLES = 500  # images
@@ -22,7 +22,7 @@ _SHARES = (0.001, 0.02, 0.5, 0.98, 0.999)
 
 
 def sample_statistics(cfg: Config, samples: int = SAMPLES) -> dict[str, Statistics]:
-    """Count the bands of images that lie evenly in the data set of a config, by modality.
+    """Count the bands of images that lie evenly in the data set of a config, by modality: pixels that hold data.
 
     Raises:
         ValueError: if the pipeline does not begin with what loads.
@@ -32,14 +32,19 @@ def sample_statistics(cfg: Config, samples: int = SAMPLES) -> dict[str, Statisti
         loading = loading_alone(dataset)
         if loading is None:
             raise ValueError('the pipeline does not begin with mmrs_ssl.LoadRaster or LoadModalities')
+        loaders = loaders_of(loading.pipeline.transforms)
+        loading.pipeline.transforms.insert(0, _ask_for_valid)
         found: dict[str, PartialStatistics] = {}
         with random_state_kept():
             count, done = min(samples, len(dataset)), 0
             for index in spread_out(len(dataset), count):
-                image = loading[SampleIndex(index, 0, 0)]['img']
+                sample = loading[SampleIndex(index, 0, 0)]
+                image = sample['img']
                 for name, each in (image if isinstance(image, dict) else {'': image}).items():
                     first = each[0] if isinstance(each, list) else each  # of several dates
-                    _count(found.setdefault(name, PartialStatistics(first.dtype.name, first.shape[2])), first)
+                    loader = loaders.get(name) or next(iter(loaders.values()))
+                    valid = next((mask for by, mask in sample['valid'] if by is loader), None)  # of the first date
+                    _count(found.setdefault(name, PartialStatistics(first.dtype.name, first.shape[2])), first, valid)
                     done += first.shape[0] * first.shape[1]
                 if done > _MOST_PIXELS:
                     break
@@ -56,14 +61,19 @@ def spread_out(length: int, count: int) -> list[int]:
     return [evenly[place] for place in sorted(range(count), key=lambda place: f'{place:0{bits}b}'[::-1])]
 
 
-def _count(partial: PartialStatistics, image: np.ndarray) -> None:
-    """Add an image (H, W, C)."""
+def _ask_for_valid(results: dict) -> dict:
+    return {**results, 'valid': []}
+
+
+def _count(partial: PartialStatistics, image: np.ndarray, valid: np.ndarray | None) -> None:
+    """Add those pixels of an image (H, W, C) that hold data, (C, H, W) or one for all bands: others were filled."""
     partial.files += 1
+    masks = np.ones((1, *image.shape[:2]), bool) if valid is None else valid
     for column in range(image.shape[2]):
-        band = image[..., column]
-        partial.bands[column].update(band.ravel())
+        band, mask = image[..., column], masks[column if len(masks) == image.shape[2] else 0]
         partial.pixels[column] += band.size
-        deviations = patch_deviations(band, np.ones(band.shape, bool))
+        partial.bands[column].update(band[mask])
+        deviations = patch_deviations(band, mask)
         if len(deviations):
             partial.patches[column].update(deviations)
 

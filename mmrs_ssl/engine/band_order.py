@@ -6,8 +6,8 @@ from typing import Any
 import mmcv.transforms
 from mmengine.registry import TRANSFORMS
 
+from mmrs_ssl.band_names import color_order, meanings_of
 from mmrs_ssl.datasets.transforms.loading import LoadRaster
-from mmrs_ssl.rasters.band_names import rgb_bands
 
 OTHER = {'rgb': 'bgr', 'bgr': 'rgb'}
 # Whose subclasses of mmcv's loader decode as it does; another one's may do anything.
@@ -60,16 +60,15 @@ def loaded_order(loader: Any, dataset: Any) -> str | None:
 
 
 def _raster_order(loader: LoadRaster, dataset: Any) -> str | None:
-    chosen: Any = loader.bands
-    if not isinstance(chosen, list):
-        # of files with a band each, the data set says which come in which order
-        chosen = _get(dataset, 'band_files') or _get(dataset, 'bands')
-        if not isinstance(chosen, list | tuple):
-            return 'rgb'
-    if not all(isinstance(band, str) for band in chosen):
-        return {(0, 1, 2): 'rgb', (2, 1, 0): 'bgr'}.get(tuple(chosen))
-    found = rgb_bands(list(chosen))
-    return {(0, 1, 2): 'rgb', (2, 1, 0): 'bgr'}.get(found) if found and len(chosen) == 3 else None
+    if isinstance(loader.bands, list):
+        return color_order(loader.bands)
+    # of files with a band each, the data set says which come in which order
+    chosen = _get(dataset, 'band_files') or _get(dataset, 'bands')
+    if isinstance(chosen, list | tuple):
+        return color_order(chosen)
+    named = _get(dataset, 'band_names') or {}  # by modality, of a data set that has looked at its files
+    names = named.get(loader.modality or '', next(iter(named.values()), ()) if len(named) == 1 else ())
+    return color_order(names) if any(meanings_of(names)) else 'rgb'
 
 
 def _flat(transforms: Sequence[Any]) -> Iterator[Any]:

@@ -21,11 +21,11 @@ from mmengine.fileio import dump
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from mmrs_ssl.band_names import rgb_bands
 from mmrs_ssl.evaluation import torchgeo_model
 from mmrs_ssl.evaluation.torchgeo_model import unit_of
 from mmrs_ssl.models.backbones.pooling import pooled
 from mmrs_ssl.models.following import build_backbone
-from mmrs_ssl.rasters.band_names import rgb_bands
 from mmrs_ssl.transfer import key_maps
 from mmrs_ssl.transfer.behavior import settings_said
 from mmrs_ssl.transfer.export import read_training

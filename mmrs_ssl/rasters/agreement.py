@@ -20,7 +20,7 @@ _SHOWN = 3  # files of each kind, in messages
 Found = tuple[str, Header]  # a file's path and header
 
 
-def alpha_is_mask(files: Sequence[Found], asked: bool | None, as_data: bool) -> tuple[bool, str]:
+def alpha_is_mask(files: Sequence[Found], asked: bool | None, as_data: bool) -> tuple[bool | None, str]:
     """Settle for all files whether a band that is declared alpha is a mask.
 
     Args:
@@ -29,7 +29,8 @@ def alpha_is_mask(files: Sequence[Found], asked: bool | None, as_data: bool) -> 
         as_data: whether this band is read as data in any case.
 
     Returns:
-        Whether it is, and what the user ought to know, if anything.
+        Whether it is (None: their values do not tell, so that a file of 0 alone is masked by none), and what the user
+        ought to know, if anything.
 
     Raises:
         OtherBandsError: if its values are those of a mask in some files and not in others.
@@ -44,7 +45,7 @@ def alpha_is_mask(files: Sequence[Found], asked: bool | None, as_data: bool) -> 
             f'{len(data)} others they are data ({listed(data)}); say which: alpha=True or alpha=False of the loader'
         )
     if not data:
-        return True, ''
+        return (True if masks else None), ''
     return False, (
         f'{len(data)} of {len(files)} files declare a band alpha whose values are no mask ({listed(data)}): it is '
         'taken for data, e.g. near infrared, and masks nothing; alpha=True makes a mask of it'
@@ -87,7 +88,7 @@ def listed(paths: Sequence[str]) -> str:
     return ', '.join(paths[:_SHOWN]) + (f' and {len(paths) - _SHOWN} more' if len(paths) > _SHOWN else '')
 
 
-def settle_alpha(loader: Any, files: Sequence[Found]) -> bool:
+def settle_alpha(loader: Any, files: Sequence[Found]) -> bool | None:
     """Settle for all files whether a band that is declared alpha is a mask, and tell the loader and the user.
 
     Args:
@@ -100,10 +101,17 @@ def settle_alpha(loader: Any, files: Sequence[Found]) -> bool:
     declared = [(path, header) for path, header in files if header.alpha is not None]
     every = bool(declared) and all(loader.bands == len(header.names) for _, header in declared)
     mask, note = alpha_is_mask(files, loader.marks.alpha, every)
-    if mask and declared and loader.bands is None:
+    if mask is not False and declared and loader.bands is None and not loader.convert:
         note = (
             f'{len(declared)} files declare a band alpha, {declared[0][0]} among them: it masks the others, uncounted. '
             'If it is data, give the number of all bands: train_dataloader.dataset.pipeline.0.bands=...'
+        )
+    elif mask and loader.marks.alpha is None:
+        masks = [path for path, header in declared if header.mask]
+        note = (
+            f'{len(masks)} of {len(files)} files declare a band alpha whose values are those of a mask '
+            f'({listed(masks)}): where it is 0, the others are replaced. Say alpha=True to the loader if that is '
+            'right, alpha=False if it is data, e.g. near infrared'
         )
     if note:
         print_log(note, 'current', logging.WARNING)
@@ -129,6 +137,61 @@ def note_declared(loader: Any, files: Sequence[Found]) -> None:
             'current',
             logging.WARNING,
         )
+
+
+def refuse_inverted(files: Sequence[Found]) -> None:
+    """Refuse files that count from white to black among those that count from black to white.
+
+    Raises:
+        OtherBandsError: naming some of both.
+    """
+    counted = [(path, header.inverted) for path, header in files if np.dtype(header.dtype).kind == 'u']
+    kinds = [[path for path, inverted in counted if inverted == kind] for kind in (True, False)]
+    if all(kinds):
+        raise OtherBandsError(
+            f'0 is white in {len(kinds[0])} files (MINISWHITE: {listed(kinds[0])}) and black in {len(kinds[1])} '
+            f'({listed(kinds[1])}), and numbers are loaded as they are stored; invert those, or load all by '
+            "convert='rgb', which reads both as meant"
+        )
+
+
+def scales_note(files: Sequence[tuple[str, tuple[tuple[float, float], ...]]]) -> str:
+    """Say which files declare another scale or offset of a band than most; '' if all agree.
+
+    Args:
+        files: path, and (scale, offset) of the bands that are taken.
+    """
+    kinds: dict[tuple[tuple[float, float], ...], list[str]] = {}
+    for path, scaling in files:
+        kinds.setdefault(scaling, []).append(path)
+    if len(kinds) < 2:
+        return ''
+    (usual, most), *others = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    other = [path for _, paths in others for path in paths]
+    band = next(i for i, (one, two) in enumerate(zip(others[0][0], usual, strict=False)) if one != two)
+    texts = [f'{scaling[band][0]:g} and {scaling[band][1]:g}' for scaling in (others[0][0], usual)]
+    return (
+        f'{len(other)} files declare other scales than {len(most)} ({listed(other)}: scale and offset of band {band} '
+        f'are {texts[0]}; {listed(most)}: {texts[1]}), and numbers are taken as they are stored, in different units'
+    )
+
+
+def compare_values(loader: Any, files: Sequence[Found], number: int = 1) -> None:
+    """See whether one number means the same in all files: refuse 0 that is white here and black there, warn of scales.
+
+    Raises:
+        OtherBandsError: if it does not.
+    """
+    if not loader.convert:
+        refuse_inverted(files)
+    if loader.unscale:
+        return
+    scalings = []
+    for path, header in files:
+        with suppress(OtherBandsError):
+            scalings.append((path, header.scaling(loader.choose_of(header, path, number))))
+    if note := scales_note([each for each in scalings if len(each[1]) == len(scalings[0][1])]):
+        print_log(f'{note}; unscale=True of the loader applies them', 'current', logging.WARNING)
 
 
 def refuse_other_bands(loader: Any, files: Sequence[Found], number: int = 1) -> None:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from mmrs_ssl.band_names import meanings_of, rgb_bands
 from mmrs_ssl.options import COUNT, WHOLE, or_none, refuse
-from mmrs_ssl.rasters.band_names import rgb_bands
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
 
@@ -114,14 +114,27 @@ def contradiction(header: Header, bands: Sequence[int], other: Header, others: S
 
     Where a file says nothing of a band, there is nothing to compare.
     """
-    names = [(header.names[a], other.names[b]) for a, b in zip(bands, others, strict=False)]
-    both = header.colors and other.colors
-    colors = [(header.colors[a], other.colors[b]) for a, b in zip(bands, others, strict=False)] if both else []
-    for kind, pairs in (('named', names), ('colored', colors)):
-        for position, pair in enumerate(pairs):
-            first, second = (_plain(word) for word in pair)
-            if kind == 'colored' and {first, second} & {*_NO_COLORS, 'alpha'}:
-                continue
-            if first and second and first != second:
-                return f'band {position} (from 0) is {kind} {first!r} in one and {second!r} in the other'
+    pairs = list(zip(bands, others, strict=False))
+    for position, (a, b) in enumerate(pairs):
+        first, second = _plain(header.names[a]), _plain(other.names[b])
+        if first and second and first != second:
+            return f'band {position} (from 0) is named {first!r} in one and {second!r} in the other'
+    (kind, meanings), (other_kind, other_meanings) = _meanings(header), _meanings(other)
+    for position, (a, b) in enumerate(pairs):
+        first, second = meanings[a], other_meanings[b]
+        if first and second and first != second and ('other' not in (first, second) or {first, second} & {*RGB}):
+            other_kind = '' if other_kind == kind else f'{other_kind} '
+            first, second = (file.names[c] or word for file, c, word in ((header, a, first), (other, b, second)))
+            return f'band {position} (from 0) is {kind} {first!r} in one and {other_kind}{second!r} in the other'
     return ''
+
+
+def _meanings(header: Header) -> tuple[str, tuple[str, ...]]:
+    """Tell what bands are by their names, or else by their colors, and by which; '' of a band of which neither tells.
+
+    Where names tell, colors are no more than what writing a file gives it.
+    """
+    if any(meanings := meanings_of(header.names)):
+        return 'named', meanings
+    colors = header.colors or ('',) * len(header.names)
+    return 'colored', tuple('' if color in (*_NO_COLORS, 'alpha') else color for color in colors)

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import rasterio
 
+from mmrs_ssl.band_names import rgb_bands
 from mmrs_ssl.options import refuse
 from mmrs_ssl.rasters.arrays import bands_first
-from mmrs_ssl.rasters.band_names import rgb_bands
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
 
@@ -76,14 +76,14 @@ def picture_to_rgb(image: np.ndarray, masked: bool = True) -> tuple[np.ndarray, 
     return colors, None if alpha is None or alpha.all() else np.broadcast_to(alpha > 0, colors.shape)
 
 
-def full_range(source: rasterio.DatasetReader, pixels: np.ndarray) -> np.ndarray:
+def full_range(source: rasterio.DatasetReader, header: Header, pixels: np.ndarray) -> np.ndarray:
     """Bring pixels of 1 to 7 bits to all of 0 to 255, and invert those that count from white to black."""
     if pixels.dtype.kind != 'u':
         return pixels
     bits = int(source.tags(1, ns='IMAGE_STRUCTURE').get('NBITS', 8))
     if pixels.dtype == np.uint8 and bits < 8:
         pixels = pixels * np.uint8(255 // (2**bits - 1))
-    if source.tags(ns='IMAGE_STRUCTURE').get('MINISWHITE') == 'YES':
+    if header.inverted:
         pixels = np.iinfo(pixels.dtype).max - pixels
     return pixels
 

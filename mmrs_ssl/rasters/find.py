@@ -17,12 +17,13 @@ RASTER_SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.webp')
 WHERE_TO_SET = 'set it with --cfg-options data_root=FOLDER'
 _KINDS = RASTER_SUFFIXES + IMAGE_SUFFIXES
+_COPIES = ('@eaDir', '__MACOSX')  # small pictures of a network disk, halves of files of another system
 
 
 def find_rasters(data_root: str | Path) -> list[Path]:
     """Find the rasters and images of a folder and its sub-folders, of a glob pattern (files or folders), or one file.
 
-    Hidden files are none. Files of formats that are not read here are passed over, which the log tells once.
+    Hidden files and folders are none. Files of formats that are not read here are passed over: the log tells once.
 
     Returns:
         Sorted paths.
@@ -131,13 +132,23 @@ def _files(root: str) -> list[Path] | None:
     if '**' in path.parts:  # glob would follow links in circles
         base = fixed_folder(path)
         rest = path.parts[len(base.parts) :]
-        return [found for found in _walk(base) if fits(found.relative_to(base).parts, rest)]
+        return [found for found in _walk(base, rest) if fits(found.relative_to(base).parts, rest)]
     matches = [Path(name) for name in glob(root)]
+    matches = [match for match in matches if not any(_passed_over(part, path.parts) for part in match.parts)]
     return list(dict.fromkeys(p for match in matches for p in (_walk(match) if match.is_dir() else [match])))
 
 
-def _walk(folder: str | Path) -> Iterator[Path]:
-    """Yield every file below a folder that is not hidden; links to folders are followed last, each folder once."""
+def _passed_over(folder: str, named: Sequence[str]) -> bool:
+    """Tell whether a folder holds other programs' copies, no images of its own, and no part of a pattern names it."""
+    copies = folder.startswith('.') or folder in _COPIES
+    return copies and not any(fnmatchcase(folder, part) and part[0] == folder[0] for part in named)
+
+
+def _walk(folder: str | Path, named: Sequence[str] = ()) -> Iterator[Path]:
+    """Yield every file below a folder, but none that is hidden or in a folder of copies, see :func:`_passed_over`.
+
+    Links to folders are followed last, each folder once.
+    """
     seen: set[str] = set()  # real paths
     waiting = [str(Path(folder))]
     while waiting:
@@ -145,6 +156,7 @@ def _walk(folder: str | Path) -> Iterator[Path]:
         for start in waiting:
             real = os.path.realpath(start)
             for place, folders, names in os.walk(start):  # which follows no links
+                folders[:] = [name for name in folders if not _passed_over(name, named)]
                 if (key := real + place.removeprefix(start)) in seen:
                     folders.clear()
                     continue

@@ -11,15 +11,15 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from mmrs_ssl.rasters.access import Access
-from mmrs_ssl.rasters.agreement import note_declared, refuse_other_bands, settle_alpha
+from mmrs_ssl.rasters.agreement import compare_values, note_declared, refuse_other_bands, settle_alpha
 from mmrs_ssl.rasters.convert import rgb_numbers
 from mmrs_ssl.rasters.errors import OtherBandsError, UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
 from mmrs_ssl.rasters.formats import driver_of
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.rasters.header_cache import read_headers
-from mmrs_ssl.rasters.nodata import Marks, nodata_of
-from mmrs_ssl.rasters.pictures import read_masked, read_picture_header
+from mmrs_ssl.rasters.nodata import Marks, nodata_of, require_fill
+from mmrs_ssl.rasters.pictures import masked_by_gdal, read_masked, read_picture_header
 
 _T = TypeVar('_T')
 _THREADS, _AT_ONCE = 8, 64  # files a thread takes
@@ -34,6 +34,8 @@ class ImageLoader(Protocol):
     convert: str | None
     height: str | None
     marks: Marks
+    fill: float | str
+    unscale: bool
 
     def outcome(self, header: Header, path: str) -> tuple[int, str]:
         """Tell how many bands, of which type, are loaded; raise OtherBandsError where that cannot be."""
@@ -114,6 +116,8 @@ def sort_out(
         return Sorting([path for path in listed if path not in errors], {**errors}, {})
     whole = all(loader.size is None for loader in loaders)
     pictures = [path for path in paths if whole and not path.lower().endswith(RASTER_SUFFIXES)]
+    by_gdal = _of_all(masked_by_gdal, pictures)
+    pictures = [path for path, beside in zip(pictures, by_gdal, strict=True) if not beside]
     found = dict(zip(pictures, _of_all(_header_or_error, pictures), strict=True))
     if any(_by_alpha(loader) for loader in loaders):
         found |= _looked_at({path: header for path, header in found.items() if isinstance(header, Header)})
@@ -139,7 +143,9 @@ def sort_out(
         seen = [(path, headers[path]) for path in pictures if path not in left_out] if _by_alpha(loader) else []
         settle_alpha(loader, [*rasters, *seen])
         note_declared(loader, rasters)
-        refuse_other_bands(loader, rasters)
+        beside = [(path, headers[path]) for path in pictures if rasters and path not in left_out]
+        compare_values(loader, [*rasters, *beside])
+        refuse_other_bands(loader, [*rasters, *beside])
     return Sorting([path for path in listed if path not in left_out], left_out, headers)
 
 
@@ -158,7 +164,7 @@ def _header_or_error(path: str) -> Header | UnreadableImageError:
 
 def _by_alpha(loader: ImageLoader) -> bool:
     """Tell whether it depends on the values of an alpha channel what is loaded of pictures."""
-    return loader.marks.alpha is None and not loader.convert and loader.bands not in (2, 4)
+    return loader.marks.alpha is None and loader.bands not in (2, 4)
 
 
 def _looked_at(headers: dict[str, Header]) -> dict[str, Header]:
@@ -183,6 +189,7 @@ def _refuse_values(files: Sequence[tuple[str, Header]], loaders: Sequence[ImageL
         count = len(header.names)
         for loader in loaders:
             nodata_of(header.nodata or (None,) * count, (header.dtype,) * count, loader.marks, path)
+            require_fill(loader, header.dtype, path)
 
 
 def _no_image(path: str) -> UnreadableImageError | None:

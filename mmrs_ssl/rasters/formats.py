@@ -57,6 +57,7 @@ _OTHERS = """
     RPFTOC RRASTER RS2 RST S102 S104 S111 SAFE SAGA SAR_CEOS SDTS SENTINEL2 SGI SIGDEM SNAP_TIFF SNODAS SRP SRTMHGT
     STACIT STACTA Terragen TGA TIL TileDB TSX USGSDEM VICAR WCS WMS WMTS XPM XYZ Zarr ZMap
 """
+_FLAGS_OF_WEBP = 20  # where they stand
 _ALLOWED_ENDINGS = 'CPL_VSIL_CURL_ALLOWED_EXTENSIONS'
 # GDAL asks for addresses only that end in one of these: in nothing, or in any letter.
 _NO_ADDRESS, _ANY_ADDRESS = '.no-address-is-read', ','.join(map(chr, range(33, 127))).replace(',,,', ',')
@@ -114,6 +115,15 @@ def driver_of(path: str) -> str:
 def driver_at(file: BinaryIO) -> str | None:
     """Return the name of the GDAL driver that reads an open file; None if it is of no format of the list."""
     return _driver_of_head(file.read(_HEAD))
+
+
+def is_animated(file: BinaryIO) -> bool:
+    """Tell whether an open PNG or WebP holds several pictures one after the other."""
+    file.seek(0)
+    head = file.read(4 * _HEAD)
+    if _driver_of_head(head) == 'PNG':
+        return b'acTL' in head.partition(b'IDAT')[0]
+    return head[8:16] == b'WEBPVP8X' and len(head) > _FLAGS_OF_WEBP and bool(head[_FLAGS_OF_WEBP] & 2)
 
 
 def _driver_of_head(head: bytes) -> str | None:

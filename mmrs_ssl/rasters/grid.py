@@ -1,5 +1,6 @@
 """Say where the pixels of a raster lie on the ground, and what its header tells."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from affine import Affine
@@ -54,6 +55,8 @@ class Header(NamedTuple):
         control: its place by control points, if it has no other.
         rpcs: whether rational polynomials are all that says where it lies.
         mask: whether the alpha channel's values are those of a mask; None if that cannot be told, or there is none.
+        scales, offsets: by which, declared for every band, stored numbers become measurements; () for 1 and 0.
+        inverted: whether 0 means white (a TIFF of MINISWHITE).
     """
 
     grid: Grid
@@ -67,6 +70,13 @@ class Header(NamedTuple):
     control: ControlPoints | None = None
     rpcs: bool = False
     mask: bool | None = None
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    inverted: bool = False
+
+    def scaling(self, bands: Sequence[int]) -> tuple[tuple[float, float], ...]:
+        """Return (scale, offset) of some bands."""
+        return tuple((self.scales[band], self.offsets[band]) if self.scales else (1.0, 0.0) for band in bands)
 
     @property
     def georeferenced(self) -> bool:
@@ -89,3 +99,19 @@ def aligned_offset(raster: Grid, grid: Grid) -> tuple[int, int] | None:
         return None
     rows, columns = round(step.f), round(step.c)
     return (rows, columns) if max(abs(step.f - rows), abs(step.c - columns)) < _ALIGNED else None
+
+
+def lies_elsewhere(raster: Grid, grid: Grid) -> str:
+    """Say how a raster lies that is read pixel by pixel beside another; '' if on its pixels, or one has no place.
+
+    Where one of them names no CRS, they are taken to have the same.
+    """
+    plain = NOWHERE.transform
+    if plain in (raster.transform, grid.transform):
+        return ''
+    other = raster if raster.crs and grid.crs else raster._replace(crs=grid.crs)
+    if aligned_offset(other, grid) == (0, 0):
+        return ''
+    crs = CRS.from_user_input(raster.crs).to_string() if raster.crs else ''
+    a, _, x, _, e, y = raster.transform
+    return f'at ({x:.10g}, {y:.10g}){f" of {crs}"[:40] * bool(crs)} with pixels of {a:g} x {e:g}'

@@ -17,8 +17,7 @@ from mmrs_ssl.rasters.grid import ControlPoints, Grid, Header
 from mmrs_ssl.rasters.header import read_header
 from mmrs_ssl.rasters.pool import file_stamp
 
-_FORMAT = 5  # raise it when Header changes: older caches are then ignored
-_WORLD_FILES = ('.tfw', '.tifw', '.wld', '.pgw', '.jgw')
+_FORMAT = 6  # raise it when Header changes: older caches are then ignored
 _THREADS = 8  # opening a file waits for the disk or the network
 
 
@@ -63,17 +62,20 @@ def _stamp(path: str) -> list | None:
     """
     if path.lower().endswith('.vrt') or (own := file_stamp(path)) is None:
         return None
-    beside = [path + '.aux.xml', path + '.msk', *(str(Path(path).with_suffix(world)) for world in _WORLD_FILES)]
+    kind = Path(path).suffix[1:] or 'tif'
+    worlds = ('wld', f'{kind}w', f'{kind[0]}{kind[-1]}w', f'{kind[:2]}w')  # as GDAL names them: jpegw, jgw, jpw
+    beside = [path + '.aux.xml', path + '.msk', *(str(Path(path).with_suffix(f'.{world}')) for world in worlds)]
     return [list(own), *(list(stamp) if (stamp := file_stamp(name)) else None for name in beside)]
 
 
 def _from_json(fields: list) -> Header:
-    grid, height, width, names, alpha, dtype, colors, nodata, control, rpcs, mask = fields
+    grid, height, width, names, alpha, dtype, colors, nodata, control, rpcs, mask, scales, offsets, inverted = fields
     if control:
         place, rows, columns, points = control
         control = ControlPoints(_grid(place), rows, columns, tuple(map(tuple, points)))
     own = _grid(grid), height, width, tuple(names), alpha, dtype
-    return Header(*own, tuple(colors), tuple(nodata), control, rpcs, mask)
+    rest = control, rpcs, mask, tuple(scales), tuple(offsets), inverted
+    return Header(*own, tuple(colors), tuple(nodata), *rest)
 
 
 def _grid(fields: list) -> Grid:

@@ -12,7 +12,7 @@ infinity or NaN is found by accident nowhere: it empties each *band* where it st
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -125,6 +125,25 @@ def can_hold(dtype: str, value: float) -> bool:
         return bool(limits.min <= value <= limits.max and value == np.floor(value))
     with np.errstate(over='ignore'):
         return bool(not np.isfinite(value) or np.isfinite(kind.type(value)))
+
+
+def require_fill(loader: Any, dtype: str, path: str) -> None:
+    """Refuse a loader's value for pixels without data that others' type cannot hold; NaN only where there are some.
+
+    Args:
+        loader: what fills them (:class:`mmrs_ssl.LoadRaster`).
+        dtype: of the file.
+        path: for the message.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    fill = loader.fill
+    dtype = 'float32' if loader.unscale or loader.height else dtype
+    if fill != 'mean' and np.isfinite(fill) and not can_hold(dtype, fill):
+        raise ValueError(
+            f"{path} holds {dtype}, which has no value fill={fill:g}; give one that its pixels can have, or fill='mean'"
+        )
 
 
 def holds(band: np.ndarray, value: float) -> np.ndarray:

@@ -14,9 +14,12 @@ from rasterio.enums import ColorInterp
 
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.errors import GDAL_ERRORS, UnreadableImageError
+from mmrs_ssl.rasters.formats import is_animated
+from mmrs_ssl.rasters.grid import Grid, lies_elsewhere
 from mmrs_ssl.rasters.guard import open_guarded
 from mmrs_ssl.rasters.png import png_meaning
 
+ANIMATED = 'is animated: only its first picture would be read; write each to a file of its own'
 _RGBA = ('Red', 'Green', 'Blue', 'Alpha')
 
 
@@ -42,11 +45,13 @@ def open_raster(path: str | Path, access: Access | None = None) -> rasterio.Data
             f'has {len(pages)} pages, of which only the first would be read; write each to a file of its own: '
             f'gdal_translate {pages[-1]} page{len(pages)}.tif'
         )
-    if raster.driver == 'PNG' and os.path.isfile(path):
+    if raster.driver in ('PNG', 'WEBP') and os.path.isfile(path):
         with open(path, 'rb') as file:
+            animated = is_animated(file)
             file.seek(max(0, os.path.getsize(path) - 1024))
-            if b'IEND' not in file.read():
+            if raster.driver == 'PNG' and b'IEND' not in file.read():
                 fault = 'truncated'
+        fault = ANIMATED if animated else fault
     if fault:
         raster.close()
         raise UnreadableImageError(f'{path}: {fault}')
@@ -90,18 +95,39 @@ def open_image(path: str | Path, access: Access | None = None) -> rasterio.Datas
 
 
 def check_sizes(*paths: str) -> None:
-    """Refuse files of several sizes, such as a label and its images: nothing else tells which pixels belong together.
+    """Refuse files of several sizes, such as a label, the first, and its images: they are read pixel by pixel.
 
     Raises:
-        ValueError: naming all of them.
+        ValueError: naming all of them, or an image that lies elsewhere than the label.
     """
-    sizes = {}
+    sizes, grids = {}, []
     for path in paths:
         with open_raster(path) as file:
             sizes[path] = f'{file.width} x {file.height}'
+            grids.append(own_grid(file))
+            refuse_elsewhere(paths[0], grids[0], path, grids[-1])
     if len(set(sizes.values())) > 1:
         listed = ', '.join(f'{path}: {size}' for path, size in sizes.items())
         raise ValueError(f'images and label differ in size: {listed}')
+
+
+def own_grid(raster: rasterio.DatasetReader) -> Grid:
+    """Return where the pixels of an open raster lie by its transform."""
+    return Grid(raster.crs.to_wkt() if raster.crs else '', tuple(raster.transform)[:6])
+
+
+def refuse_elsewhere(label: str | Path, grid: Grid, image: str | Path, place: Grid) -> None:
+    """Refuse a label that does not lie on the pixels of its image, such as one whose rows go from south to north.
+
+    Raises:
+        ValueError: saying where both lie.
+    """
+    if where := lies_elsewhere(grid, place):
+        raise ValueError(
+            f'{label} lies {where}, but its image {image} {lies_elsewhere(place, grid)}: pixels of one place are '
+            'expected at one row and column of both; bring the label to the grid of the image: gdalwarp -r near '
+            '-t_srs CRS -te LEFT BOTTOM RIGHT TOP -ts WIDTH HEIGHT'
+        )
 
 
 def _png_as_meant(raster: rasterio.DatasetReader, path: str) -> rasterio.DatasetReader:

@@ -6,7 +6,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -26,9 +26,10 @@ from mmrs_ssl.rasters.arrays import bands_last
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
 from mmrs_ssl.rasters.foreign import subdataset_hint
-from mmrs_ssl.rasters.formats import driver_at
+from mmrs_ssl.rasters.formats import driver_at, is_animated
 from mmrs_ssl.rasters.grid import NOWHERE, Header
-from mmrs_ssl.rasters.header import values_look_like_mask
+from mmrs_ssl.rasters.header import values_mask_alone
+from mmrs_ssl.rasters.opening import ANIMATED
 from mmrs_ssl.rasters.png import Meaning, bands_as_meant, png_meaning
 from mmrs_ssl.rasters.reader import OpenRaster
 
@@ -74,6 +75,8 @@ def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
     except OSError as error:
         hint = subdataset_hint(str(path))
         raise UnreadableImageError(f'{path}: {error.strerror or error}{hint and "; it "}{hint}') from error
+    if is_animated(BytesIO(data)):
+        raise UnreadableImageError(f'{path}: {ANIMATED}')
     _refuse_truncated(path, data)
     said: list[str] = []
     try:
@@ -95,6 +98,21 @@ def read_image(path: str | Path, access: Access | None = None) -> np.ndarray:
     return colors if meaning is None else bands_as_meant(colors, meaning)
 
 
+def masked_by_gdal(path: str) -> bool:
+    """Tell whether GDAL has to read a picture: a file beside it, or a mask behind a JPEG, says what holds data."""
+    if os.path.exists(f'{path}.aux.xml') or os.path.exists(f'{path}.msk'):
+        return True
+    if not path.lower().endswith(('.jpg', '.jpeg')):
+        return False
+    with suppress(OSError), open(path, 'rb') as file:  # GDAL puts the mask behind the picture, and where that ends last
+        file.seek(-4, os.SEEK_END)
+        end, size = int.from_bytes(file.read(4), 'little'), file.tell()
+        if size // 2 <= end <= size - 4:
+            file.seek(end - len(_JPEG_END))
+            return file.read(len(_JPEG_END)) == _JPEG_END
+    return False
+
+
 def read_masked(path: str, access: Access | None, asked: bool | None) -> tuple[np.ndarray, Header, np.ndarray | None]:
     """Read a whole picture as :func:`read_image` does, and say which of its pixels are opaque.
 
@@ -112,7 +130,7 @@ def read_masked(path: str, access: Access | None, asked: bool | None) -> tuple[n
         return image, header, None
     alpha = image[..., header.alpha]
     step = math.ceil(math.sqrt(alpha.size / _LOOKED_AT))
-    mask = values_look_like_mask(alpha[::step, ::step]) is not False if asked is None else asked
+    mask = values_mask_alone(alpha[::step, ::step]) if asked is None else asked
     return image, header._replace(mask=mask), alpha > 0 if mask else None
 
 
@@ -126,9 +144,10 @@ def read_picture_header(path: str) -> Header:
         with open(path, 'rb') as file:
             driver = driver_at(file) or ''
             if driver in _HEADERS:
+                animated = is_animated(file)
                 file.seek(0)
-                picture = _HEADERS[driver](file)
-                if header := _told_by(picture, driver, png_meaning(file)):
+                picture = None if animated else _HEADERS[driver](file)
+                if picture and (header := _told_by(picture, driver, png_meaning(file))):
                     return header
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, struct.error):
         pass  # OpenCV is asked

@@ -16,7 +16,7 @@ from mmrs_ssl.rasters.errors import GDAL_ERRORS, UnreadableImageError, errors_of
 from mmrs_ssl.rasters.gdal_log import listen
 from mmrs_ssl.rasters.grid import Grid, Window, aligned_offset
 from mmrs_ssl.rasters.guard import reaching
-from mmrs_ssl.rasters.header import ANY_CRS, header_of, looks_like_mask
+from mmrs_ssl.rasters.header import ANY_CRS, header_of, masks_alone
 from mmrs_ssl.rasters.nodata import DECLARED, Marks, holds, nodata_of
 from mmrs_ssl.rasters.opening import described_anew, open_image
 from mmrs_ssl.rasters.resampling import FLIP, part_under, resample
@@ -61,12 +61,11 @@ class OpenRaster:
             self.offset = None if self.header.control else aligned_offset(self.header.grid, grid)
         self.nodata = nodata_of(self.header.nodata, self.source.dtypes, marks, path)
         self.alpha = self.header.alpha  # the band that is a mask, if one is
-        if self.alpha is not None and (
-            marks.alpha is False or (marks.alpha is None and looks_like_mask(self.source, self.alpha) is False)
-        ):
-            self.alpha = None
-        if self.header.alpha is not None:
-            self.header = self.header._replace(mask=self.alpha is not None)
+        if self.alpha is not None:
+            with errors_of(self.path):
+                masks = masks_alone(self.source, self.alpha) if marks.alpha is None else marks.alpha
+            self.header = self.header._replace(mask=masks)
+            self.alpha = self.alpha if masks else None
         self.by_mask = any(
             not {MaskFlags.alpha, MaskFlags.nodata, MaskFlags.all_valid} & set(flags)
             for flags in self.source.mask_flag_enums

@@ -7,12 +7,12 @@ from contextlib import suppress
 from statistics import mode
 from typing import Any
 
-from mmrs_ssl.rasters.agreement import note_declared, refuse_other_bands, settle_alpha
-from mmrs_ssl.rasters.band_names import rgb_bands
+from mmrs_ssl.band_names import rgb_bands
+from mmrs_ssl.rasters.agreement import compare_values, note_declared, refuse_other_bands, settle_alpha
 from mmrs_ssl.rasters.bands import telling_names
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
-from mmrs_ssl.rasters.nodata import nodata_of
+from mmrs_ssl.rasters.nodata import nodata_of, require_fill
 from mmrs_ssl.scenes.files import SceneFile
 
 Found = tuple[str, Header]  # a file's path and header
@@ -30,7 +30,7 @@ class BandAgreement:
         band_files: names of the bands that have a file each.
 
     Attributes:
-        alpha: by modality, whether a band that is declared alpha is a mask in its files.
+        alpha: by modality, whether a band that is declared alpha is a mask in its files; None if nothing tells.
         names: by modality, what the bands are called that are loaded, as far as a file says; '' where it does not.
 
     Raises:
@@ -49,7 +49,7 @@ class BandAgreement:
         self.loaders = {
             name: loaders.get(name, loaders.get('') if len(modalities) == 1 else None) for name in modalities
         }
-        self.alpha: dict[str, bool] = {}
+        self.alpha: dict[str, bool | None] = {}
         self.usual: dict[str, tuple[int, str]] = {}
         self.names: dict[str, tuple[str, ...]] = {}
         for modality, loader in self.loaders.items():
@@ -76,6 +76,7 @@ class BandAgreement:
             note_declared(loader, pairs)
             for band in dict.fromkeys(file.band for file, _ in own):
                 same = [(file.path, self.understood(modality, header)) for file, header in own if file.band == band]
+                compare_values(loader, same, number)
                 refuse_other_bands(loader, same, number)
 
     def understood(self, modality: str, header: Header) -> Header:
@@ -95,6 +96,7 @@ class BandAgreement:
             raise ValueError(f'{path} is {header.dtype}: complex numbers are not supported; take amplitude or phase')
         bands, dtype = loader.outcome(self.understood(modality, header), path, number)
         nodata_of(header.nodata, [header.dtype] * len(header.nodata), loader.marks, path)
+        require_fill(loader, header.dtype, path)
         usual = self.usual[modality]
         if bands != usual[0]:
             raise ValueError(f'{path} has {bands} bands, most files have {usual[0]}; choose with bands=')

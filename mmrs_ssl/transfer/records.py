@@ -1,17 +1,19 @@
 """Read what a checkpoint says of its own pre-training: how pixels were normalized, and which backbone it holds."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
+from mmrs_ssl.band_names import color_order, meanings_of
 from mmrs_ssl.registry import SCOPE
 from mmrs_ssl.transfer.own_checkpoints import first_modality, read_settings
 from mmrs_ssl.transfer.targets import as_plain_backbone
 
 # OpenMMLab's loaders of pictures, whose bands come in OpenCV's order.
 _PIPELINES = ('train_dataloader.dataset.pipeline', 'train_dataloader.dataset.dataset.pipeline')
+_BANDS_OF_FILES = ('band_files', 'bands')  # options of data sets whose images have a file per band
 _NOT_PIXELS = ('type', 'modality', 'size')  # options of LoadRaster that say where, not which values
 _BGR_LOADERS = r'((mmcv|mmpretrain|mmseg|mmdet|opencd)\.)?(MultiImg)?LoadImageFrom(File|NDArray)'
 
@@ -22,8 +24,8 @@ class Record:
 
     Args:
         mean, std: per band, in the order of bands that the backbone saw and in the rasters' units.
-        channel_order: of three bands, ``'rgb'`` or ``'bgr'``; ``'rgb'`` for this project's own files, whose loader
-            keeps the bands' order of the rasters.
+        channel_order: of three bands, ``'rgb'`` or ``'bgr'``, as :class:`mmrs_ssl.LoadRaster` gave them: as it names or
+            numbers them, or else as the files do; ``'rgb'`` where these do not say.
         bands: how many the backbone sees.
         backbone: config of the backbone's class, under the names of its library.
         method: type of the model that was trained.
@@ -55,7 +57,7 @@ def read_record(content: Any, modality: str | None = None) -> Record:
     if not isinstance(meta, dict):
         return Record()
     if isinstance(meta.get('cfg'), str):
-        return _of_config(read_settings(meta['cfg']), modality, content.get('state_dict'))
+        return _of_config(read_settings(meta['cfg']), modality, content.get('state_dict'), meta.get('dataset_meta'))
     if 'config_sha256' in meta:
         order = meta.get('channel_order', 'rgb')  # files of before it was written
         order = order if order in ('rgb', 'bgr') else None
@@ -66,7 +68,7 @@ def read_record(content: Any, modality: str | None = None) -> Record:
     return Record()
 
 
-def _of_config(settings: Mapping[str, Any], modality: str | None, weights: Any) -> Record:
+def _of_config(settings: Mapping[str, Any], modality: str | None, weights: Any, dataset: Any = None) -> Record:
     model = settings.get('model')
     if not isinstance(model, dict):
         return Record()
@@ -80,7 +82,8 @@ def _of_config(settings: Mapping[str, Any], modality: str | None, weights: Any) 
         modality = first_modality(modalities, names) if modality is None else modality
         statistics = modalities.get(modality, {})
         statistics = statistics if isinstance(statistics, dict) else {}
-    record = _record(statistics, model.get('backbone'), model.get('type'), _order(statistics, settings, own))
+    order = _order(statistics, settings, own, modality, _names_of_bands(dataset, modality))
+    record = _record(statistics, model.get('backbone'), model.get('type'), order)
     return replace(record, size=size_of_views(settings), loader=loader_of(settings, modality))
 
 
@@ -124,8 +127,14 @@ def _inside(node: Any, part: str) -> list[Any]:
     return [item for i, item in enumerate(node) if part in (str(i), '*', kinds[i])]
 
 
-def _order(statistics: Mapping[str, Any], settings: Mapping[str, Any], own: bool) -> str | None:
-    """Find the order of bands that a model sees; a library's options to swap them tell half of it, its loader half."""
+def _order(
+    statistics: Mapping[str, Any], settings: Mapping[str, Any], own: bool, modality: str | None, names: Sequence[str]
+) -> str | None:
+    """Find the order of bands that a model sees; options to swap them tell half of it, what loads them the other."""
+    swapped = any(statistics.get(option) for option in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
+    if (loader := loader_of(settings, modality)) is not None:
+        order = _loaded_order(loader, settings, names)
+        return order if order is None or not swapped else {'rgb': 'bgr', 'bgr': 'rgb'}[order]
     if statistics.get('to_rgb') or statistics.get('bgr_to_rgb'):
         return 'rgb'
     if statistics.get('rgb_to_bgr'):
@@ -135,6 +144,25 @@ def _order(statistics: Mapping[str, Any], settings: Mapping[str, Any], own: bool
     if isinstance(first, dict) and re.fullmatch(_BGR_LOADERS, str(first.get('type'))):
         return 'bgr'
     return 'rgb' if own else None
+
+
+def _names_of_bands(dataset: Any, modality: str | None) -> tuple[str, ...]:
+    """Find what the files of a pre-training called their bands, in what a checkpoint keeps of its data set."""
+    named = dataset.get('band_names') if isinstance(dataset, dict) else None
+    named = named if isinstance(named, dict) else {}
+    names = named.get(modality or '', next(iter(named.values()), ()) if len(named) == 1 else ())
+    fit = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    return tuple(names) if fit else ()
+
+
+def _loaded_order(loader: Mapping[str, Any], settings: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """Tell in which order LoadRaster gives three bands: as it or the data set names them, or else as files did."""
+    datasets = [_at(settings, part.removesuffix('.pipeline')) for part in reversed(_PIPELINES)]
+    chosen = [loader.get('bands'), *(each.get(key) for found in datasets for each in found for key in _BANDS_OF_FILES)]
+    listed = next((bands for bands in chosen if isinstance(bands, list | tuple) and bands), None)
+    if listed is None:
+        return color_order(names) if any(meanings_of(names)) else 'rgb'
+    return color_order(listed)
 
 
 def _record(statistics: Mapping[str, Any], backbone: Any, method: Any, order: str | None) -> Record:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmrs_ssl.band_names import Colors
 from mmrs_ssl.models.tiles import Behind, Block, HeatMap, Matches, Picture, PictureTile, Tokens, View
-from mmrs_ssl.rasters.band_names import Colors
 from mmrs_ssl.visualization.cells import behind, grid_of, heat_map, principal_colors
 from mmrs_ssl.visualization.matches import draw_matches
 from mmrs_ssl.visualization.panels import stretch_limits, titled, to_picture

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
 from mmrs_ssl.archives.tiling import TiledScene, check_png, cut_tiles, find_scenes, plan_tiles, starts
 from mmrs_ssl.rasters.errors import UnreadableImageError
+from mmrs_ssl.rasters.opening import check_sizes
 
 Array = np.ndarray
 PLACE = dict(crs='EPSG:32633', transform=from_origin(400_000, 5_000_000, 2.0, 2.0))
@@ -119,6 +121,31 @@ def test_labels_lie_under_their_pictures(dtype: str, tmp_path: Path) -> None:
             np.testing.assert_array_equal(above.read(), image[:, top : top + 64, left : left + 64])
             np.testing.assert_array_equal(below.read(1), image[0, top : top + 64, left : left + 64])
             assert below.dtypes == ('uint16' if dtype == 'uint16' else 'uint8',)
+
+
+@pytest.mark.parametrize(
+    ('label', 'message'),
+    [
+        (dict(crs='EPSG:32633', transform=Affine(2, 0, 400_000, 0, 2, 5_000_000 - 128)), 'pixels of 2 x 2, but'),
+        (dict(crs='EPSG:32634', transform=PLACE['transform']), r'\(400000, 5000000\) of EPSG:32634 with'),
+        (dict(crs='EPSG:32633', transform=from_origin(401_000, 5_000_000, 2.0, 2.0)), r'\(401000, 5000000\)'),
+        (dict(transform=from_origin(401_000, 5_000_000, 2.0, 2.0)), r'\(401000, 5000000\) with pixels'),
+        (PLACE, ''),
+        (dict(transform=PLACE['transform']), ''),
+        ({}, ''),
+    ],
+)
+def test_labels_that_lie_elsewhere_are_refused(label: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """They are cut pixel by pixel: one whose rows go from south to north would be upside down."""
+    scene = write(tmp_path / 'img' / 'one.tif', draw((3, 64, 64)), **PLACE)
+    path = write(tmp_path / 'ann' / 'one.tif', draw((1, 64, 64), 'uint8'), **label)
+    if not message:
+        assert len(find_scenes([scene], [path])) == 1
+        check_sizes(str(path), str(scene))
+        return
+    for refuses in (lambda: find_scenes([scene], [path]), lambda: check_sizes(str(path), str(scene))):
+        with pytest.raises(ValueError, match=rf'ann/one\.tif lies .*{message}.*img/one\.tif at \(400000, .*gdalwarp'):
+            refuses()
 
 
 def test_labels_that_do_not_fit(tmp_path: Path) -> None:

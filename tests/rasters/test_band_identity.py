@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
@@ -76,6 +77,41 @@ def test_colors_are_compared_where_there_are_no_names(tmp_path):
     assert len(dataset(tmp_path, window=32)) == 3
 
 
+@pytest.mark.parametrize(
+    ('names', 'first', 'known'),
+    [
+        (('blue', 'green', 'red'), 'named .blue. in one and colored .red.', True),
+        (('B02', 'B03', 'B04'), 'named .B02. in one and colored .red.', True),
+        (('nir', 'red', 'green'), 'named .nir. in one and colored .red.', False),
+    ],
+)
+def test_names_of_one_file_are_compared_with_the_colors_of_another(tmp_path, names, first, known):
+    pixels = np.stack([np.full((32, 32), value, np.uint8) for value in (200, 100, 50)])
+    write_raster(tmp_path / 'a.tif', pixels, photometric='rgb')
+    write_raster(
+        tmp_path / 'b.tif', pixels[::-1], photometric='rgb', names=names
+    )  # as colors, GDAL gives it these, too
+    for bands in (3, None, [0, 2]):
+        with pytest.raises(OtherBandsError, match=f'do not have the same bands: band 0 .from 0. is {first}'):
+            dataset(tmp_path, load=dict(LOAD, bands=bands))
+    with pytest.raises(OtherBandsError, match=first):
+        band_statistics(sorted(tmp_path.iterdir()))
+    if known:
+        data = dataset(tmp_path, load=dict(LOAD, bands=['red', 'green', 'blue']))
+        assert {tuple(data[i]['img'][0, 0]) for i in range(len(data))} == {(200, 100, 50)}
+    (tmp_path / 'a.tif').unlink()
+    cv2.imwrite(str(tmp_path / 'a.png'), np.moveaxis(pixels, 0, 2))
+    with pytest.raises(OtherBandsError, match=first):
+        ImageFolder(str(tmp_path), [dict(LOAD, bands=3)], cache_dir=str(tmp_path))
+
+
+def test_names_that_tell_no_color_leave_it_to_colors(tmp_path):
+    for name, names in dict(a=(), b=('Band 1', 'Band 2', 'Band 3')).items():
+        write_raster(tmp_path / f'{name}.tif', noise(3, 32, 32, 'uint8'), photometric='rgb', names=names)
+    write_raster(tmp_path / 'c.tif', noise(3, 32, 32, 'uint8'), names=('red', 'green', 'blue'))
+    assert [len(dataset(tmp_path / files, window=32)) for files in ('[ab].tif', '[ac].tif')] == [2, 2]
+
+
 def test_a_name_that_two_bands_have_is_refused(tmp_path):
     path = write_raster(tmp_path / 'a.tif', noise(3, 16, 16), names=('B4', 'B4', 'B3'))
     with pytest.raises(OtherBandsError, match=r"a\.tif has 2 bands named 'B4' \(numbers 0, 1 from 0\).*by number"):
@@ -144,6 +180,36 @@ def test_near_infrared_that_is_called_alpha_masks_nothing(tmp_path, bands, size)
         assert np.array_equal(image, expected)
 
 
+@pytest.mark.parametrize('bands', [3, [0, 1, 2], ['red', 'green', 'blue']])
+@pytest.mark.parametrize('wet', [62, 64])
+def test_near_infrared_over_the_sea_masks_nothing(tmp_path, bands, wet):
+    """It is 0 nearly everywhere, as a mask may be: what else it holds tells, and nothing else does not."""
+    infrared = np.random.default_rng(3).integers(60, 200, (64, 64)).astype(np.uint8)
+    infrared[:, :wet] = 0
+    pixels = write_four(tmp_path / 'a.tif', infrared)
+    expected = pixels[:3].transpose(1, 2, 0)
+    assert np.array_equal(load(tmp_path / 'a.tif', bands=bands), expected)
+    assert np.array_equal(dataset(tmp_path, load=dict(LOAD, bands=bands), window=64)[0]['img'], expected)
+    assert band_statistics([tmp_path / 'a.tif']).nodata_share[:3] == [0, 0, 0]
+    image = np.moveaxis(pixels[[2, 1, 0, 3]], 0, 2)
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    assert np.array_equal(load(tmp_path / 'a.png', bands=bands), expected)
+    assert read_header(str(tmp_path / 'a.tif')).mask is (None if wet == 64 else False)
+
+
+def test_a_tile_that_is_transparent_all_over_is_empty_among_others(tmp_path):
+    """Alone it might be the sea; the others tell that it is a mask, and the log tells so."""
+    mask = np.where(np.arange(64) < 3, np.arange(64), 255) * np.ones((64, 1))
+    write_four(tmp_path / 'a.tif', mask.astype(np.uint8))
+    write_four(tmp_path / 'b.tif', np.zeros((64, 64), np.uint8), seed=1)
+    sparse = np.zeros((64, 64), np.uint8)
+    sparse[0, :9] = [255] * 8 + [100]
+    write_four(tmp_path / 'c.tif', sparse, seed=2)
+    data = dataset(tmp_path, load=dict(LOAD, bands=3), window=64, max_nodata=0.999, max_bad=0.5)
+    assert {Path(data[i]['img_path']).name for i in range(3)} == {'a.tif', 'c.tif'}
+    assert [read_header(str(tmp_path / name)).mask for name in ('a.tif', 'b.tif', 'c.tif')] == [True, None, True]
+
+
 def load_plain(folder, pixels, size):
     """The same pixels where no band is called anything."""
     return load(write_raster(folder.parent / 'plain.tif', pixels), bands=len(pixels), size=size)
@@ -184,7 +250,7 @@ def test_alpha_by_interpretation_values_and_option(kind, declared, dtype, option
         kind, fourth
     )
     pixels = np.concatenate([noise(3, 40, 40, dtype, seed), fourth[None].astype(dtype)])
-    masks = declared and (option is True or (option is None and kind != 'data'))
+    masks = declared and (option is True or (option is None and kind not in ('data', 'empty')))
     with tempfile.TemporaryDirectory() as folder:
         path = write_raster(Path(folder) / 'a.tif', pixels, photometric='rgb', alpha='yes' if declared else 'no')
         found, valid = OpenRaster(str(path), marks=Marks(alpha=option)).read([0, 1, 2])
@@ -294,10 +360,8 @@ def test_folders_of_images_are_told_apart_too(tmp_path):
 
 
 def test_a_band_with_a_name_of_its_own_is_no_mask(tmp_path):
-    """Water all over: near infrared of 0 everywhere would hide all of it."""
-    pixels = write_four(tmp_path / 'a.tif', np.zeros((64, 64), np.uint8))
-    with pytest.raises(UnreadableImageError, match='has no valid pixel'):  # nothing tells it from a mask
-        load(tmp_path / 'a.tif', bands=3)
+    pixels = write_four(tmp_path / 'a.tif', np.where(np.eye(64) > 0, 0, 255).astype(np.uint8))
+    assert not np.array_equal(load(tmp_path / 'a.tif', bands=3), pixels[:3].transpose(1, 2, 0))
     with rasterio.open(tmp_path / 'a.tif', 'r+') as file:
         file.descriptions = ('red', 'green', 'blue', 'nir')
     assert read_header(str(tmp_path / 'a.tif')).mask is False

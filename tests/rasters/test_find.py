@@ -55,6 +55,32 @@ def test_patterns(tmp_path, pattern, expected):
     assert sorted(below(tmp_path, map(str, find_rasters(f'{tmp_path}/{pattern}')))) == sorted(expected)
 
 
+COPIES = ('.@__thumb', '.ipynb_checkpoints', '.Trash-1000/files', '@eaDir', '__MACOSX', 'a/.git')
+
+
+@pytest.mark.parametrize('pattern', ['', '/**/*.png', '/**', '/*', '/*/*.png', '/*/*/*.png', '/link'])
+def test_copies_that_other_programs_make_are_no_images(tmp_path, pattern):
+    """A file manager's trash, an editor's copies and a network disk's small pictures would count as images."""
+    touch(tmp_path, 'a/b/x.png', 'x.png', 'a/x.png', *(f'{folder}/x.png' for folder in COPIES))
+    touch(tmp_path.parent / 'elsewhere', '.thumb/x.png', 'x.png')
+    (tmp_path / 'link').symlink_to(tmp_path.parent / 'elsewhere')
+    (tmp_path / '.link').symlink_to(tmp_path.parent / 'elsewhere' / '.thumb')
+    every = {'a/b/x.png', 'x.png', 'a/x.png', 'link/x.png'}
+    expected = {'/*/*.png': {'a/x.png', 'link/x.png'}, '/*/*/*.png': {'a/b/x.png'}, '/link': {'link/x.png'}}
+    found = [str(path) for path in find_rasters(f'{tmp_path}{pattern}')]
+    assert sorted(found) == sorted(find_images(f'{tmp_path}{pattern}'))
+    assert set(below(tmp_path, found)) == expected.get(pattern, every)
+
+
+def test_a_hidden_folder_that_is_named_is_searched(tmp_path):
+    root = tmp_path / '.archive'
+    touch(root, 'a/x.png', '.old/y.png', '@eaDir/z.png')
+    assert below(root, find_images(str(root))) == ['a/x.png']
+    assert below(root, find_images(f'{root}/.old')) == ['.old/y.png']
+    for pattern, name in (('.old/*.png', '.old/y.png'), ('**/.old/*', '.old/y.png'), ('@*/*.png', '@eaDir/z.png')):
+        assert below(root, find_images(f'{root}/{pattern}')) == [name]
+
+
 def test_several_roots_count_what_they_share_once(tmp_path):
     touch(tmp_path, *NAMES)
     roots = [f'{tmp_path}/a', f'{tmp_path}/**/*.png', f'{tmp_path}/a/x', f'{tmp_path}/B/c.webp', str(tmp_path)]

@@ -1,5 +1,8 @@
 """Headers are read once, and again when a file or what lies beside it has changed."""
 
+import os
+
+import cv2
 import pytest
 
 from mmrs_ssl.rasters import header, header_cache, reader
@@ -31,3 +34,14 @@ def test_a_crs_added_beside_a_file_is_seen(tmp_path):
     text = f'<PAMDataset><SRS>EPSG:32633</SRS>{place}</PAMDataset>'
     path.with_name('a.png.aux.xml').write_text(text)
     assert boxes(dataset(tmp_path, unit='metres'))[0][3:] == (8, 8)
+
+
+@pytest.mark.parametrize('world', ['jpw', 'jgw', 'jpegw', 'wld'])
+def test_a_world_file_that_changes_is_seen(tmp_path, world):
+    path = str(tmp_path / 'a.jpeg')
+    cv2.imwrite(path, noise(1, 32, 32, 'uint8')[0])
+    for east in (500_000, 600_000):
+        (tmp_path / f'a.{world}').write_text(f'10\n0\n0\n-10\n{east + 5}\n4999995\n')
+        os.utime(tmp_path / f'a.{world}', (east, east))
+        found = header_cache.read_headers([path], str(tmp_path / 'cache'))[path]
+        assert found.grid.transform == (10, 0, east, 0, -10, 5_000_000)

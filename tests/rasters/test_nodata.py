@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from mmrs_ssl.datasets import SampleIndex
+from mmrs_ssl.datasets import ImageFolder, SampleIndex, SceneDataset
+from mmrs_ssl.datasets.transforms import LoadRaster
 from tests.datasets.transforms.test_loading import load
 from tests.rasters.rasters import LOAD, coordinates, dataset, noise, write_raster
 
@@ -62,3 +63,21 @@ def test_a_nodata_value_beyond_the_type_is_no_pixel_value_and_refused_if_asked_f
     for nodata in (-9999, 1e9, 240.5, float('nan'), float('inf')):
         with pytest.raises(ValueError, match=re.escape(f'a.tif holds uint8, which has no value nodata={nodata:g};')):
             load(path, nodata=nodata)
+
+
+@pytest.mark.parametrize(('dtype', 'fill'), [('uint16', -1), ('uint16', -1.0), ('uint8', 300), ('uint8', 0.5)])
+def test_a_fill_that_the_type_does_not_have_is_refused_at_the_start(tmp_path, dtype, fill):
+    """And not at the first empty window, or as another value: -1.0 became 65535."""
+    write_raster(tmp_path / 'a.tif', noise(1, 32, 32, dtype))
+    load = dict(type='mmrs_ssl.LoadRaster', bands=1, fill=fill)
+    message = rf'a\.tif holds {dtype}, which has no value fill={fill:g}; give one that its pixels can have'
+    options = dict(data_root=str(tmp_path), cache_dir=str(tmp_path), pipeline=[load])
+    for use in (
+        lambda: SceneDataset(**options, window=16),
+        lambda: ImageFolder(**options),
+        lambda: LoadRaster(bands=1, fill=fill)(dict(img_path=str(tmp_path / 'a.tif'))),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+    scaled = LoadRaster(bands=1, fill=fill, unscale=True)(dict(img_path=str(tmp_path / 'a.tif')))['img']
+    assert scaled.shape == (32, 32, 1)

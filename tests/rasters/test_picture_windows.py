@@ -99,6 +99,33 @@ def test_measurements_of_few_bits_stay_as_they_are(tmp_path):
     assert np.array_equal(LoadRaster(bands=1)(dict(img_path=str(path)))['img'][..., 0], NUMBERS)
 
 
+@pytest.mark.parametrize('beside', ['nodata', 'msk'])
+@pytest.mark.parametrize('suffix', ['png', 'jpg'])
+def test_what_a_file_beside_a_picture_says_holds_for_all_of_it(tmp_path, beside, suffix):
+    levels = np.full((32, 32, 3), 100, np.uint8)
+    levels[:16] = 0
+    for name in 'ab':
+        path = tmp_path / f'{name}.{suffix}'
+        Image.fromarray(levels).save(path, **({'quality': 100} if suffix == 'jpg' else {}))
+        if beside == 'nodata':
+            band = '<PAMRasterBand band="{}"><NoDataValue>0</NoDataValue></PAMRasterBand>'
+            text = f'<PAMDataset>{"".join(map(band.format, (1, 2, 3)))}</PAMDataset>'
+            path.with_name(f'{path.name}.aux.xml').write_text(text)
+        else:
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, 'r+') as file:
+                file.write_mask(levels[..., 0] > 0)
+            assert path.with_name(f'{path.name}.msk').exists() == (suffix == 'png')  # JPEG has it behind its pixels
+    whole = LoadRaster(bands=3)(dict(img_path=str(path)))['img']
+    part = LoadRaster(bands=3)(dict(img_path=str(path), window=Window(0, 0, 32, 32)))['img']
+    rgb = LoadRaster(convert='rgb')(dict(img_path=str(path)))['img']
+    data = folder(tmp_path, bands=3)
+    assert len(data) == 2
+    for image in (whole, part, rgb, data[0]['img']):
+        assert np.array_equal(image, np.full((32, 32, 3), 100))
+    assert band_statistics([path]).nodata_share == [0.5] * 3
+    assert LoadRaster(bands=3, fill=9)(dict(img_path=str(path)))['img'][0, 0, 0] == 9
+
+
 def write_holes(folder, alpha, count=3):
     for i in range(count):
         levels = np.full((HEIGHT, WIDTH, 4), 100, np.uint8)
@@ -135,6 +162,12 @@ def test_alpha_that_is_data_masks_nothing_and_the_folder_agrees(tmp_path, bands)
     expected = np.dstack([np.where(infrared == 0, 7, 100)] * 3 + [infrared] * (bands is None))
     assert all(np.array_equal(data[i]['img'], expected) for i in range(12))
     assert np.array_equal(LoadRaster(bands=bands)(dict(img_path=str(tmp_path / '0.png')))['img'], expected)
+    rgb = np.dstack([np.where(infrared == 0, 7, 100)] * 3)
+    for size in (None, HEIGHT):
+        converted = LoadRaster(bands=3, convert='rgb', size=size)(dict(img_path=str(tmp_path / '0.png')))['img']
+        assert size or np.array_equal(converted, rgb)
+        assert set(np.unique(converted)) >= {7, 100}
+    assert np.array_equal(folder(tmp_path, convert='rgb')[3]['img'], rgb)
     write_holes(tmp_path, OPAQUE, count=1)
     if bands is None:  # then it has other bands than most
         assert len(folder(tmp_path, bands=bands)) == 11

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import default_collate
 
 from mmrs_ssl.datasets.transforms import (
@@ -23,6 +24,8 @@ from mmrs_ssl.datasets.transforms import (
 )
 from mmrs_ssl.models.data_preprocessor import BandPreprocessor
 from mmrs_ssl.rasters.arrays import bands_first, bands_last
+from mmrs_ssl.rasters.opening import open_raster
+from mmrs_ssl.rasters.pictures import read_picture_header
 from tests.rasters.rasters import picture, write_tiff
 
 
@@ -175,3 +178,15 @@ def test_what_a_decoder_says_names_the_file(tmp_path, capfd, monkeypatch):
     with pytest.raises(UnreadableImageError, match=r'b\.png: not an image, or truncated \(\d+ bytes, libpng error'):
         read_image(tmp_path / 'b.png')
     assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize('suffix', ['png', 'webp'])
+def test_animated_pictures_are_refused(tmp_path, suffix):
+    """As files of several pages are: the first picture alone would be read."""
+    frames = [Image.fromarray(np.full((32, 32, 3), value, np.uint8)) for value in (10, 100, 200)]
+    frames[0].save(tmp_path / f'a.{suffix}', save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / f'b.{suffix}')
+    for use in (read_image, read_picture_header, open_raster):
+        with pytest.raises(UnreadableImageError, match=rf'a\.{suffix}: is animated: .*a file of its own'):
+            use(str(tmp_path / f'a.{suffix}'))
+        use(str(tmp_path / f'b.{suffix}'))

@@ -15,3 +15,8 @@ def test_a_band_that_is_called_alpha_is_told(tmp_path, monkeypatch):
     assert re.search(r'1 files declare a band alpha, .*a\.tif.*pipeline\.0\.bands', warnings.pop())
     assert dataset(tmp_path, load=dict(LOAD, bands=4), max_nodata=1)[0]['img'].shape == (16, 16, 4)
     assert not warnings
+    assert dataset(tmp_path, load=dict(LOAD, bands=[0, 1, 2]), max_nodata=1)[0]['img'].shape == (16, 16, 3)
+    assert re.search(r'1 of 1 files declare a band alpha .*a\.tif.*alpha=True .*alpha=False', warnings.pop())
+    for alpha in (True, False):
+        dataset(tmp_path, load=dict(LOAD, bands=3, alpha=alpha), max_nodata=1)
+    assert not warnings

@@ -119,6 +119,9 @@ def test_requests_that_contradict_each_other(tmp_path: Path, run_tool: Callable[
         ((tmp_path / 'bands', '--files', '{scene}/{band}'), 'is one of several bands; say which to take: --band-files'),
         ((tmp_path / 'bands', '--files', '{scene}/{band}', '--band-files', 'B8', 'B1'), "has no file of band 'B1'"),
         ((config, '--band-files', 'B8'), '--band-files is for files; a config says it itself'),
+        ((config, '--nodata', '0'), '--nodata is for files; a config says it itself'),
+        ((config, '--nodata', 'none'), '--nodata is for files; a config says it itself'),
+        ((config, '--nodata-rule', 'any'), '--nodata-rule is for files; a config says it itself'),
         ((tmp_path / 'stacks', '--cfg-options', 'a=1'), '--cfg-options are for a config'),
         ((tmp_path / 'stacks', tmp_path / 'bands', '--files', '{scene}'), '--files is a rule for one source'),
     ):

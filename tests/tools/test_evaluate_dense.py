@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from mmrs_ssl.cli.evaluate_dense import pairs_of
+from mmrs_ssl.cli.evaluate_dense import class_reader, pairs_of
 from mmrs_ssl.evaluation.dense import dense_maps, height_probe, segmentation_probe
 from mmrs_ssl.rasters.pictures import read_image
 from mmrs_ssl.synthetic.layouts import write_layout
@@ -116,3 +117,20 @@ def test_bad_options(checkpoint, scenes, run_tool, change, error):
     code, output = run_tool('evaluate_dense.py', checkpoint[0], *given, '--reduce-zero-label', *change(scenes, given))
     assert code == 1
     assert re.search(error, output.rsplit('\nerror: ', 1)[1])
+
+
+def test_classes_are_the_numbers_that_labels_store(tmp_path):
+    """Neither few bits brought to 0 to 255, where 255 is ignored, nor the colors of a palette."""
+    classes = np.arange(16).reshape(4, 4) % 2
+    Image.fromarray(classes.astype(bool)).save(tmp_path / 'bits.png')
+    colored = Image.fromarray(classes.astype(np.uint8), 'P')
+    colored.putpalette([0, 0, 0, 200, 10, 30])
+    colored.save(tmp_path / 'palette.png')
+    colored.save(tmp_path / 'palette.tif')
+    cv2.imwrite(str(tmp_path / 'gray.png'), classes.astype(np.uint8))
+    for path in sorted(tmp_path.iterdir()):
+        np.testing.assert_array_equal(class_reader(False)(str(path)), classes, err_msg=str(path))
+        np.testing.assert_array_equal(class_reader(True)(str(path)), np.where(classes == 0, 255, 0))
+    cv2.imwrite(str(tmp_path / 'rgb.png'), np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match=r'rgb\.png has 3 bands of uint8; expected one of uint8'):
+        class_reader(False)(str(tmp_path / 'rgb.png'))

@@ -3,11 +3,14 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
+from mmrs_ssl.engine.band_order import readings
 from mmrs_ssl.transfer import load_backbone
 from mmrs_ssl.transfer.export import export_backbone
 from mmrs_ssl.transfer.records import Record, read_record
 from mmrs_ssl.transfer.sources import read_file
+from tests.rasters.rasters import noise, write_raster
 from tests.transfer.backbones import mine, save, weights_of
 from tests.transfer.checkpoints import training
 
@@ -93,6 +96,56 @@ def test_masking_classes_are_their_plain_ones():
 def test_the_order_of_a_librarys_channels(statistics, loader, order):
     record = of_config(f'model = {dict(data_preprocessor=dict(statistics, mean=MEAN, std=STD))}', loader)
     assert record == Record(mean=MEAN, std=STD, channel_order=order, bands=3)
+
+
+OURS = dict(type='mmrs_ssl.BandPreprocessor', mean=MEAN, std=STD)
+
+
+@pytest.mark.parametrize(
+    ('loader', 'dataset', 'order'),
+    [
+        (dict(bands=3), {}, 'rgb'),
+        (dict(bands=[2, 1, 0]), {}, 'bgr'),
+        (dict(bands=[3, 2, 1]), {}, None),
+        (dict(bands=['blue', 'green', 'red']), {}, 'bgr'),
+        (dict(bands=['B04', 'B03', 'B02']), {}, 'rgb'),
+        (dict(bands=['nir', 'red', 'green']), {}, None),
+        (dict(bands=3), dict(band_files=['B2', 'B3', 'B4']), 'bgr'),
+        (dict(bands=None), dict(bands=['B04', 'B03', 'B02']), 'rgb'),
+    ],
+)
+def test_the_order_in_which_bands_were_loaded(loader, dataset, order):
+    """By the rule that a pipeline is read by: a fine-tuning with the same loader swaps nothing."""
+    loader = dict(type='mmrs_ssl.LoadRaster', **loader)
+    dataset = dict(type='mmrs_ssl.SceneDataset', pipeline=[loader], **dataset)
+    data = f'train_dataloader = {dict(dataset=dataset)}'
+    assert of_config(f'model = {dict(data_preprocessor=OURS)}', data).channel_order == order
+    assert [each.order for each in readings(dict(dataset=dataset))] == [order]
+    swapping = dict(mean=MEAN, std=STD, to_rgb=True)
+    other = of_config(f'model = {dict(data_preprocessor=swapping)}', data).channel_order
+    assert other == {'rgb': 'bgr', 'bgr': 'rgb', None: None}[order]
+
+
+@pytest.mark.parametrize(
+    ('names', 'order'),
+    [
+        (('blue', 'green', 'red'), 'bgr'),
+        (('red', 'green', 'blue'), 'rgb'),
+        (('nir', 'red', 'green'), None),
+        (('', '', ''), 'rgb'),
+        (('Band 1', 'Band 2', 'Band 3'), 'rgb'),
+    ],
+)
+def test_a_count_of_bands_is_read_in_the_order_of_the_files(tmp_path, names, order):
+    """A data set has looked at their names, and checkpoints keep them."""
+    write_raster(tmp_path / 'a.tif', noise(3, 32, 32), names=names)
+    loader = dict(type='mmrs_ssl.LoadRaster', bands=3)
+    config = dict(type='mmrs_ssl.SceneDataset', data_root=str(tmp_path), window=32, cache_dir=str(tmp_path))
+    dataset = DATASETS.build(dict(config, pipeline=[loader]))
+    assert [each.order for each in readings(dict(dataset=dataset))] == [order]
+    text = f'model = {dict(data_preprocessor=OURS)}\ntrain_dataloader = {dict(dataset=dict(config, pipeline=[loader]))}'
+    torch.save(dict(meta=dict(cfg=text, dataset_meta=dataset.metainfo)), tmp_path / 'run.pth')
+    assert read_record(read_file(tmp_path / 'run.pth')).channel_order == order
 
 
 def test_statistics_beside_the_model():

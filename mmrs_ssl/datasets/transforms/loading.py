@@ -27,8 +27,8 @@ from mmrs_ssl.rasters.convert import checked_stretch, full_range, picture_to_rgb
 from mmrs_ssl.rasters.errors import NoDataError, OtherBandsError
 from mmrs_ssl.rasters.find import IMAGE_SUFFIXES
 from mmrs_ssl.rasters.grid import Header
-from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, require_relief
-from mmrs_ssl.rasters.pictures import read_masked
+from mmrs_ssl.rasters.nodata import RULES, Marks, Rule, nodata_of, require_data, require_fill, require_relief
+from mmrs_ssl.rasters.pictures import masked_by_gdal, read_masked
 from mmrs_ssl.rasters.pool import pool
 from mmrs_ssl.rasters.reader import OpenRaster
 from mmrs_ssl.rasters.stacks import read_stack
@@ -64,7 +64,7 @@ class LoadRaster(BaseTransform):
         ignore_names: take bands by position even where files of an archive name or color them differently.
         convert: ``'rgb'`` makes 8-bit RGB of every file: gray is repeated, 1 to 7 bits become 0 to 255; of more than
             8, the quantiles 0.02 and 0.98 of all bands' valid pixels become these (or what ``stretch`` says).
-        fill: what pixels without data become: a value, or ``'mean'`` of the band's other pixels.
+        fill: what pixels without data become before ``stretch``: a value, or ``'mean'`` of the band's other pixels.
         unscale: apply the file's scale and offset per band; the result is float32.
         stretch: bring bands to 8 bits. (low, high) per band become 0 and 255; two numbers in [0, 1] are quantiles of
             the image's own valid pixels instead.
@@ -162,14 +162,18 @@ class LoadRaster(BaseTransform):
     def load_one(self, files: tuple[str, ...], results: dict) -> np.ndarray:
         """Load one image: of one file, or of several that hold a band each."""
         name, window = files[0], results.get('window')
-        if len(files) == 1 and window is None and self.size is None and name.lower().endswith(IMAGE_SUFFIXES):
+        whole = len(files) == 1 and window is None and self.size is None and name.lower().endswith(IMAGE_SUFFIXES)
+        if whole and not masked_by_gdal(name):
             pixels, valid = self.read_picture(name, results)
         else:
             pixels, valid = self.read_files(files, results)
         where = f' in window {tuple(window)}' if window else ''
         valid = require_data(pixels, valid, results.get('max_nodata', 1.0), name, where)
+        if 'valid' in results:  # for who counts pixels: by loader, of every image
+            results['valid'].append((self, valid))
         if self.height:
             require_relief(pixels, valid, name, where)
+        require_fill(self, pixels.dtype.name, name)
         pixels = self.values(pixels, valid)
         return bands_last(pixels.astype(_WIDER.get(pixels.dtype.name, pixels.dtype), copy=False))
 
@@ -177,7 +181,7 @@ class LoadRaster(BaseTransform):
         """Read pixels (C, H, W) of a whole picture, and which are valid (None: all)."""
         image, header, opaque = read_masked(name, results.get('access'), self.marks.alpha)
         if self.convert and not isinstance(self.bands, list):
-            pixels, valid = picture_to_rgb(image, self.marks.alpha is not False)
+            pixels, valid = picture_to_rgb(image, bool(header.mask))
             every = pixels
         else:
             bands = self.choose_of(header, name)
@@ -206,7 +210,7 @@ class LoadRaster(BaseTransform):
         bands = self.choose_of(raster.header, file)
         pixels, valid = raster.read(bands, results.get('window'), self.size, self.resampling)
         if self.convert:
-            pixels = full_range(raster.source, pixels)
+            pixels = full_range(raster.source, raster.header, pixels)
         return self.scaled(pixels, [(raster, band) for band in bands]), valid
 
     def scaled(self, pixels: np.ndarray, bands: list[tuple[OpenRaster, int]]) -> np.ndarray:

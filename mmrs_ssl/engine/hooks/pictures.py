@@ -9,11 +9,11 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmpretrain.utils import get_ori_model
 
+from mmrs_ssl.band_names import colors_of
 from mmrs_ssl.models.protocol import Visualizes
 from mmrs_ssl.models.tiles import Picture, pictures_of_passes
 from mmrs_ssl.models.watch import BackboneWatch
 from mmrs_ssl.options import COUNT, WHOLE, check_lists, check_numbers
-from mmrs_ssl.rasters.band_names import colors_of
 from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.visualization.pictures import draw
 

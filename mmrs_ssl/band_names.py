@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 Colors = tuple[int, int, int]
 
@@ -24,6 +25,27 @@ def rgb_bands(names: Sequence[str]) -> Colors | None:
     """
     lowered = [name.strip().lower() for name in names]
     return _by_word(lowered) or _by_number(lowered)
+
+
+def color_order(bands: Sequence[Any]) -> str | None:
+    """Tell whether three bands, all called by name or all numbered from 0, are ``'rgb'`` or ``'bgr'``; None if not."""
+    if len(bands) != 3:
+        return None
+    found = rgb_bands(list(bands)) if all(isinstance(band, str) for band in bands) else tuple(bands)
+    return {(0, 1, 2): 'rgb', (2, 1, 0): 'bgr'}.get(found) if found else None
+
+
+def meanings_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Tell of each band by its name: 'red', 'green', 'blue', 'other' for none of these, '' where names do not tell."""
+    told = rgb_bands(names)
+    if told is not None:
+        return tuple(_RGB[told.index(i)] if i in told else 'other' * bool(name) for i, name in enumerate(names))
+    words = [set(_WORDS.findall(name.lower())) for name in names]
+    colors = [[color for color in _RGB if color in each] for each in words]
+    return tuple(
+        'other' if each & _OTHER else found[0] if len(found) == 1 else ''
+        for each, found in zip(words, colors, strict=True)
+    )
 
 
 def colors_of(several: Iterable[Sequence[str]]) -> dict[int, Colors]:

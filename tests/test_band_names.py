@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmrs_ssl.rasters.band_names import colors_of, rgb_bands
+from mmrs_ssl.band_names import colors_of, rgb_bands
 
 SENTINEL2 = ['B1', 'B2', 'B3', 'B4', 'B5', 'B6', 'B7', 'B8', 'B8A', 'B9', 'B10', 'B11', 'B12']
 WORLDVIEW = ['Coastal Blue', 'Blue', 'Green', 'Yellow', 'Red', 'Red Edge', 'NIR1', 'NIR2']
