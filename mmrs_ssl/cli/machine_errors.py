@@ -112,7 +112,7 @@ def _go_on(error: BaseException) -> str:
     if runner is None:
         return 'Then start again, with --resume if there is a checkpoint.'
     try:
-        newest = next((each.path for each in list_checkpoints(Path(runner.work_dir)) if each.position), None)
+        newest = next((each.path for each in list_checkpoints(Path(runner.work_dir)) if each.progress), None)
     except OSError:
         newest = None
     if newest is None:

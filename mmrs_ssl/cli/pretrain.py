@@ -102,7 +102,7 @@ def refuse_checkpoints(folder: Path, overwrite: bool, dry_run: bool) -> None:
     Raises:
         FileExistsError: unless ``overwrite`` gives them up, which a dry run does not.
     """
-    found = [each.path.name for each in list_checkpoints(folder) if each.position is not None]
+    found = [each.path.name for each in list_checkpoints(folder) if each.progress is not None]
     if found and (dry_run or not overwrite):
         names = ', '.join(found[:4]) + (' ...' if len(found) > 4 else '')
         remove = 'a dry run removes none' if dry_run else 'remove them with --overwrite'

@@ -102,13 +102,21 @@ def take_over_start(cfg: Config, meta: Any) -> None:
     Args:
         cfg: of the run.
         meta: of the checkpoint.
+
+    Raises:
+        ValueError: if it says what the hook does not take.
     """
     text = meta.get('cfg') if isinstance(meta, dict) else None
     began = _find(read_settings(text).get('custom_hooks')) if isinstance(text, str) else None
     if began is None or began.get('normalization') == 'adopt' or _find(cfg.get('custom_hooks')):
         return
     known = accepted_options(PretrainedBackboneHook)
-    _add(cfg, {key: value for key, value in began.items() if key in known})
+    options = {key: value for key, value in began.items() if key in known}
+    PretrainedBackboneHook(**options)  # refuses what is no value of its options: the config that is written is Python
+    if marked := [key for key, value in options.items() if isinstance(value, str) and '{{' in value]:
+        said = f'{marked[0]}={options[marked[0]]!r:.200}'
+        raise ValueError(f'its {_HOOK} has {said}, in which a config would replace what stands in braces')
+    _add(cfg, options)
 
 
 def _add(cfg: Config, options: dict[str, Any]) -> None:

@@ -37,15 +37,17 @@ def train_config(args: Namespace) -> Runner:
     count_images(cfg)
     make_resumable(cfg)
     keep_children_apart()
-    with held_work_dir(cfg, args.resume, args.overwrite) as make_room:
+    with held_work_dir(cfg, args.resume, args.overwrite) as room:
         start_from(cfg, args.init, args.init_branch)
+        room.check(cfg)
         check_load_from(cfg)
         runner = build_runner(cfg)
         if cfg.get('load_from'):
             runner.register_hook(CheckpointGuard(str(cfg.load_from), bool(cfg.get('resume')), args.allow_missing))
         if not args.no_check:
             runner.register_hook(StartCheck(), priority='LOWEST')
-        make_room()
+        runner.register_hook(room)
+        room.set_aside()
         with live_line(runner):
             runner.train()
     return runner

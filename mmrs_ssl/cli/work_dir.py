@@ -3,22 +3,28 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 
+from mmrs_ssl.cli.making_room import MakesRoom
 from mmrs_ssl.cli.starting import take_over_start
 from mmrs_ssl.engine.checkpoint_files import (
     INTERIM,
     MARKER,
     WorkDirLock,
+    address_said,
     find_newest,
     list_checkpoints,
     position_of,
+    progress_of,
     read_checkpoint,
 )
+from mmrs_ssl.engine.resuming.parts import check_content
 
 # What a new training writes in the place of, beside *.pth from which one can go on.
 _BEST = 'best_*.pth'
@@ -28,11 +34,11 @@ _RANKS = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
 
 @contextmanager
-def held_work_dir(cfg: Config, resume: str | None, overwrite: bool) -> Iterator[Callable[[], None]]:
+def held_work_dir(cfg: Config, resume: str | None, overwrite: bool) -> Iterator[MakesRoom]:
     """Hold the work dir for a run, and find the checkpoint to go on from or see that none is written over.
 
     Yields:
-        What removes the checkpoints that ``overwrite`` gives up: to be called when the new run is known to start.
+        The hook that removes the checkpoints that ``overwrite`` gives up, once the new run has started.
 
     Args:
         cfg: whose ``resume`` and ``load_from`` are set.
@@ -50,14 +56,15 @@ def held_work_dir(cfg: Config, resume: str | None, overwrite: bool) -> Iterator[
         raise ValueError('--resume goes on from checkpoints that --overwrite removes: give one of both')
     first = int(os.environ.get(_RANKS.get(cfg.get('launcher', 'none'), ''), 0)) == 0
     lock = _lock(Path(cfg.work_dir)) if first else None
+    room = MakesRoom()
     try:
         if resume is not None:
             _go_on(cfg, resume)
-        in_the_way: list[Path] = []
-        if first and resume != 'auto':
-            in_the_way = _in_the_way(cfg, overwrite, None if resume is None else Path(resume))
-        yield lambda: _remove(in_the_way)
+        if first:
+            room = MakesRoom(_in_the_way(cfg, overwrite, resume) if resume != 'auto' else [], _folders(cfg))
+        yield room
     finally:
+        room.restore()
         if lock is not None:
             lock.release()
 
@@ -75,25 +82,35 @@ def _lock(folder: Path) -> WorkDirLock:
 
 def _folders(cfg: Config) -> list[Path]:
     """List where checkpoints of a run are: in its work dir, and below ``out_dir`` of the checkpoint hook."""
-    work_dir = Path(cfg.work_dir)
-    out_dir = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('out_dir')
+    work_dir, out_dir = Path(cfg.work_dir), _out_dir(cfg)
     return [work_dir, *([Path(out_dir, work_dir.name)] if out_dir and '://' not in str(out_dir) else [])]
+
+
+def _out_dir(cfg: Config) -> Any:
+    return ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('out_dir')
+
+
+def _read(file: str) -> Any:
+    return CheckpointLoader.load_checkpoint(file, 'cpu') if '://' in file else read_checkpoint(file)
 
 
 def _go_on(cfg: Config, resume: str) -> None:
     file = _newest(cfg) if resume == 'auto' else resume
     if file is None:
-        print(f'--resume: no checkpoint in {cfg.work_dir} yet, training starts from the beginning', file=sys.stderr)
+        left = ', '.join(each.name for each in MakesRoom(folders=_folders(cfg)).left)
+        left = left and f' (a run with --overwrite that did not start left {left})'
+        print(
+            f'--resume: no checkpoint in {cfg.work_dir} yet{left}, training starts from the beginning', file=sys.stderr
+        )
+        cfg.resume = False  # else mmengine would follow last_checkpoint, wherever that leads
         return
     cfg.resume, cfg.load_from = True, file
-    if '://' in file:
-        return
-    checkpoint = read_checkpoint(file)
+    checkpoint = _read(file)
     try:
         position_of(checkpoint)
+        take_over_start(cfg, checkpoint['meta'])
     except ValueError as error:
         raise ValueError(f'--resume {file}: {error}') from None
-    take_over_start(cfg, checkpoint['meta'])
     randomness = cfg.get('randomness') or {}
     if randomness.get('seed') is None:  # else samplers are built with another than the run goes on with
         cfg.randomness = {**randomness, 'seed': checkpoint['meta'].get('seed')}
@@ -108,28 +125,26 @@ def _newest(cfg: Config) -> str | None:
             f'--resume: none of the {len(faults)} checkpoints in {cfg.work_dir} can be gone on from: '
             f'{"; ".join(faults)}. Give another with --resume FILE, or start again with --overwrite'
         )
-    pointer = Path(cfg.work_dir, 'last_checkpoint')
-    said = pointer.read_text(errors='replace').strip() if newest is None and pointer.is_file() else ''
-    file = str(newest) if newest is not None else said if '://' in said else None
+    file = str(newest) if newest is not None else address_said(Path(cfg.work_dir), _out_dir(cfg))
     if file is not None:
         print(f'--resume: going on from {file}', file=sys.stderr)
     return file
 
 
-def _in_the_way(cfg: Config, overwrite: bool, origin: Path | None) -> list[Path]:
+def _in_the_way(cfg: Config, overwrite: bool, origin: str | None) -> list[Path]:
     """List checkpoints that are in the way of a new run: all, or those that have come further than ``origin``.
 
     Such would be taken for this run's newest, and its own be written over them.
     """
     found = [each for folder in _folders(cfg) for each in list_checkpoints(folder)]
-    found = [each for each in found if each.position is not None or _NAMED.fullmatch(each.path.name)]
+    found = [each for each in found if each.progress is not None or _NAMED.fullmatch(each.path.name)]
     if origin is not None:
-        begin = position_of(read_checkpoint(origin))
-        found = [each for each in found if each.position is not None and each.position > begin]
+        begin = progress_of(_read(origin))
+        found = [each for each in found if each.progress is not None and each.progress > begin]
     if not found:
         return []
     names = ', '.join(each.path.name for each in found[:4]) + (' ...' if len(found) > 4 else '')
-    further = '' if origin is None else f' further than {origin.name}'
+    further = '' if origin is None else f' further than {origin.rsplit("/", 1)[-1]}'
     if not overwrite:
         raise FileExistsError(
             f'{cfg.work_dir} holds {len(found)} checkpoints of an earlier run{further} ({names}): go on from them with '
@@ -142,15 +157,8 @@ def _in_the_way(cfg: Config, overwrite: bool, origin: Path | None) -> list[Path]
     return paths
 
 
-def _remove(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-    if paths:
-        print(f'--overwrite: removed checkpoints of an earlier run from {paths[0].parent}', file=sys.stderr)
-
-
 def check_load_from(cfg: Config) -> None:
     """Read the file whole that weights are loaded from, so that what is wrong with it is said in plain words."""
     file = str(cfg.get('load_from') or '')
     if file and not cfg.get('resume') and '://' not in file:
-        read_checkpoint(file)
+        check_content(read_checkpoint(file), file)

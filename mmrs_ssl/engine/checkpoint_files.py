@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +93,47 @@ def position_of(checkpoint: Any) -> tuple[int, int]:
     """Return the iteration and the epoch at which a training goes on from a checkpoint.
 
     Raises:
-        ValueError: if it is no checkpoint of a training, saying what is missing.
+        ValueError: if it is no checkpoint of a training, saying what is missing, or what is not of its kind.
     """
     missing = [part for part in PARTS if not isinstance(checkpoint, dict) or part not in checkpoint]
-    meta = {} if missing else checkpoint['meta']
-    if not missing and not (isinstance(meta, dict) and all(type(meta.get(key)) is int for key in ('iter', 'epoch'))):
-        missing = ['meta.iter and meta.epoch']
     if missing:
         raise ValueError(f'it has no {", ".join(missing)}: a training cannot go on from it')
+    for part in PARTS:
+        if not isinstance(checkpoint[part], dict):
+            kind = type(checkpoint[part]).__name__
+            raise ValueError(f'its {part} is of type {kind}, expected a dict: a training cannot go on from it')
+    meta = checkpoint['meta']
+    if not all(type(meta.get(key)) is int for key in ('iter', 'epoch')):
+        raise ValueError('it has no meta.iter and meta.epoch: a training cannot go on from it')
+    for key, fits, expected in _META:
+        if key in meta and not fits(meta[key]):
+            raise ValueError(f'its meta.{key} is {meta[key]!r:.60}, expected {expected}: it was changed')
     return meta['iter'], meta['epoch']
+
+
+# Of the meta data, what a training that goes on takes over.
+_META: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ('iter', lambda value: value >= 0, 'a whole number of at least 0'),
+    ('epoch', lambda value: value >= 0, 'a whole number of at least 0'),
+    ('epoch_length', lambda value: type(value) is int and value > 0, 'a whole number above 0'),
+    ('world_size', lambda value: type(value) is int and value > 0, 'a whole number above 0'),
+    ('optimizer_states', lambda value: type(value) is int and value >= 0, 'a whole number of at least 0'),
+    ('seed', lambda value: value is None or type(value) is int, 'a whole number'),
+    ('cfg', lambda value: isinstance(value, str), 'the text of a config'),
+)
+
+
+def progress_of(checkpoint: Any) -> tuple[Fraction, int]:
+    """Return how far a training has come, for comparing: epochs, then iterations where nothing says how many make one.
+
+    A share of an epoch counts as such: iterations are others after a change of the batch or of the processes.
+
+    Raises:
+        ValueError: as :func:`position_of`.
+    """
+    iteration, epoch = position_of(checkpoint)
+    length = checkpoint['meta'].get('epoch_length')
+    return (Fraction(epoch), iteration) if length is None else (Fraction(iteration, length), 0)
 
 
 @dataclass(frozen=True)
@@ -108,7 +141,7 @@ class Found:
     """A checkpoint of a folder: where its training stood, or what is wrong with it."""
 
     path: Path
-    position: tuple[int, int] | None
+    progress: tuple[Fraction, int] | None
     fault: str = ''
 
 
@@ -128,7 +161,7 @@ def list_checkpoints(folder: Path) -> list[Found]:
             continue
         if not isinstance(content, dict) or 'optimizer' in content or 'state_dict' not in content:
             try:
-                found.append(Found(path, position_of(content)))
+                found.append(Found(path, progress_of(content)))
             except ValueError as error:
                 found.append(Found(path, None, f'{path}: {error}'))
     return furthest_first(found)
@@ -136,7 +169,7 @@ def list_checkpoints(folder: Path) -> list[Found]:
 
 def furthest_first(found: list[Found]) -> list[Found]:
     """Sort checkpoints by where their training stood; those that are damaged come last."""
-    return sorted(found, key=lambda each: each.position or (-1, -1), reverse=True)
+    return sorted(found, key=lambda each: each.progress or (-1, -1), reverse=True)
 
 
 def find_newest(*folders: Path) -> tuple[Path | None, list[str]]:
@@ -150,9 +183,9 @@ def find_newest(*folders: Path) -> tuple[Path | None, list[str]]:
     """
     places = dict.fromkeys(place.resolve() for place in (*_folders(folders[0]), *folders[1:]) if place.is_dir())
     listed = furthest_first([each for place in places for each in list_checkpoints(place)])
-    faults = [each.fault for each in listed if each.position is None]
+    faults = [each.fault for each in listed if each.progress is None]
     for each in listed:
-        if each.position is None:
+        if each.progress is None:
             continue
         try:
             check_bytes(each.path)
@@ -168,10 +201,46 @@ def _folders(work_dir: Path) -> list[Path]:
 
     An absolute path, which mmengine's own hook writes, may be of before the folder was moved or copied.
     """
-    pointer = work_dir / 'last_checkpoint'
-    said = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+    said = _pointed(work_dir)
     other = (work_dir / said).parent if '://' not in said else work_dir
     return [work_dir] if os.path.isabs(said) or not other.is_dir() or other.samefile(work_dir) else [work_dir, other]
+
+
+def _pointed(work_dir: Path) -> str:
+    pointer = work_dir / 'last_checkpoint'
+    return pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
+
+
+def address_said(work_dir: Path, out_dir: Any) -> str | None:
+    """Return the address that ``last_checkpoint`` names, of a training that saves to an object store; else None.
+
+    Args:
+        work_dir: that may be anyone's copy.
+        out_dir: of the checkpoint hook, as the config has it.
+
+    Raises:
+        ValueError: if the address does not lie there.
+    """
+    said = _pointed(work_dir)
+    if '://' not in said:
+        return None
+    root = f'{str(out_dir or "").rstrip("/")}/'
+    if '://' not in root or not said.startswith(root) or '..' in said:
+        raise ValueError(
+            f'{work_dir / "last_checkpoint"} names {said!r:.300}, which does not lie in '
+            f'default_hooks.checkpoint.out_dir ({out_dir}) and is not asked for: name it with --resume ADDRESS if that '
+            'is meant, or remove last_checkpoint'
+        )
+    return said
+
+
+def asked_marker() -> Path | None:
+    """Return where a launcher wants the marker, besides the work dir, which it may not know: ``MMRS_SSL_MARKER``.
+
+    A file beside it whose name has ``.started`` added says that a training was about to begin.
+    """
+    place = os.environ.get('MMRS_SSL_MARKER')
+    return Path(place) if place else None
 
 
 class WorkDirLock:

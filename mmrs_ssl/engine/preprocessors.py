@@ -116,7 +116,7 @@ def write_to_config(cfg: Any, wanted: Normalization, preprocessor: Any) -> None:
         model['data_preprocessor'] = dict(type=type(preprocessor).__name__)
         found = list(_settings(model))
     for settings in found:
-        settings['mean'], settings['std'] = list(wanted.mean), list(wanted.std)
+        settings['mean'], settings['std'] = list(map(float, wanted.mean)), list(map(float, wanted.std))
         if _swap_attribute(preprocessor) is not None and wanted.swaps is not None:
             for option in _OPTIONS:
                 settings.pop(option, None)

@@ -89,6 +89,8 @@ def _opening(path: str, driver: str, access: Access | None) -> Opening:
         return Opening(path, driver)
     access = access or access_beside(path)
     real = os.path.realpath(path)  # from where GDAL counts
+    if real != path:
+        _check_beside(real)  # where it looks, too
     _check_vrt(real, access, path in access.named, ())
     return Opening(real, driver, access.remote)
 
@@ -137,6 +139,9 @@ def _check_source(path: str, access: Access, around: tuple[str, ...]) -> None:
     driver = driver_of(path)
     _check_beside(path)
     if driver == 'VRT':
-        _check_vrt(os.path.realpath(path), access, False, around)
+        real = os.path.realpath(path)
+        if real != path:
+            _check_beside(real)
+        _check_vrt(real, access, False, around)
     else:
         Opening(path, driver).open().close()

@@ -87,3 +87,28 @@ def test_what_a_checkpoint_says_is_options_and_no_more():
     for meta in (None, {}, dict(cfg=3), dict(cfg='custom_hooks = 5'), dict(cfg='no Python')):
         take_over_start(cfg := config(), meta)
         assert cfg.custom_hooks == [SEEDS]
+
+
+@pytest.mark.parametrize(
+    ('option', 'value', 'words'),
+    [
+        ('bands', {"a': __import__('os').getpid(), 'b": 1}, "bands=.*expected 'mean' or a list of numbers of bands"),
+        ('bands', [0, {'a': 1}], 'bands=.*expected'),
+        ('bands', [0, -1], 'bands=.*expected'),
+        ('branch', 'x', "branch='x' is not one of student, teacher, None"),
+        ('branch', [{}], 'branch=.* is not one of'),
+        ('module', {'a': 1}, "module={'a': 1}, expected text"),
+        ('modality', [1], r'modality=\[1\], expected text'),
+        ('normalization', {'a': 1}, 'normalization=.* is not one of adopt, check, ignore, keep'),
+        ('checkpoint', '{{ $ENV:HOME:x }}', 'in which a config would replace'),
+    ],
+)
+def test_what_a_checkpoint_says_is_of_the_options_kinds(option, value, words):
+    """The config of the work dir is Python, and dicts in it have their keys written as they are."""
+    cfg, hook = config(), {**RECORD, option: value}
+    with pytest.raises(ValueError, match=words):
+        take_over_start(cfg, dict(cfg=f'custom_hooks = [{hook!r}]'))
+    assert cfg.custom_hooks == [SEEDS]
+    for bands in ('mean', [2, None, 0]):
+        take_over_start(cfg := config(), dict(cfg=f'custom_hooks = [{ ({**RECORD, "bands": bands})!r}]'))
+        assert cfg.custom_hooks[1].bands == bands

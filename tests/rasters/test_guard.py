@@ -259,6 +259,23 @@ def test_text_beside_a_picture(root, suffix):
         assert not asked
 
 
+@pytest.mark.parametrize('name', ['link.vrt', 'outer.vrt'])
+@pytest.mark.parametrize('suffix', ['.ovr', '.msk'])
+def test_text_beside_what_a_link_leads_to(root, name, suffix):
+    """GDAL looks there, too: at the place of the VRT itself, and of one that another names."""
+    (root / 'more').mkdir()
+    (root / 'more' / 'real.vrt').write_text(vrt('../inside.tif'))
+    (root / 'link.vrt').symlink_to('more/real.vrt')
+    (root / 'outer.vrt').write_text(vrt('link.vrt'))
+    with open_raster(root / name) as raster, rasterio.open(root / 'inside.tif') as inside:
+        assert np.array_equal(raster.read(1), inside.read(1))
+    (root / 'outer.vrt').write_text(vrt('link.vrt', head=' '))  # else it is known to be in order
+    secret = str(root.parent / 'outside' / 'secret.tif')
+    (root / 'more' / f'real.vrt{suffix}').write_text(vrt(secret, relative=0))
+    with pytest.raises(UnreadableImageError, match=rf'more/real\.vrt{suffix} holds the text of a VRT'):
+        open_raster(root / name)
+
+
 def test_overviews_that_metadata_name(root):
     secret = root.parent / 'outside' / 'secret.tif'
     with serve(root.parent) as (address, asked):

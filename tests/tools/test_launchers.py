@@ -130,7 +130,10 @@ def test_the_others_end_when_a_rank_is_killed(make_config, tmp_path):
 SRUN = """#!/usr/bin/env bash
 while [[ $1 == -* ]]; do shift; done
 "${@/#slurm/none}" &
-if [ ! -e signaled ]; then
+if [ ! -e early ]; then  # before the training listens
+    touch early
+    kill -USR1 $!
+elif [ ! -e signaled ]; then
     until grep -q 'Epoch(train) .*\\[2\\]\\[2/8\\]' job.txt; do sleep 0.05; done
     touch signaled
     kill -USR1 $!
@@ -149,13 +152,18 @@ SLURM_RESTART_COUNT=1 exec bash job
 
 
 def test_slurm_asks_for_a_signal_and_queues_again(make_config, tmp_path):
-    filename, work = config(make_config)
+    filename, _ = config(make_config)
+    work = tmp_path / 'of the config'
+    with Path(filename).open('a') as file:
+        file.write(f'work_dir = {str(work)!r}\n')
+    work.mkdir()
+    (work / 'epoch_9.pth').write_text('of an earlier run')
     (tmp_path / 'bin').mkdir()
     for name, text in dict(srun=SRUN, sbatch=SBATCH, scontrol=SCONTROL).items():
         (tmp_path / 'bin' / name).write_text(text)
         (tmp_path / 'bin' / name).chmod(0o755)
     path = f'{tmp_path / "bin"}:{os.environ["PATH"]}'
-    options = ['--work-dir', work, '--cfg-options', 'train_cfg.max_epochs=4']
+    options = ['--cfg-options', 'train_cfg.max_epochs=4']
     run = Started(
         tmp_path,
         'bash',
@@ -174,6 +182,10 @@ def test_slurm_asks_for_a_signal_and_queues_again(make_config, tmp_path):
     arguments = (tmp_path / 'sbatch_arguments').read_text().splitlines()
     assert {'--signal=USR1@300', '--requeue', '--time=1:00:00', '--job-name=a name'} <= set(arguments)
     assert (tmp_path / 'requeued').read_text() == 'requeue 7\n'
+    assert job.read_text().count('interrupted: queued again') == 2
     assert '--resume: going on from' in job.read_text()
+    assert not list(tmp_path.glob('.interrupted*'))
+    assert not (work / 'epoch_9.pth').exists()
+    assert not list(work.glob('.*.overwritten'))
     assert (work / 'epoch_4.pth').exists()
     assert not (work / 'interrupted').exists()

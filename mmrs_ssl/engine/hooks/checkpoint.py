@@ -3,6 +3,8 @@
 import os
 import time
 from collections.abc import Callable
+from fnmatch import fnmatch
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,17 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop
+from torch import Tensor
 
-from mmrs_ssl.engine.checkpoint_files import INTERIM, MARKER, find_newest, part_of, write_whole
+from mmrs_ssl.engine.checkpoint_files import (
+    INTERIM,
+    MARKER,
+    address_said,
+    asked_marker,
+    find_newest,
+    part_of,
+    write_whole,
+)
 from mmrs_ssl.engine.interruption import EXIT_CODE, Agreement, Interrupted, Signals, Wish
 from mmrs_ssl.engine.loops import ResumableTrainLoop
 from mmrs_ssl.options import POSITIVE, check_numbers, or_none
@@ -58,18 +69,23 @@ class SafeCheckpointHook(CheckpointHook):
                 runner.logger.warning(f'passed over: {fault}')
             if newest is None and faults:
                 raise ValueError(f'no checkpoint in {runner.work_dir} can be read: {"; ".join(faults)}')
+            if newest is None:
+                address_said(Path(runner.work_dir), self.out_dir)  # where mmengine goes next
             runner._load_from = None if newest is None else str(newest)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Take away the text that mmengine would run as Python when it resumes; it writes none itself (but ``cfg``)."""
-        checkpoint.get('meta', {}).pop('config', None)
+        if isinstance(checkpoint, dict) and isinstance(meta := checkpoint.get('meta'), dict):
+            meta.pop('config', None)
 
     def before_train(self, runner: Any) -> None:
         """Listen to signals, start the clock, and remove what an earlier run left behind.
 
         Raises:
-            ValueError: if the run goes on inside an epoch in a loop that cannot.
+            ValueError: if the run goes on inside an epoch in a loop that cannot, or from a checkpoint whose notes of
+                this hook are not this hook's.
         """
+        check_notes(runner)
         super().before_train(runner)
         loop = runner.train_loop
         begins_again = isinstance(loop, EpochBasedTrainLoop) and not isinstance(loop, ResumableTrainLoop)
@@ -80,7 +96,7 @@ class SafeCheckpointHook(CheckpointHook):
                 'tools/train.py does'
             )
         self._local = isinstance(self.file_backend, LocalBackend)
-        self._own_best()
+        self._own_best(runner)
         self._signals = Signals()
         self._signals.listen()
         self._agreement = Agreement()
@@ -91,11 +107,19 @@ class SafeCheckpointHook(CheckpointHook):
                 for part in Path(str(self.out_dir)).glob(part_of(Path('*.pth')).name):
                     part.unlink()
 
-    def _own_best(self) -> None:
-        """Look for the best weights so far in this run's own folder; a run that it goes on from keeps its own."""
+    def _own_best(self, runner: Any) -> None:
+        """Look for the best weights so far in this run's own folder; a run that it goes on from keeps its own.
 
-        def here(path: str | None) -> str | None:
-            return path and self.file_backend.join_path(self.out_dir, os.path.basename(path))
+        They are removed when better ones stand: what a checkpoint names otherwise than this hook does stays.
+        """
+
+        def here(path: Any) -> str | None:
+            name = os.path.basename(path) if isinstance(path, str) else ''
+            if fnmatch(name, 'best_*.pth'):
+                return str(self.file_backend.join_path(self.out_dir, name))
+            if path is not None:
+                runner.logger.warning(f'{runner._load_from} names {path!r:.200} as the best weights: it is left alone')
+            return None
 
         if getattr(self, 'best_ckpt_path', None):
             self.best_ckpt_path = here(self.best_ckpt_path)
@@ -147,7 +171,8 @@ class SafeCheckpointHook(CheckpointHook):
         reason = self._signals.pending() or 'a signal to another process'
         file = self.file_backend.join_path(self.out_dir, INTERIM)
         if is_main_process():
-            write_whole(self._marker(runner), lambda part: part.write_text(f'{file}\n{reason}\n'))
+            for marker in (self._marker(runner), *filter(None, [asked_marker()])):
+                write_whole(marker, lambda part: part.write_text(f'{file}\n{reason}\n'))
             runner.logger.warning(
                 f'interrupted ({reason}): saved {file} at epoch {position["epoch"] + 1}, iteration {position["iter"]}; '
                 f'go on with --resume (exit code {EXIT_CODE})'
@@ -194,7 +219,7 @@ class SafeCheckpointHook(CheckpointHook):
             else:
                 save(out_dir, filename, *args, **options)
 
-        self.file_backend, runner.save_checkpoint = RemovesLater(backend, outdated), save_whole
+        self.file_backend, runner.save_checkpoint = RemovesLater(backend, outdated, self._local), save_whole
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
@@ -243,16 +268,45 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 class RemovesLater:
-    """A file backend that notes what it is to remove."""
+    """A file backend that notes what it is to remove.
 
-    def __init__(self, backend: Any, noted: list[tuple[Callable[[str], None], str]]) -> None:
+    On this machine that is a file: a folder is never what the hook has saved there.
+    """
+
+    def __init__(self, backend: Any, noted: list[tuple[Callable[[str], None], str]], local: bool) -> None:
         self._backend = backend
         self._noted = noted
+        self._local = local
+
+    def isdir(self, path: str) -> bool:
+        """Tell whether a folder is to be removed."""
+        return not self._local and bool(self._backend.isdir(path))
 
     def __getattr__(self, name: str) -> Any:
         if name not in ('remove', 'rmtree'):
             return getattr(self._backend, name)
         return lambda path: self._noted.append((getattr(self._backend, name), path))
+
+
+def check_notes(runner: Any) -> None:
+    """Refuse notes of the checkpoint hook that it did not write: it removes files by them.
+
+    Raises:
+        ValueError: naming the file that the run goes on from.
+    """
+    notes = runner.message_hub.runtime_info
+    kept = notes.get('keep_ckpt_ids', [])
+    if not isinstance(kept, list) or not all(type(each) is int for each in kept):
+        raise ValueError(
+            f'{runner._load_from}: keep_ckpt_ids in its message_hub is {kept!r:.200}, expected a list of epochs or '
+            'iterations: it was changed, go on from another'
+        )
+    for key, score in notes.items():
+        if key.startswith('best_score') and (isinstance(score, bool) or not isinstance(score, Real | Tensor)):
+            raise ValueError(
+                f'{runner._load_from}: {key} in its message_hub is {score!r:.200}, expected a number: it was changed, '
+                'go on from another'
+            )
 
 
 def ends_step(runner: Any) -> bool:

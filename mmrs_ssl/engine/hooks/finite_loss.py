@@ -122,7 +122,7 @@ def advice(runner: Any) -> str:
 def newest_finite_checkpoint(work_dir: Path) -> Path | None:
     """Find the checkpoint of a folder that is furthest in its training, whole, and has finite weights alone."""
     for found in list_checkpoints(work_dir):
-        if found.position is None:
+        if found.progress is None:
             continue
         try:
             weights = read_checkpoint(found.path)['state_dict']

@@ -1,6 +1,7 @@
 """Start training from a pre-trained backbone."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -23,7 +24,7 @@ from mmrs_ssl.engine.normalization import (
 )
 from mmrs_ssl.engine.preprocessors import preprocessors_of, set_normalization, write_to_config
 from mmrs_ssl.engine.starting import load_start
-from mmrs_ssl.options import check_choice
+from mmrs_ssl.options import FINITE, WHOLE, check_choice, check_lists, or_none, refuse
 from mmrs_ssl.registry import HOOKS
 from mmrs_ssl.transfer.adapt import POSITIONS, Bands
 from mmrs_ssl.transfer.modalities import joint_modalities
@@ -70,6 +71,12 @@ class PretrainedBackboneHook(Hook):
         normalization: str = 'check',
     ) -> None:
         check_choice('normalization', normalization, ('adopt', 'check', 'ignore', 'keep'))
+        check_choice('branch', branch, ('student', 'teacher', None))
+        for option, value in dict(checkpoint=checkpoint, module=module, modality=modality).items():
+            if not isinstance(value, str | Path) and (value is not None or option != 'modality'):
+                refuse(self, option, value, 'text')
+        if bands != 'mean' and not (isinstance(bands, list | tuple) and all(map(or_none(WHOLE).fits, bands))):
+            refuse(self, 'bands', bands, "'mean' or a list of numbers of bands, each a whole number or None")
         self.checkpoint = checkpoint
         self.module = module
         self.bands: Bands = bands
@@ -121,12 +128,13 @@ class PretrainedBackboneHook(Hook):
         """Give a model that was trained with adopted statistics the same ones again.
 
         Raises:
-            ValueError: if ``normalization='check'`` and the config has others.
+            ValueError: if ``normalization='check'`` and the config has others, or if they are no statistics.
         """
         meta = checkpoint.get('meta')
         kept = meta.get(ADOPTED) if isinstance(meta, dict) else None
         if kept is None:
             return
+        check_kept(kept)
         pretrained = Pretrained(
             mean=tuple(kept['mean']),
             std=tuple(kept['std']),
@@ -183,6 +191,19 @@ def keep_own(result: Comparison) -> None:
         (*row[:3], 'as the config says') if row[3] in ('differs', 'refused') and row[0] != 'order of bands' else row
         for row in result.rows
     ]
+
+
+def check_kept(kept: Any) -> None:
+    """Refuse what a checkpoint holds as adopted statistics if it is none: it goes into the config of the work dir.
+
+    Raises:
+        ValueError: with the value and what was expected.
+    """
+    if not isinstance(kept, dict) or not {'mean', 'std', 'order', 'swaps', 'source'} <= kept.keys():
+        raise ValueError(f'meta.{ADOPTED} of the checkpoint is {kept!r:.200}, expected what this hook writes there')
+    check_lists(f'meta.{ADOPTED} of the checkpoint', FINITE, mean=kept['mean'], std=kept['std'])
+    for key, choices in dict(order=('rgb', 'bgr', None), swaps=(True, False, None)).items():
+        check_choice(f'meta.{ADOPTED}.{key} of the checkpoint', kept[key], choices)
 
 
 def without_files(init_cfg: Any) -> Any:

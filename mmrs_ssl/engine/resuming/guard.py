@@ -10,7 +10,8 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from mmrs_ssl.engine.checkpoint_files import position_of
 from mmrs_ssl.engine.normalization import ADOPTED
-from mmrs_ssl.engine.resuming.position import convert, replay
+from mmrs_ssl.engine.resuming.parts import check_averages, check_content, check_message_hub
+from mmrs_ssl.engine.resuming.position import as_built, convert, length_before, replay
 from mmrs_ssl.engine.resuming.settings import Difference, compare_settings, table
 from mmrs_ssl.engine.resuming.weights import check_optimizer, check_weights
 from mmrs_ssl.transfer.own_checkpoints import read_settings
@@ -40,6 +41,7 @@ class CheckpointGuard(Hook):
         Raises:
             ValueError: if the checkpoint does not fit the model, its optimizer or the config.
         """
+        check_content(checkpoint, self.file)
         if isinstance(checkpoint.get('meta'), dict):
             checkpoint['meta'].pop('config', None)  # mmengine's Runner would run it as Python
         differences: list[Difference] = []
@@ -53,6 +55,8 @@ class CheckpointGuard(Hook):
         if unknown:
             runner.logger.info(f'{self.file}: {len(unknown)} weights are not of this model and left: {unknown[:6]} ...')
         if self.resume:
+            check_message_hub(checkpoint, self.file)
+            check_averages(runner, checkpoint, self.file)
             check_optimizer(runner, checkpoint, self.file)
             self._plan(runner, checkpoint, differences)
 
@@ -88,10 +92,11 @@ class CheckpointGuard(Hook):
         meta = checkpoint['meta']
         if (seed := runner._randomness_cfg.get('seed')) is not None:
             meta['seed'] = seed  # the config's, where mmengine would take over the checkpoint's
-        iteration, epoch = position_of(checkpoint)
+        iteration, epoch = begin = position_of(checkpoint)
         length = _epoch_length(runner)
         if length is not None:
-            before = meta.get('epoch_length') or (iteration // epoch if epoch else length)
+            other_batch = any(each.path in ('train_dataloader.batch_size', 'processes') for each in differences)
+            before = meta.get('epoch_length') or length_before(begin, length, other_batch)
             step = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
             iteration, epoch = convert((iteration, epoch), before, length, step)
             if epoch > runner.max_epochs:
@@ -107,8 +112,8 @@ class CheckpointGuard(Hook):
                 f'{self.file} stands after iteration {iteration}, and train_cfg.max_iters={runner.max_iters} is passed '
                 'already: train longer'
             )
-        schedulers = checkpoint.get('param_schedulers')
-        if any(each.planned for each in differences) or (schedulers is None and runner.param_schedulers is not None):
+        moved = (iteration, epoch) != begin
+        if moved or any(each.planned for each in differences) or not as_built(runner, checkpoint, iteration, epoch):
             replay(runner, checkpoint, iteration, epoch, length or iteration + 1)
             wrapper = runner.optim_wrapper
             wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]

@@ -28,6 +28,41 @@ def convert(position: tuple[int, int], before: int, now: int, step: int) -> tupl
     return iteration, iteration // now
 
 
+def length_before(position: tuple[int, int], now: int, other_batch: bool) -> int:
+    """Say how many iterations an epoch had where a checkpoint does not, as mmengine's own.
+
+    Args:
+        position: iteration and epoch; mmengine's hook saves inside an epoch, too.
+        now: iterations of an epoch.
+        other_batch: whether the batch or the processes, on which that depends, are others now.
+    """
+    iteration, epoch = position
+    inside = epoch * now <= iteration <= (epoch + 1) * now
+    return now if not epoch or (inside and not other_batch) else max(1, iteration // epoch)
+
+
+def as_built(runner: Any, checkpoint: dict[str, Any], iteration: int, epoch: int) -> bool:
+    """Tell whether a checkpoint has the state of all schedulers of the config, each at this position."""
+    saved, built = checkpoint.get('param_schedulers'), runner.param_schedulers
+    if built is None:
+        return True
+    pairs: list[tuple[Any, Any]] = [(saved, built)]
+    if isinstance(built, dict):
+        if not isinstance(saved, dict) or saved.keys() != built.keys():
+            return False
+        pairs = [(saved[name], part) for name, part in built.items()]
+    for states, schedulers in pairs:
+        if not isinstance(states, list) or len(states) != len(schedulers):
+            return False
+        for state, scheduler in zip(states, schedulers, strict=True):
+            if not isinstance(state, dict) or state.keys() != scheduler.state_dict().keys():
+                return False
+            stands = epoch if scheduler.by_epoch else iteration
+            if not isinstance(scheduler, ReduceOnPlateauParamScheduler) and state.get('_global_step', stands) != stands:
+                return False
+    return True
+
+
 def replay(runner: Any, checkpoint: dict[str, Any], iteration: int, epoch: int, length: int) -> None:
     """Write into a checkpoint what it would hold of optimizer settings and schedulers, had it been made by this config.
 

@@ -14,6 +14,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmpretrain.apis import get_model
 
+from mmrs_ssl.engine.hooks import PretrainedBackboneHook
+from mmrs_ssl.engine.hooks.pretrained_backbone import check_kept
 from mmrs_ssl.engine.resuming.guard import CheckpointGuard
 from tests.conftest import BACKBONES, log_of
 from tests.downstream import pretrained_file
@@ -249,3 +251,23 @@ def test_a_frozen_weight_that_was_changed_to_fit_is_refused(checkpoint, images, 
     cfg.model.backbone.update(in_channels=4, frozen_stages=0)
     with pytest.raises(ValueError, match=r'(?s)1 frozen weights are not as .* \(conv1\.weight: .*set frozen_stages=-1'):
         start(cfg)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (dict(mean=[{"a': __import__('os').getpid(), 'b": 1}]), 'mean=.*expected a list of numbers'),
+        (dict(std=['1.0']), r"std=\['1.0'\], expected a list of numbers"),
+        (dict(order='x'), "order of the checkpoint='x' is not one of rgb, bgr, None"),
+        (dict(swaps='x'), "swaps of the checkpoint='x' is not one of True, False, None"),
+    ],
+)
+def test_what_is_no_statistics_is_not_adopted_again(change, words):
+    """They go into the config of the work dir, which is Python."""
+    kept = dict(mean=[1.0], std=[2.0], order=None, swaps=None, source='a.pth')
+    check_kept(kept)
+    checkpoint = dict(meta=dict(adopted_normalization=kept | change))
+    with pytest.raises(ValueError, match=words):
+        PretrainedBackboneHook('a.pth').after_load_checkpoint(None, checkpoint)
+    with pytest.raises(ValueError, match=r'meta\.adopted_normalization of the checkpoint is .*expected what this hook'):
+        check_kept({key: value for key, value in kept.items() if key not in change})

@@ -212,6 +212,21 @@ def test_best_weights_go_when_better_ones_stand(make_config, tmp_path):
     assert not first.exists()
 
 
+def test_a_folder_is_not_removed_in_the_place_of_best_weights(make_config):
+    """Even one that is called so."""
+    runner = Runner.from_cfg(make_config(PLAIN))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    hook = SafeCheckpointHook(save_best='accuracy', rule='greater')
+    hook.before_train(runner)
+    folder = Path(runner.work_dir, 'best_accuracy_epoch_9.pth')
+    folder.mkdir()
+    hook.best_ckpt_path = str(folder)
+    hook._save_best_checkpoint(runner, dict(accuracy=0.6))
+    hook.after_train(runner)
+    assert folder.is_dir()
+    assert Path(runner.work_dir, 'best_accuracy_epoch_0.pth').is_file()
+
+
 def test_configs_of_cmid_still_take_mmengines_hook(make_config):
     cfg = make_config(PLAIN, model=cmid_config())
     cfg.default_hooks.checkpoint.type = 'CheckpointHook'

@@ -5,7 +5,7 @@ import copy
 import pytest
 from mmengine.runner import Runner
 
-from mmrs_ssl.engine.resuming.position import convert, replay
+from mmrs_ssl.engine.resuming.position import convert, length_before, replay
 from tests.conftest import dino_config
 from tests.forked import load
 
@@ -26,6 +26,23 @@ from tests.forked import load
 )
 def test_position(position, before, now, step, expected):
     assert convert(position, before, now, step) == expected
+
+
+@pytest.mark.parametrize(
+    ('position', 'now', 'other_batch', 'expected'),
+    [
+        ((7, 1), 4, False, 4),  # inside the second epoch
+        ((8, 2), 4, False, 4),
+        ((12, 2), 4, False, 4),  # the end of the third, whose hooks were not called yet
+        ((3, 0), 4, False, 4),
+        ((8, 2), 2, False, 4),  # more images than before
+        ((7, 1), 4, True, 7),
+        ((8, 2), 3, True, 4),
+        ((1, 2), 4, True, 1),
+    ],
+)
+def test_length_of_an_epoch_that_is_not_said(position, now, other_batch, expected):
+    assert length_before(position, now, other_batch) == expected
 
 
 def built(cfg):
