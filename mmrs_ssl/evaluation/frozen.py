@@ -14,7 +14,7 @@ from mmrs_ssl.models.following import build_backbone
 from mmrs_ssl.models.quiet import quiet
 from mmrs_ssl.options import COUNT, FINITE, POSITIVE, check_lists, check_numbers
 from mmrs_ssl.transfer.loading import load_backbone
-from mmrs_ssl.transfer.records import Record, read_record
+from mmrs_ssl.transfer.records import read_record
 from mmrs_ssl.transfer.sources import read_file
 
 VECTORS = ('class', 'mean')
@@ -29,7 +29,7 @@ class FrozenBackbone(nn.Module):
         size: side of the images in pixels.
         vector: ``'class'`` for the class token, ``'mean'`` for the mean over the places of the last map; by default the
             class token if the backbone was pre-trained to give that (``out_type='cls_token'``).
-        bgr: the network saw blue, green and red; pixels come as red, green and blue.
+        reverses: the network saw three bands in the reverse of the order in which pixels come.
 
     Raises:
         ValueError: for a class token of a network without one, or statistics that are no numbers of as many bands.
@@ -42,13 +42,13 @@ class FrozenBackbone(nn.Module):
         std: list[float],
         size: int,
         vector: str | None = None,
-        bgr: bool = False,
+        reverses: bool = False,
     ) -> None:
         super().__init__()
         check_numbers(self, COUNT, size=size)
         check_lists(self, FINITE, mean=mean)
         check_lists(self, POSITIVE, len(mean), std=std)
-        self.settings, self.size, self.bgr, self.bands = dict(settings), size, bgr, len(mean)
+        self.settings, self.size, self.reverses, self.bands = dict(settings), size, reverses, len(mean)
         default = 'cls_token' if is_vit(settings) else ''  # mmpretrain's
         self.vector = vector or ('class' if settings.get('out_type', default) == 'cls_token' else 'mean')
         with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -82,14 +82,14 @@ class FrozenBackbone(nn.Module):
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """Bring images (B, C, H, W) from the rasters' units to what the network was pre-trained on."""
-        return ((pixels.flip(1) if self.bgr else pixels).float() - self.mean) / self.std
+        return ((pixels.flip(1) if self.reverses else pixels).float() - self.mean) / self.std
 
     def with_random_weights(self, seed: int = 0) -> 'FrozenBackbone':
         """Return the same network as it was initialized before any training."""
         with DefaultScope.overwrite_default_scope('mmpretrain'), torch.random.fork_rng(devices=[]), quiet():
             torch.manual_seed(seed)
             statistics = (self.mean.flatten().tolist(), self.std.flatten().tolist())
-            twin = FrozenBackbone(self.settings, *statistics, self.size, self.vector, self.bgr)
+            twin = FrozenBackbone(self.settings, *statistics, self.size, self.vector, self.reverses)
             twin.backbone.init_weights()  # type: ignore[operator]  # of mmengine's modules
         return twin.eval()
 
@@ -128,7 +128,7 @@ def open_backbone(
     size = (record.size or settings.get('img_size')) if size is None else size
     if not isinstance(size, int):
         raise ValueError(f'{checkpoint} does not say the size of its images: give one (--size)')
-    frozen = FrozenBackbone(settings, mean, std, size, vector, bgr=record_is_bgr(record, len(mean)))
+    frozen = FrozenBackbone(settings, mean, std, size, vector, reverses=record.reverses and len(mean) == 3)
     load_backbone(frozen.backbone, checkpoint, branch, modality)
     return frozen.eval()
 
@@ -136,11 +136,6 @@ def open_backbone(
 def is_vit(settings: Mapping[str, Any]) -> bool:
     """Tell whether a backbone's config is of mmpretrain's VisionTransformer."""
     return str(settings['type']).rsplit('.', 1)[-1] == VisionTransformer.__name__
-
-
-def record_is_bgr(record: Record, bands: int) -> bool:
-    """Tell whether the network of a file saw blue first."""
-    return bands == 3 and record.channel_order == 'bgr'
 
 
 @torch.no_grad()

@@ -53,7 +53,8 @@ def export_backbone(
         The meta data: ``method``, ``branch``, ``modality`` (None where there is one), ``backbone`` (its config),
         ``bands``, ``mean`` and ``std`` (per band, in the rasters' units), ``channel_order`` (of three bands: ``'rgb'``,
         ``'bgr'``), ``size`` (of the views, in pixels) and ``loader`` (by which options pixels were read), these three
-        None if the config does not say it, ``config_sha256`` and ``source``.
+        None if the config does not say it, ``reverses`` (see :class:`mmrs_ssl.transfer.records.Record`),
+        ``config_sha256`` and ``source``.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
@@ -116,6 +117,7 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
             f'the config in {path} has data_preprocessor={model["data_preprocessor"]!r}, expected the mean and std of '
             'each band: without them nobody can normalize pixels as in pre-training; load_backbone takes the checkpoint'
         )
+    record = read_record(content, modality)
     meta = dict(
         method=model['type'],
         branch=branch,
@@ -124,7 +126,8 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
         bands=len(statistics['mean']),
         mean=list(statistics['mean']),
         std=list(statistics['std']),
-        channel_order=read_record(content, modality).channel_order,
+        channel_order=record.channel_order,
+        reverses=record.reverses,
         size=size_of_views(read_settings(text)),
         loader=loader_of(read_settings(text), modality),
         config_sha256=hashlib.sha256(text.encode()).hexdigest(),

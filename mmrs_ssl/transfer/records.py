@@ -31,6 +31,8 @@ class Record:
         method: type of the model that was trained.
         size: side of the (global) views in pixels.
         loader: options of :class:`mmrs_ssl.LoadRaster`, by which pixels were read.
+        reverses: of three bands: whether the backbone saw them in the reverse of the order in which ``loader`` gives
+            them, or, without one, in the reverse of red, green and blue.
     """
 
     mean: list[float] | None = None
@@ -41,6 +43,7 @@ class Record:
     method: str | None = None
     size: int | None = None
     loader: dict[str, Any] | None = None
+    reverses: bool = False
 
 
 def read_record(content: Any, modality: str | None = None) -> Record:
@@ -64,7 +67,8 @@ def read_record(content: Any, modality: str | None = None) -> Record:
         record = _record(meta, meta.get('backbone'), meta.get('method'), order)
         size, loader = meta.get('size'), meta.get('loader')
         loader = loader if isinstance(loader, dict) else None
-        return replace(record, size=size if isinstance(size, int) else None, loader=loader)
+        size = size if isinstance(size, int) else None
+        return replace(record, size=size, loader=loader, reverses=bool(meta.get('reverses')))
     return Record()
 
 
@@ -84,7 +88,9 @@ def _of_config(settings: Mapping[str, Any], modality: str | None, weights: Any, 
         statistics = statistics if isinstance(statistics, dict) else {}
     order = _order(statistics, settings, own, modality, _names_of_bands(dataset, modality))
     record = _record(statistics, model.get('backbone'), model.get('type'), order)
-    return replace(record, size=size_of_views(settings), loader=loader_of(settings, modality))
+    loader = loader_of(settings, modality)
+    reverses = record.channel_order == 'bgr' if loader is None else record.bands == 3 and _swapped(statistics)
+    return replace(record, size=size_of_views(settings), loader=loader, reverses=reverses)
 
 
 def size_of_views(settings: Mapping[str, Any]) -> int | None:
@@ -131,10 +137,9 @@ def _order(
     statistics: Mapping[str, Any], settings: Mapping[str, Any], own: bool, modality: str | None, names: Sequence[str]
 ) -> str | None:
     """Find the order of bands that a model sees; options to swap them tell half of it, what loads them the other."""
-    swapped = any(statistics.get(option) for option in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
     if (loader := loader_of(settings, modality)) is not None:
         order = _loaded_order(loader, settings, names)
-        return order if order is None or not swapped else {'rgb': 'bgr', 'bgr': 'rgb'}[order]
+        return order if order is None or not _swapped(statistics) else {'rgb': 'bgr', 'bgr': 'rgb'}[order]
     if statistics.get('to_rgb') or statistics.get('bgr_to_rgb'):
         return 'rgb'
     if statistics.get('rgb_to_bgr'):
@@ -144,6 +149,10 @@ def _order(
     if isinstance(first, dict) and re.fullmatch(_BGR_LOADERS, str(first.get('type'))):
         return 'bgr'
     return 'rgb' if own else None
+
+
+def _swapped(statistics: Mapping[str, Any]) -> bool:
+    return any(statistics.get(option) for option in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
 
 
 def _names_of_bands(dataset: Any, modality: str | None) -> tuple[str, ...]:

@@ -117,9 +117,29 @@ def test_what_a_file_says_of_size_and_loader_is_exported(saved, tmp_path):
 def test_a_network_that_saw_blue_first_gets_it_first():
     settings = dict(BACKBONES['resnet'][0])
     mean, std = [10.0, 20.0, 30.0], [2.0, 3.0, 4.0]
-    rgb, bgr = (FrozenBackbone(settings, mean, std, SIZE, bgr=bgr) for bgr in (False, True))
+    rgb, bgr = (FrozenBackbone(settings, mean, std, SIZE, reverses=bgr) for bgr in (False, True))
     bgr.backbone.load_state_dict(rgb.backbone.state_dict())
     torch.testing.assert_close(bgr(pixels_of().flip(1)), rgb(pixels_of()))
+
+
+@pytest.mark.parametrize('bands', [3, ['blue', 'green', 'red'], [2, 1, 0]])
+@pytest.mark.parametrize('exported', [False, True])
+def test_the_order_in_which_the_recorded_loader_gives_bands_is_kept(saved, tmp_path, bands, exported):
+    """Also where that is blue first: the network saw the same."""
+    path, model = saved(cmid_config())
+    state = torch.load(path, weights_only=True)
+    state['meta']['cfg'] = state['meta']['cfg'].replace('bands=3', f'bands={bands!r}')
+    torch.save(state, path)
+    order = read_record(read_file(path)).channel_order
+    assert order == ('rgb' if bands == 3 else 'bgr')
+    if exported:
+        export_backbone(path, tmp_path / 'backbone.pth')
+        path = tmp_path / 'backbone.pth'
+    record = read_record(read_file(path))
+    assert (record.channel_order, record.loader) == (order, dict(bands=bands))
+    with torch.no_grad():
+        expected = frozen_as(model.backbone)((pixels_of() - 100) / 50)[-1].mean(dim=(2, 3))
+    torch.testing.assert_close(open_backbone(path)(pixels_of()).detach(), expected)
 
 
 def test_floors_of_random_weights():

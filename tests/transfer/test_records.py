@@ -95,7 +95,7 @@ def test_masking_classes_are_their_plain_ones():
 )
 def test_the_order_of_a_librarys_channels(statistics, loader, order):
     record = of_config(f'model = {dict(data_preprocessor=dict(statistics, mean=MEAN, std=STD))}', loader)
-    assert record == Record(mean=MEAN, std=STD, channel_order=order, bands=3)
+    assert record == Record(mean=MEAN, std=STD, channel_order=order, bands=3, reverses=order == 'bgr')
 
 
 OURS = dict(type='mmrs_ssl.BandPreprocessor', mean=MEAN, std=STD)

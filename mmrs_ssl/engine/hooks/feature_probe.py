@@ -199,7 +199,7 @@ def encoder_of(backbone: nn.Module, record: Record) -> Callable[[Tensor], Tensor
     given: dict[str, Any] = dict(mask=None) if masked else {}
 
     def encode(pixels: Tensor) -> Tensor:
-        pixels = pixels.flip(1) if record.bands == 3 and record.channel_order == 'bgr' else pixels
+        pixels = pixels.flip(1) if record.reverses else pixels
         outputs = backbone.forward((pixels.float() - mean) / std, **given)
         return vector_of(outputs[-1], getattr(backbone, 'num_extra_tokens', 0))
 
