@@ -22,8 +22,6 @@ from mmrs_ssl.models.quiet import quiet
 
 def run_check(args: Namespace) -> int:
     """Check as the command line says, and print the findings; returns the exit code, 1 if there are errors."""
-    if args.steps < 0 or args.devices < 1:
-        raise ValueError(f'--steps {args.steps} is at least 0, --devices {args.devices} at least 1')
     cfg = read_config(args)
     set_precision(cfg, args.amp)
     findings = check_config(cfg, args.devices, args.steps)

@@ -156,5 +156,5 @@ def test_a_head_that_sizes_itself_by_the_data(make_config):
 
 def test_impossible_options(make_config, run_tool):
     code, output = run_tool('check.py', make_config().filename, '--devices', 0)
-    assert code == 1
-    assert '--devices 0 at least 1' in output
+    assert code == 2
+    assert "argument --devices: '0'; expected a whole number of at least 1" in output

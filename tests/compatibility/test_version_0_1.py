@@ -14,7 +14,8 @@ from tests.compatibility.write import MODELS_OF_0_1, computed, exported, state_o
 from tests.conftest import build_cmid, build_mssdf, train
 
 EXPECTED = json.loads(Path(__file__).with_name('version_0_1.json').read_text())
-ADDED = dict(size=None, loader=None)  # to the meta data since; these configs do not say them
+# to the meta data since; these configs say neither size nor loader
+ADDED = dict(size=None, loader=None, channel_order='rgb', reverses=False)
 
 
 @pytest.mark.filterwarnings('ignore:.* is deprecated:DeprecationWarning')
