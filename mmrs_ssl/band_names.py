@@ -35,6 +35,27 @@ def color_order(bands: Sequence[Any]) -> str | None:
     return {(0, 1, 2): 'rgb', (2, 1, 0): 'bgr'}.get(found) if found else None
 
 
+def order_of_loaded(bands: Any, files: Any, names: Sequence[str]) -> tuple[str | None, bool]:
+    """Tell in which order three bands are loaded.
+
+    Args:
+        bands: which are taken, by name or number; anything else for all of them, or the first ones.
+        files: names of the bands that have a file each, in the order in which they are taken; else None.
+        names: what files call the bands that are taken, where that is known.
+
+    Returns:
+        ``'rgb'`` or ``'bgr'``, None for others, and whether names tell it; else it is that of their numbers.
+    """
+    listed = isinstance(bands, list | tuple) and len(bands) > 0
+    if listed and all(isinstance(band, str) for band in bands):
+        return color_order(bands), True
+    if not listed and isinstance(files, list | tuple):
+        return color_order(files), True
+    if any(meanings_of(names)):
+        return color_order(names), True
+    return color_order(bands) if listed else 'rgb', False
+
+
 def meanings_of(names: Sequence[str]) -> tuple[str, ...]:
     """Tell of each band by its name: 'red', 'green', 'blue', 'other' for none of these, '' where names do not tell."""
     told = rgb_bands(names)

@@ -30,21 +30,19 @@ TRAIN=$(printf '%q ' srun --kill-on-bad-exit=1 --cpus-per-task="$CPUS_PER_TASK")
 # which a training does not do; one that has not started is told the same again, --overwrite included.
 JOB="#!/usr/bin/env bash
 export MMRS_SSL_MARKER=\$PWD/.interrupted_\$SLURM_JOB_ID
-again=\$MMRS_SSL_MARKER.again
-if [ \"\${SLURM_RESTART_COUNT:-0}\" -eq 0 ] || [ -e \"\$again\" ]; then
-    rm -f \"\$MMRS_SSL_MARKER\"{,.started,.again}
+rm -f \"\$MMRS_SSL_MARKER\"
+[ \"\${SLURM_RESTART_COUNT:-0}\" -ne 0 ] || rm -f \"\$MMRS_SSL_MARKER.started\"
+if [ ! -e \"\$MMRS_SSL_MARKER.started\" ]; then
     $TRAIN$(printf ' %q' "$@" "${NOW[@]}")
 else
-    rm -f \"\$MMRS_SSL_MARKER\"
     $TRAIN$(printf ' %q' "${LATER[@]}")
 fi
 code=\$?
 if [ -e \"\$MMRS_SSL_MARKER\" ] || [ \$code -eq 138 ]; then
-    [ -e \"\$MMRS_SSL_MARKER.started\" ] || touch \"\$again\"
     echo \"interrupted: queued again\"
     exec scontrol requeue \"\$SLURM_JOB_ID\"
 fi
-rm -f \"\$MMRS_SSL_MARKER\"{,.started,.again}
+rm -f \"\$MMRS_SSL_MARKER\"{,.started}
 exit \$code"
 # shellcheck disable=SC2086  # SBATCH_ARGS is a list of words
 sbatch -p "$PARTITION" --job-name="$JOB_NAME" ${TIME:+--time="$TIME"} \

@@ -128,7 +128,7 @@ def plan_files(
                     indexes=tuple(indexes),
                     names=band_files[column : column + 1] or _names(header, indexes),
                     file_bands=len(header.names),
-                    masked_by_alpha=bool(marks.alpha) and header.alpha is not None and header.alpha not in indexes,
+                    masked_by_alpha=marks.alpha is not False and header.alpha not in (None, *indexes),
                     patch=max(2, round(PATCH * finest / _pixel(header))),  # on the same ground as the finest band's
                     scaling=header.scaling(indexes),
                 )

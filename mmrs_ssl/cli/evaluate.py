@@ -228,7 +228,7 @@ def random_subjects(
 
         def recalibrated() -> tuple[np.ndarray, np.ndarray]:
             labelled, _ = evaluation.images(loader, frozen.size)
-            batches = pixel_batches(labelled, evaluation.args.batch_size, evaluation.args.workers, shared=False)
+            batches = pixel_batches(labelled, max(2, evaluation.args.batch_size), evaluation.args.workers, shared=False)
             recalibrate(twin, (pixels.to(device) for pixels in batches))
             return compute()
 

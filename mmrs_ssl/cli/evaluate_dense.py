@@ -155,6 +155,6 @@ def maps_of(
     yield f'mean and deviation of {CELL} pixels', (plain_maps(frozen.cpu(), own), plain_maps(frozen, other))
     twin = frozen.with_random_weights()
     yield f'random {name}', both(twin)
-    if recalibrate(twin, (batch.to(args.device) for batch in own.split(args.batch_size))):
+    if recalibrate(twin, (batch.to(args.device) for batch in own.split(max(2, args.batch_size)))):
         yield f'random {name}, BatchNorm measured', both(twin)
     yield checkpoint, both(frozen)

@@ -73,7 +73,10 @@ def order_of(meta: dict[str, Any]) -> str:
     """Say in which order the backbone saw its bands."""
     if meta['channel_order'] == 'bgr':
         return 'blue, green, red'
-    return 'bands in the order of the files' + (' (RGB)' if meta['bands'] == 3 else '')
+    if meta['channel_order'] == 'rgb':
+        return 'red, green, blue'
+    bands = (meta['loader'] or {}).get('bands')
+    return f'bands {bands} of the files' if isinstance(bands, list) else 'bands in the order of the files'
 
 
 def normalization(bands: int, library: str, order: str | None) -> str:

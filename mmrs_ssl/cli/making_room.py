@@ -29,7 +29,8 @@ class MakesRoom(Hook):
     priority = 'HIGHEST'
 
     def __init__(self, paths: Sequence[Path] = (), folders: Sequence[Path] = ()) -> None:
-        self.paths = [path for path in paths if path.exists()]
+        self.paths = list({path.absolute(): path for path in paths if path.exists()}.values())
+        self.started = False
         self.aside: dict[Path, Path] = {}
         self.left = [path for folder in folders for path in sorted(folder.glob(_ASIDE.format('*')))]
 
@@ -50,8 +51,6 @@ class MakesRoom(Hook):
 
     def set_aside(self) -> None:
         """Give them names by which nobody finds them: from now on the new run's checkpoints are all there is."""
-        if (marker := asked_marker()) is not None:
-            marker.with_name(f'{marker.name}.started').touch()
         for path in self.paths:
             self.aside[path] = path.rename(path.with_name(_ASIDE.format(path.name)))
         if self.paths:
@@ -74,7 +73,10 @@ class MakesRoom(Hook):
         self.aside, self.left = {}, []
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Remove them."""
+        """Remove them, and tell who asked for a marker that the run has started."""
+        if not self.started and (marker := asked_marker()) is not None:
+            marker.with_name(f'{marker.name}.started').touch()
+        self.started = True
         self.remove()
 
     def after_train(self, runner: Any) -> None:

@@ -130,6 +130,7 @@ def _scenes(sources: Sources, said: Sequence[str] | None = None, convert: bool =
     told = _told_scenes(naming.rules, readable, kept, finest, modalities, 'raster' if said is None else 'picture')
     told += [*(said or sources.said), *(f'left out: {each}' for each in naming.left_out)]
     bad = len(files) - len(readable)
+    broken = {file.scene for file in files if file.path not in known} if naming.band_files else set()
     if len(kept) > 1 and (lost := len(places) - len(usable)):
         told.append(f'left out: {how_many(lost, "place")} without {" or ".join(kept)}')
     if bad:
@@ -140,7 +141,7 @@ def _scenes(sources: Sources, said: Sequence[str] | None = None, convert: bool =
     return Facts(
         'geotiff', root, len(used), usual_side([min(each.height, each.width) for each in finest.values()]),
         _shapes(list(finest.values())), modalities, rules, naming.band_files, usual, convert,
-        left_out=max(bad / len(files), 1 - len(usable) / len(places)), said=tuple(told),
+        left_out=max(bad / len(files), 1 - len(usable - broken) / len(places)), said=tuple(told),
     )  # fmt: skip
 
 

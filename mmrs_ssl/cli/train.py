@@ -21,7 +21,8 @@ def count_accumulation(cfg: Config) -> None:
     """Scale the learning rate from the total batch of a step; mmengine forgets what gradients are accumulated over."""
     scale = cfg.get('auto_scale_lr')
     if scale is not None and scale.get('enable'):
-        scale.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
+        scale.accumulated = cfg.optim_wrapper.get('accumulative_counts', 1)  # which the batch is divided by already
+        scale.base_batch_size /= scale.accumulated
 
 
 def train_config(args: Namespace) -> Runner:

@@ -134,7 +134,6 @@ class SceneDataset(BaseDataset):
         if self._fully_initialized:
             return
         super().full_init()
-        self._metainfo['band_names'] = self.agreement.names  # which checkpoints keep
         scenes = [self.scene(i) for i in range(super().__len__())]
         random = self.sampling == 'random'
         self.plan = WindowPlan(scenes, self.window, self.stride, self.unit, random, self.min_dates)

@@ -6,7 +6,7 @@ from typing import Any
 import mmcv.transforms
 from mmengine.registry import TRANSFORMS
 
-from mmrs_ssl.band_names import color_order, meanings_of
+from mmrs_ssl.band_names import color_order, order_of_loaded
 from mmrs_ssl.datasets.transforms.loading import LoadRaster
 
 OTHER = {'rgb': 'bgr', 'bgr': 'rgb'}
@@ -23,25 +23,33 @@ class Reading:
     Attributes:
         loader: class of the transform that loads images; ``'no loader of images'`` where none is recognized.
         order: ``'rgb'`` or ``'bgr'``, of three bands at the end of the pipeline; None where nothing tells it.
+        by_position: the same if the places of bands in files count alone; None where LoadRaster does not read them.
+        named: whether names of bands tell ``order``.
         normalized: whether the pipeline normalizes images itself.
     """
 
     def __init__(self, dataset: Any, transforms: Sequence[Any]) -> None:
         self.loader = 'no loader of images'
         self.order: str | None = None
+        self.by_position: str | None = None
+        self.named = False
         self.normalized = False
         for transform in _flat(transforms):
             kind = _name(transform)
             if kind.removeprefix('MultiImg').startswith('Load') and not any(word in kind for word in _NO_IMAGES):
                 self.loader = kind
-                self.order = loaded_order(_built(transform), dataset)
+                loader = _built(transform)
+                self.order, self.named = loaded_order(loader, dataset)
+                listed = isinstance(loader, LoadRaster) and isinstance(loader.bands, list)
+                own = color_order(loader.bands) if listed else 'rgb'
+                self.by_position = own if isinstance(loader, LoadRaster) else None
             elif kind == 'Normalize':
                 self.normalized = True
             # mmcv's Normalize and mmpretrain's way to Pillow and back swap bands, too
-            if _get(transform, 'to_rgb') and self.order == 'bgr':
-                self.order = 'rgb'
-            elif _get(transform, 'to_bgr') and self.order == 'rgb':
-                self.order = 'bgr'
+            for option, order in (('to_rgb', 'rgb'), ('to_bgr', 'bgr')):
+                if _get(transform, option) and self.order == OTHER[order]:
+                    self.order, self.by_position = order, OTHER.get(self.by_position or '')
+                    break
 
 
 def readings(loader: Any) -> list[Reading]:
@@ -49,26 +57,22 @@ def readings(loader: Any) -> list[Reading]:
     return [] if loader is None else list(_pipelines(_get(loader, 'dataset')))
 
 
-def loaded_order(loader: Any, dataset: Any) -> str | None:
-    """Tell in which order a transform gives three bands; None where it depends on files or is not known."""
+def loaded_order(loader: Any, dataset: Any) -> tuple[str | None, bool]:
+    """Tell in which order a transform gives three bands, None where that is not known, and whether names tell it."""
     if isinstance(loader, LoadRaster):
         return _raster_order(loader, dataset)
     kind = type(loader)
     if isinstance(loader, mmcv.transforms.LoadImageFromFile) and kind.__module__.split('.')[0] in _LIBRARIES:
-        return 'rgb' if loader.imdecode_backend == 'tifffile' else 'bgr'
-    return 'rgb' if kind.__name__ in _IN_FILE_ORDER else None
+        return 'rgb' if loader.imdecode_backend == 'tifffile' else 'bgr', False
+    return 'rgb' if kind.__name__ in _IN_FILE_ORDER else None, False
 
 
-def _raster_order(loader: LoadRaster, dataset: Any) -> str | None:
-    if isinstance(loader.bands, list):
-        return color_order(loader.bands)
+def _raster_order(loader: LoadRaster, dataset: Any) -> tuple[str | None, bool]:
     # of files with a band each, the data set says which come in which order
-    chosen = _get(dataset, 'band_files') or _get(dataset, 'bands')
-    if isinstance(chosen, list | tuple):
-        return color_order(chosen)
+    files = _get(dataset, 'band_files') or _get(dataset, 'bands')
     named = _get(dataset, 'band_names') or {}  # by modality, of a data set that has looked at its files
     names = named.get(loader.modality or '', next(iter(named.values()), ()) if len(named) == 1 else ())
-    return color_order(names) if any(meanings_of(names)) else 'rgb'
+    return order_of_loaded(loader.bands, files, names)
 
 
 def _flat(transforms: Sequence[Any]) -> Iterator[Any]:

@@ -237,7 +237,7 @@ def address_said(work_dir: Path, out_dir: Any) -> str | None:
 def asked_marker() -> Path | None:
     """Return where a launcher wants the marker, besides the work dir, which it may not know: ``MMRS_SSL_MARKER``.
 
-    A file beside it whose name has ``.started`` added says that a training was about to begin.
+    A file beside it whose name has ``.started`` added says that a training has done its first step.
     """
     place = os.environ.get('MMRS_SSL_MARKER')
     return Path(place) if place else None

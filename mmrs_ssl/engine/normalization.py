@@ -38,6 +38,7 @@ class Pretrained:
         order: of three bands, ``'rgb'`` or ``'bgr'``; of several modalities, of the first one's three.
         bands: how many there are.
         swaps: whether the data preprocessor is to swap them where no loader tells the order it gives them in.
+        by_position, named: see :class:`mmrs_ssl.transfer.records.Record`.
     """
 
     mean: tuple[float | None, ...] | None
@@ -45,6 +46,14 @@ class Pretrained:
     order: str | None
     bands: int | None
     swaps: bool | None = None
+    by_position: str | None = None
+    named: bool = False
+
+    def beside(self, reading: Reading) -> tuple[str | None, str | None]:
+        """Return the order that a pipeline gives, and the one wanted: by places in files unless names tell both."""
+        if reading.by_position and self.by_position and not (reading.named and self.named):
+            return reading.by_position, self.by_position
+        return reading.order, self.order
 
 
 @dataclass
@@ -65,16 +74,19 @@ def seen_in_pretraining(record: Record, bands: Bands) -> Pretrained:
     """Bring what a file records to the bands of a model, each of which may have taken another band's kernel."""
     mean: Any = record.mean
     std: Any = record.std
-    order, count = record.channel_order, record.bands
+    order, place, count = record.channel_order, record.by_position, record.bands
     if bands != 'mean':
         chosen = list(bands)
         if mean and std and all(band is None or band < len(mean) for band in chosen):
             mean, std = ([None if band is None else of[band] for band in chosen] for of in (mean, std))
-        if order is not None:
-            turned = {(0, 1, 2): order, (2, 1, 0): OTHER[order]}
-            order = turned.get(tuple(chosen))  # type: ignore[arg-type]
+        order, place = (_turned(each, tuple(chosen)) for each in (order, place))
         count = len(chosen)
-    return Pretrained(tuple(mean) if mean else None, tuple(std) if std else None, order, count)
+    statistics = tuple(mean) if mean else None, tuple(std) if std else None
+    return Pretrained(*statistics, order, count, by_position=place, named=record.named)
+
+
+def _turned(order: str | None, chosen: tuple[int | None, ...]) -> str | None:
+    return None if order is None else {(0, 1, 2): order, (2, 1, 0): OTHER[order]}.get(chosen)  # type: ignore[arg-type]
 
 
 def compare_normalization(
@@ -150,34 +162,35 @@ def _compare_order(
         Whether the data preprocessor has to swap them; None where it cannot.
     """
     now = own.swaps if own else None
-    if bands != 3 and pretrained.order is None:
+    if bands != 3 and pretrained.order is None and pretrained.by_position is None:
         return now
     now = now if bands == 3 else None  # it swaps images of three bands alone
     loaders = ', '.join(dict.fromkeys(each.loader for each in read)) or 'no pipeline'
     orders = {each.order for each in read} - {None}
     swapped = ', swapped' if now else ''
-    if pretrained.order is None or not orders or own is None:
+    pairs = [pair for pair in map(pretrained.beside, read) if all(pair)]
+    if not pairs or own is None:
         told = f'{" and ".join(sorted(map(str, orders))) or "not known"} by {loaders}{swapped}'
         outcome = 'as the config says' if pretrained.order is None else 'not compared'
         result.rows.append(('order of bands', pretrained.order or 'not recorded', told, outcome))
         return now if pretrained.swaps is None else pretrained.swaps
-    if len(orders) > 1:  # of pipelines that are told apart by nothing that a data preprocessor sees
-        result.rows.append(('order of bands', pretrained.order, f'rgb and bgr by {loaders}', 'refused'))
+    known, wanted = map(str, pairs[0])
+    if len({given == other for given, other in pairs}) > 1:  # which nothing that a data preprocessor sees tells apart
+        result.rows.append(('order of bands', wanted, f'rgb and bgr by {loaders}', 'refused'))
         result.errors.append(
             f'{loaders}: one pipeline gives the bands in another order than the next, and one data preprocessor serves '
             'them all; load images for training and for evaluation in the same way'
         )
         return now
-    known = str(orders.pop())
-    needed = known != pretrained.order
+    needed = known != wanted
     reaches = OTHER[known] if now else known
-    same = reaches == pretrained.order
+    same = reaches == wanted
     possible = now is not None or not needed
     outcome = 'same' if same else 'adopted' if adopt and possible else 'refused'
-    result.rows.append(('order of bands', pretrained.order, f'{reaches} ({known} by {loaders}{swapped})', outcome))
+    result.rows.append(('order of bands', wanted, f'{reaches} ({known} by {loaders}{swapped})', outcome))
     if outcome == 'refused':
         how = f'set to_rgb or bgr_to_rgb={needed} in model.data_preprocessor' if possible else 'load them in that order'
-        result.errors.append(f'the pre-training saw {pretrained.order}, the model gets {reaches}: {how}')
+        result.errors.append(f'the pre-training saw {wanted}, the model gets {reaches}: {how}')
     return needed if now is not None else None
 
 

@@ -68,7 +68,7 @@ class FrozenBackbone(nn.Module):
         """Return the config to build: of a ViT all tokens are wanted, and images as large as the features' own."""
         settings = {key: value for key, value in self.settings.items() if key != 'init_cfg'}
         if 'out_type' in settings or is_vit(settings):
-            if settings.get('out_type') != 'avg_featmap':  # which has a layer of its own, after the mean
+            if settings.get('out_type') != 'avg_featmap' or self.vector == 'class':  # the mean has a layer of its own
                 settings['out_type'] = 'raw'
             settings['img_size'] = self.size
         return settings
@@ -165,7 +165,7 @@ def recalibrate(frozen: FrozenBackbone, batches: Iterable[Tensor]) -> bool:
 
 
 def without_single_images(batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Put a batch of one image (1, C, H, W) to the one before it: a variance needs two values."""
+    """Put a last batch of one image (1, C, H, W) to the one before it: a variance needs two values."""
     before: Tensor | None = None
     for batch in batches:
         if before is not None and len(batch) == 1:

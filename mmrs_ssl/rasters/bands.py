@@ -134,7 +134,10 @@ def _meanings(header: Header) -> tuple[str, tuple[str, ...]]:
 
     Where names tell, colors are no more than what writing a file gives it.
     """
-    if any(meanings := meanings_of(header.names)):
-        return 'named', meanings
     colors = header.colors or ('',) * len(header.names)
-    return 'colored', tuple('' if color in (*_NO_COLORS, 'alpha') else color for color in colors)
+    colors = tuple('' if color in (*_NO_COLORS, 'alpha') else color for color in colors)
+    if {*(meanings := meanings_of(header.names))} & {*RGB}:
+        return 'named', meanings
+    if any(meanings):  # of bands that are no colors
+        return 'named', tuple(told or color for told, color in zip(meanings, colors, strict=True))
+    return 'colored', colors

@@ -53,7 +53,7 @@ def export_backbone(
         The meta data: ``method``, ``branch``, ``modality`` (None where there is one), ``backbone`` (its config),
         ``bands``, ``mean`` and ``std`` (per band, in the rasters' units), ``channel_order`` (of three bands: ``'rgb'``,
         ``'bgr'``), ``size`` (of the views, in pixels) and ``loader`` (by which options pixels were read), these three
-        None if the config does not say it, ``reverses`` (see :class:`mmrs_ssl.transfer.records.Record`),
+        None if the config does not say it, ``reverses`` and ``named`` (see :class:`mmrs_ssl.transfer.records.Record`),
         ``config_sha256`` and ``source``.
 
     Raises:
@@ -128,6 +128,7 @@ def read_training(path: Path, branch: str | None, modality: str | None) -> tuple
         std=list(statistics['std']),
         channel_order=record.channel_order,
         reverses=record.reverses,
+        named=record.named,
         size=size_of_views(read_settings(text)),
         loader=loader_of(read_settings(text), modality),
         config_sha256=hashlib.sha256(text.encode()).hexdigest(),

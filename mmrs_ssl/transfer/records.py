@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
-from mmrs_ssl.band_names import color_order, meanings_of
+from mmrs_ssl.band_names import color_order, order_of_loaded
 from mmrs_ssl.registry import SCOPE
 from mmrs_ssl.transfer.own_checkpoints import first_modality, read_settings
 from mmrs_ssl.transfer.targets import as_plain_backbone
@@ -15,6 +15,7 @@ from mmrs_ssl.transfer.targets import as_plain_backbone
 _PIPELINES = ('train_dataloader.dataset.pipeline', 'train_dataloader.dataset.dataset.pipeline')
 _BANDS_OF_FILES = ('band_files', 'bands')  # options of data sets whose images have a file per band
 _NOT_PIXELS = ('type', 'modality', 'size')  # options of LoadRaster that say where, not which values
+_OTHER = {'rgb': 'bgr', 'bgr': 'rgb'}
 _BGR_LOADERS = r'((mmcv|mmpretrain|mmseg|mmdet|opencd)\.)?(MultiImg)?LoadImageFrom(File|NDArray)'
 
 
@@ -33,6 +34,7 @@ class Record:
         loader: options of :class:`mmrs_ssl.LoadRaster`, by which pixels were read.
         reverses: of three bands: whether the backbone saw them in the reverse of the order in which ``loader`` gives
             them, or, without one, in the reverse of red, green and blue.
+        named: whether ``channel_order`` is told by names of bands, and not by their places in files alone.
     """
 
     mean: list[float] | None = None
@@ -44,6 +46,16 @@ class Record:
     size: int | None = None
     loader: dict[str, Any] | None = None
     reverses: bool = False
+    named: bool = False
+
+    @property
+    def by_position(self) -> str | None:
+        """The order of three bands if their places in files count alone; None where LoadRaster did not read them."""
+        if self.loader is None or self.bands != 3:
+            return None
+        bands = self.loader.get('bands')
+        order = color_order(bands) if isinstance(bands, list | tuple) else 'rgb'
+        return _OTHER.get(order or '') if self.reverses else order
 
 
 def read_record(content: Any, modality: str | None = None) -> Record:
@@ -60,7 +72,7 @@ def read_record(content: Any, modality: str | None = None) -> Record:
     if not isinstance(meta, dict):
         return Record()
     if isinstance(meta.get('cfg'), str):
-        return _of_config(read_settings(meta['cfg']), modality, content.get('state_dict'), meta.get('dataset_meta'))
+        return _of_config(read_settings(meta['cfg']), modality, content.get('state_dict'), meta.get('band_names'))
     if 'config_sha256' in meta:
         order = meta.get('channel_order', 'rgb')  # files of before it was written
         order = order if order in ('rgb', 'bgr') else None
@@ -68,11 +80,12 @@ def read_record(content: Any, modality: str | None = None) -> Record:
         size, loader = meta.get('size'), meta.get('loader')
         loader = loader if isinstance(loader, dict) else None
         size = size if isinstance(size, int) else None
-        return replace(record, size=size, loader=loader, reverses=bool(meta.get('reverses')))
+        reverses, named = (bool(meta.get(key)) for key in ('reverses', 'named'))
+        return replace(record, size=size, loader=loader, reverses=reverses, named=named)
     return Record()
 
 
-def _of_config(settings: Mapping[str, Any], modality: str | None, weights: Any, dataset: Any = None) -> Record:
+def _of_config(settings: Mapping[str, Any], modality: str | None, weights: Any, band_names: Any = None) -> Record:
     model = settings.get('model')
     if not isinstance(model, dict):
         return Record()
@@ -86,11 +99,12 @@ def _of_config(settings: Mapping[str, Any], modality: str | None, weights: Any, 
         modality = first_modality(modalities, names) if modality is None else modality
         statistics = modalities.get(modality, {})
         statistics = statistics if isinstance(statistics, dict) else {}
-    order = _order(statistics, settings, own, modality, _names_of_bands(dataset, modality))
+    order, named = _order(statistics, settings, own, modality, _names_of_bands(band_names, modality))
     record = _record(statistics, model.get('backbone'), model.get('type'), order)
     loader = loader_of(settings, modality)
     reverses = record.channel_order == 'bgr' if loader is None else record.bands == 3 and _swapped(statistics)
-    return replace(record, size=size_of_views(settings), loader=loader, reverses=reverses)
+    named = named and record.bands == 3
+    return replace(record, size=size_of_views(settings), loader=loader, reverses=reverses, named=named)
 
 
 def size_of_views(settings: Mapping[str, Any]) -> int | None:
@@ -135,43 +149,42 @@ def _inside(node: Any, part: str) -> list[Any]:
 
 def _order(
     statistics: Mapping[str, Any], settings: Mapping[str, Any], own: bool, modality: str | None, names: Sequence[str]
-) -> str | None:
-    """Find the order of bands that a model sees; options to swap them tell half of it, what loads them the other."""
+) -> tuple[str | None, bool]:
+    """Find the order of bands that a model sees, and whether names tell it.
+
+    Options to swap them tell half of it, what loads them the other.
+    """
     if (loader := loader_of(settings, modality)) is not None:
-        order = _loaded_order(loader, settings, names)
-        return order if order is None or not _swapped(statistics) else {'rgb': 'bgr', 'bgr': 'rgb'}[order]
+        order, named = _loaded_order(loader, settings, names)
+        return _OTHER.get(order or '') if _swapped(statistics) else order, named
     if statistics.get('to_rgb') or statistics.get('bgr_to_rgb'):
-        return 'rgb'
+        return 'rgb', False
     if statistics.get('rgb_to_bgr'):
-        return 'bgr'
+        return 'bgr', False
     pipeline: Any = settings.get('train_pipeline')
     first = pipeline[0] if isinstance(pipeline, list) and pipeline else None
     if isinstance(first, dict) and re.fullmatch(_BGR_LOADERS, str(first.get('type'))):
-        return 'bgr'
-    return 'rgb' if own else None
+        return 'bgr', False
+    return 'rgb' if own else None, False
 
 
 def _swapped(statistics: Mapping[str, Any]) -> bool:
     return any(statistics.get(option) for option in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
 
 
-def _names_of_bands(dataset: Any, modality: str | None) -> tuple[str, ...]:
-    """Find what the files of a pre-training called their bands, in what a checkpoint keeps of its data set."""
-    named = dataset.get('band_names') if isinstance(dataset, dict) else None
+def _names_of_bands(named: Any, modality: str | None) -> tuple[str, ...]:
+    """Find what the files of a pre-training called the bands that were loaded, by modality."""
     named = named if isinstance(named, dict) else {}
     names = named.get(modality or '', next(iter(named.values()), ()) if len(named) == 1 else ())
     fit = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     return tuple(names) if fit else ()
 
 
-def _loaded_order(loader: Mapping[str, Any], settings: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    """Tell in which order LoadRaster gives three bands: as it or the data set names them, or else as files did."""
+def _loaded_order(loader: Mapping[str, Any], settings: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, bool]:
+    """Tell in which order LoadRaster gives three bands, and whether names do: its own, the data set's or the files'."""
     datasets = [_at(settings, part.removesuffix('.pipeline')) for part in reversed(_PIPELINES)]
-    chosen = [loader.get('bands'), *(each.get(key) for found in datasets for each in found for key in _BANDS_OF_FILES)]
-    listed = next((bands for bands in chosen if isinstance(bands, list | tuple) and bands), None)
-    if listed is None:
-        return color_order(names) if any(meanings_of(names)) else 'rgb'
-    return color_order(listed)
+    files = [each.get(key) for found in datasets for each in found for key in _BANDS_OF_FILES]
+    return order_of_loaded(loader.get('bands'), next((bands for bands in files if bands), None), names)
 
 
 def _record(statistics: Mapping[str, Any], backbone: Any, method: Any, order: str | None) -> Record:

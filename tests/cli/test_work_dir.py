@@ -23,22 +23,23 @@ def refused(error, words, *args):
 def test_checkpoints_are_not_written_over_unless_that_is_said(tmp_path):
     for epoch in (1, 2):
         save(tmp_path / f'epoch_{epoch}.pth', 4 * epoch, epoch)
+    save(tmp_path / 'interim.pth', 9, 2)
     (tmp_path / 'last_checkpoint').write_text('epoch_2.pth')
     torch.save(dict(state_dict={}, meta={}), tmp_path / 'best_accuracy_epoch_1.pth')
     torch.save(dict(state_dict={}, meta={}), tmp_path / 'backbone.pth')
     with (
-        pytest.raises(FileExistsError, match=r'2 checkpoints .*epoch_2\.pth, epoch_1\.pth.*--resume.*--overwrite'),
+        pytest.raises(FileExistsError, match=r'3 checkpoints .*interim\.pth, epoch_2\.pth.*--resume.*--overwrite'),
         held_work_dir(config(tmp_path), None, False),
     ):
         raise AssertionError
-    assert len(list(tmp_path.glob('*.pth'))) == 4
+    assert len(list(tmp_path.glob('*.pth'))) == 5
     refused(ValueError, 'one of both', config(tmp_path), 'auto', True)
     with held_work_dir(cfg := config(tmp_path), None, True) as room:
         assert not cfg.resume
-        assert len(list(tmp_path.glob('*.pth'))) == 4
+        assert len(list(tmp_path.glob('*.pth'))) == 5
         room.set_aside()
         assert [path.name for path in tmp_path.glob('*.pth')] == ['backbone.pth']
-        assert len(list(tmp_path.glob('.*.overwritten'))) == 4
+        assert len(list(tmp_path.glob('.*.overwritten'))) == 5
         room.after_train_iter(None, 0)
     assert sorted(file.name for file in tmp_path.iterdir()) == ['.lock', 'backbone.pth']
     with held_work_dir(config(tmp_path), None, False):  # exported weights are in nobody's way

@@ -15,7 +15,7 @@ from tests.conftest import build_cmid, build_mssdf, train
 
 EXPECTED = json.loads(Path(__file__).with_name('version_0_1.json').read_text())
 # to the meta data since; these configs say neither size nor loader
-ADDED = dict(size=None, loader=None, channel_order='rgb', reverses=False)
+ADDED = dict(size=None, loader=None, channel_order='rgb', reverses=False, named=False)
 
 
 @pytest.mark.filterwarnings('ignore:.* is deprecated:DeprecationWarning')

@@ -93,6 +93,41 @@ def test_the_order_of_three_bands(order, swaps, pipelines, wanted, adopt):
         assert result.adopted.swaps == (swaps if wanted != 'refused' else not swaps)
 
 
+BGR_FILES = dict(bands=3, channel_order='bgr', loader=dict(bands=3), named=True)  # a count, of B, G, R by name
+TURNED = dict(bands=3, channel_order='rgb', loader=dict(bands=[2, 1, 0]), named=True)  # the same, by number
+UNNAMED = dict(bands=3, channel_order='rgb', loader=dict(bands=3))
+BY_NUMBER = dict(type='mmrs_ssl.LoadRaster', bands=[2, 1, 0])
+NAMED_BGR = dict(band_names={'': ('blue', 'green', 'red')})
+
+
+@pytest.mark.parametrize(
+    ('record', 'loader', 'dataset', 'wanted'),
+    [
+        (BGR_FILES, RASTER, {}, 'same'),  # the same files, of which mmsegmentation knows no names
+        (BGR_FILES, RASTER, NAMED_BGR, 'same'),
+        (BGR_FILES, OPENCV, {}, 'same'),
+        (BGR_FILES, BY_NUMBER, {}, 'refused'),
+        (TURNED, BY_NUMBER, {}, 'same'),
+        (TURNED, RASTER, NAMED_BGR, 'refused'),
+        (TURNED, RASTER, {}, 'refused'),
+        (TURNED, OPENCV, {}, 'refused'),
+        (UNNAMED, RASTER, NAMED_BGR, 'same'),  # nobody knows what those of the pre-training were called
+        (UNNAMED, OPENCV, {}, 'refused'),
+    ],
+)
+def test_orders_of_files_that_name_their_bands(record, loader, dataset, wanted):
+    """By names where both sides know them, else by places in files."""
+    init_default_scope('mmseg')
+    pretrained = seen_in_pretraining(Record(mean=list(MEAN), std=list(STD), **record), [0, 1, 2])
+    model = Whole(data_preprocessor=dict(type='SegDataPreProcessor', **dict(SAME, bgr_to_rgb=False)))
+    read = readings(dict(dataset=dict(pipeline=[loader], **dataset)))
+    rows = compare_normalization(model, 3, pretrained, read, adopt=False).rows
+    assert {row[0]: row[3] for row in rows}['order of bands'] == wanted
+    turned = seen_in_pretraining(Record(mean=list(MEAN), std=list(STD), **record), [2, 1, 0])
+    rows = compare_normalization(model, 3, turned, read, adopt=False).rows
+    assert {row[0]: row[3] for row in rows}['order of bands'] == {'same': 'refused', 'refused': 'same'}[wanted]
+
+
 def test_the_order_that_a_checkpoint_kept_where_no_loader_tells_it():
     kept = Pretrained(MEAN, STD, 'rgb', 3, swaps=True)
     assert compare(kept, dict(SAME, bgr_to_rgb=False), [], adopt=True)[1].adopted.swaps is True

@@ -188,6 +188,11 @@ def test_a_vit_that_averages_and_normalizes():
     plain.load_state_dict(frozen.backbone.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(frozen(pixels_of()), plain((pixels_of() - 100) / 50)[-1])
+    token = FrozenBackbone(settings, [100.0] * 3, [50.0] * 3, SIZE, vector='class')
+    plain = frozen_as(MODELS.build(dict(settings, img_size=SIZE, out_type='cls_token')))
+    plain.load_state_dict(token.backbone.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(token(pixels_of()), plain((pixels_of() - 100) / 50)[-1])
 
 
 @pytest.mark.parametrize(

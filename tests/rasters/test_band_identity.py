@@ -10,6 +10,7 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rasterio.enums import ColorInterp
 
 from mmrs_ssl.archives.band_statistics import Options, band_statistics
 from mmrs_ssl.datasets import ImageFolder
@@ -110,6 +111,15 @@ def test_names_that_tell_no_color_leave_it_to_colors(tmp_path):
         write_raster(tmp_path / f'{name}.tif', noise(3, 32, 32, 'uint8'), photometric='rgb', names=names)
     write_raster(tmp_path / 'c.tif', noise(3, 32, 32, 'uint8'), names=('red', 'green', 'blue'))
     assert [len(dataset(tmp_path / files, window=32)) for files in ('[ab].tif', '[ac].tif')] == [2, 2]
+
+
+def test_a_name_of_another_band_leaves_colors_to_be_compared(tmp_path):
+    for name, colors in dict(a=RGB_COLORS, b=RGB_COLORS[::-1]).items():
+        path = write_raster(tmp_path / f'{name}.tif', noise(4, 32, 32, 'uint8'), names=('', '', '', 'nir'))
+        with rasterio.open(path, 'r+') as file:
+            file.colorinterp = [*(ColorInterp[color] for color in colors), ColorInterp.undefined]
+    with pytest.raises(ValueError, match=r"band 0 \(from 0\) is named 'red' in one and 'blue' in the other"):
+        len(dataset(tmp_path, window=32))
 
 
 def test_a_name_that_two_bands_have_is_refused(tmp_path):

@@ -144,7 +144,7 @@ def test_a_count_of_bands_is_read_in_the_order_of_the_files(tmp_path, names, ord
     dataset = DATASETS.build(dict(config, pipeline=[loader]))
     assert [each.order for each in readings(dict(dataset=dataset))] == [order]
     text = f'model = {dict(data_preprocessor=OURS)}\ntrain_dataloader = {dict(dataset=dict(config, pipeline=[loader]))}'
-    torch.save(dict(meta=dict(cfg=text, dataset_meta=dataset.metainfo)), tmp_path / 'run.pth')
+    torch.save(dict(meta=dict(cfg=text, band_names=dataset.band_names)), tmp_path / 'run.pth')
     assert read_record(read_file(tmp_path / 'run.pth')).channel_order == order
 
 

@@ -39,7 +39,7 @@ def check_size(planned: PlannedTraining) -> Iterator[Finding]:
     if rate is None:
         return
     if scale.get('enable'):
-        rate = rate * planned.total_batch / scale['base_batch_size']
+        rate = rate * planned.total_batch / (scale['base_batch_size'] * scale.get('accumulated', 1))
     kind = str(optimizer.get('type')).rsplit('.', 1)[-1]
     if not rate:
         yield Finding(
@@ -49,7 +49,7 @@ def check_size(planned: PlannedTraining) -> Iterator[Finding]:
             'a number above 0',
             setting(cfg, 'lr', '0.001', 'optim_wrapper.optimizer.lr'),
         )
-    if rate > HIGHEST and any(name in kind for name in _ADAPTIVE):
+    if rate > HIGHEST and any(name in kind for name in _ADAPTIVE) and not kind.startswith('DAdapt'):
         yield Finding(
             'warning',
             'learning rate',

@@ -127,12 +127,15 @@ class SafeCheckpointHook(CheckpointHook):
             self.best_ckpt_path_dict[key] = here(path)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Write into the meta data what a resumed run compares with its own settings."""
+        """Write into the meta data what a resumed run compares with its own settings, and what bands are called."""
         checkpoint['meta']['world_size'] = get_world_size()
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             checkpoint['meta']['epoch_length'] = len(runner.train_dataloader)
         if 'optimizer' in checkpoint and 'state' in checkpoint['optimizer']:
             checkpoint['meta']['optimizer_states'] = len(checkpoint['optimizer']['state'])
+        names = getattr(runner.train_dataloader.dataset, 'band_names', None)
+        if isinstance(names, dict):  # what files call the bands that are loaded, by modality
+            checkpoint['meta']['band_names'] = names
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save what has fallen due, if a step of the optimizer ends here; end the run if that is wanted."""

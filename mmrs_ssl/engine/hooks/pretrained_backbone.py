@@ -141,6 +141,8 @@ class PretrainedBackboneHook(Hook):
             order=kept['order'],
             bands=len(kept['mean']),
             swaps=kept['swaps'],
+            by_position=kept.get('by_position'),
+            named=kept.get('named', False),
         )
         result = self._compare(runner, pretrained, _planned(runner, 'train', 'val', 'test'), kept['source'])
         self._report(result, 'the checkpoint, of a model that was trained with adopted statistics')
@@ -167,7 +169,8 @@ class PretrainedBackboneHook(Hook):
                     set_normalization(each, adopted)
             images = len(adopted.mean) // bands
             mean, std = (list(values[: len(values) // images]) for values in (adopted.mean, adopted.std))
-            self.adopted = dict(mean=mean, std=std, order=pretrained.order, swaps=adopted.swaps, source=source)
+            told = {key: getattr(pretrained, key) for key in ('order', 'by_position', 'named')}
+            self.adopted = dict(mean=mean, std=std, **told, swaps=adopted.swaps, source=source)
             if runner.cfg:
                 write_to_config(runner.cfg, adopted, preprocessors_of(model)[0])
                 runner.dump_config()
@@ -202,8 +205,9 @@ def check_kept(kept: Any) -> None:
     if not isinstance(kept, dict) or not {'mean', 'std', 'order', 'swaps', 'source'} <= kept.keys():
         raise ValueError(f'meta.{ADOPTED} of the checkpoint is {kept!r:.200}, expected what this hook writes there')
     check_lists(f'meta.{ADOPTED} of the checkpoint', FINITE, mean=kept['mean'], std=kept['std'])
-    for key, choices in dict(order=('rgb', 'bgr', None), swaps=(True, False, None)).items():
-        check_choice(f'meta.{ADOPTED}.{key} of the checkpoint', kept[key], choices)
+    orders, switches = ('rgb', 'bgr', None), (True, False, None)
+    for key, choices in dict(order=orders, by_position=orders, swaps=switches, named=switches).items():
+        check_choice(f'meta.{ADOPTED}.{key} of the checkpoint', kept.get(key), choices)
 
 
 def without_files(init_cfg: Any) -> Any:

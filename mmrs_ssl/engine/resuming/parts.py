@@ -99,11 +99,13 @@ def check_states(saved: dict[str, Any], groups: Sequence[dict[str, Any]], file: 
     for old, new in zip(saved['param_groups'], groups, strict=False):
         pairs = [(i, like, saved['state'].get(i)) for i, like in zip(old['params'], new['params'], strict=True)]
         kept = [(i, like, state) for i, like, state in pairs if state is not None]
-        expected: dict[int, set[str]] = {}  # what is kept may depend on the number of dimensions
+        # of some optimizers what is kept depends on the number of dimensions, of 8-bit ones on the size as well
+        expected: dict[Any, set[str]] = {}
         for _, like, state in kept:
-            expected.setdefault(like.ndim, set()).update(state)
+            expected.setdefault(like.ndim, set()).update({*_LIKE_PARAMETER, 'step'} & state.keys())
+            expected.setdefault(like.shape, set()).update(state)
         for i, like, state in kept:
-            missing = sorted(map(str, expected[like.ndim] - state.keys()))
+            missing = sorted(map(str, (expected[like.ndim] | expected[like.shape]) - state.keys()))
             odd = [key for key in _LIKE_PARAMETER if state.get(key) is not None and _shape(state[key]) != like.shape]
             if missing or odd:
                 found = f'no {missing[0]}' if missing else f'{odd[0]} of {_shape(state[odd[0]])}'

@@ -3,6 +3,7 @@
 import pytest
 
 from mmrs_ssl.cli.checks.schedule import check_learning_rate, check_size, check_temperatures, check_warmup
+from mmrs_ssl.cli.train import count_accumulation
 from tests.cli.checks.planning import above_notes, only, plan
 from tests.conftest import dino_config
 
@@ -64,6 +65,16 @@ def test_a_learning_rate_that_no_network_trains_with(make_config):
     cfg.optim_wrapper.optimizer.lr = 64
     cfg.optim_wrapper.optimizer.type = 'LARS'  # whose rates are of another kind
     assert not above_notes(check_size(plan(cfg)))
+
+
+def test_batches_that_are_accumulated_count_once(make_config):
+    """At the start of a training the batch that the rate is of was divided by them before."""
+    cfg = make_config('auto_scale_lr = dict(enable=True)\noptim_wrapper = dict(accumulative_counts=8)\n')
+    cfg.optim_wrapper.optimizer.lr = 0.6  # of 256 images; a step has 32
+    count_accumulation(cfg)
+    assert not above_notes(check_size(plan(cfg)))
+    cfg.optim_wrapper.optimizer.lr = 1.6
+    assert only(check_size(plan(cfg))).seen == 'BlockAdan with 0.2 for a step of 32 images'
 
 
 def test_a_cosine_that_rises(make_config):

@@ -125,7 +125,8 @@ def test_what_is_adopted_counts_in_training_evaluation_and_ever_after(averaged, 
     checkpoint.unlink()
     saved = tmp_path / 'work' / 'epoch_1.pth'
     kept = torch.load(saved, weights_only=True)['meta']['adopted_normalization']
-    assert kept == dict(mean=MEAN, std=STD, order='rgb', swaps=True, source=str(checkpoint))
+    told = dict(order='rgb', by_position=None, named=False, swaps=True)
+    assert kept == dict(mean=MEAN, std=STD, **told, source=str(checkpoint))
     # resumed, as tools/train.py does it: what is adopted again is no difference of settings
     runner = Runner.from_cfg(make(tmp_path, images, **options, epochs=2, resume=True))
     runner.register_hook(CheckpointGuard(str(saved), resume=True))
@@ -260,6 +261,7 @@ def test_a_frozen_weight_that_was_changed_to_fit_is_refused(checkpoint, images, 
         (dict(std=['1.0']), r"std=\['1.0'\], expected a list of numbers"),
         (dict(order='x'), "order of the checkpoint='x' is not one of rgb, bgr, None"),
         (dict(swaps='x'), "swaps of the checkpoint='x' is not one of True, False, None"),
+        (dict(named='x'), "named of the checkpoint='x' is not one of True, False, None"),
     ],
 )
 def test_what_is_no_statistics_is_not_adopted_again(change, words):

@@ -9,7 +9,7 @@ from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from mmrs_ssl.engine.checkpoint_files import position_of
-from mmrs_ssl.engine.resuming.parts import check_averages, check_content, check_message_hub
+from mmrs_ssl.engine.resuming.parts import check_averages, check_content, check_message_hub, check_states
 from mmrs_ssl.engine.resuming.weights import check_optimizer, check_weights
 from tests.engine.resuming.test_weights import model, optimizer_of
 
@@ -105,6 +105,19 @@ def test_averages_that_are_kept_by_the_kind_of_parameter():
     assert {*state['state'][0]} != {*state['state'][1]}
     assert len(state['state']) == 3
     check_optimizer(SimpleNamespace(optim_wrapper=wrapper), dict(optimizer=state, meta={}), 'a.pth')
+
+
+def test_averages_that_are_kept_by_the_size_of_a_parameter():
+    """As optimizers of 8 bits do, of small matrices otherwise than of large ones."""
+    network = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 50, bias=False), nn.Linear(50, 4, bias=False))
+    groups = [dict(params=list(network.parameters()))]
+    kept = [('step', 'state1'), ('step', 'state1', 'absmax1'), ('step', 'state1', 'absmax1')]
+    state = {number: {key: torch.zeros(1) for key in keys} for number, keys in enumerate(kept)}
+    saved = dict(state=state, param_groups=[dict(params=[0, 1, 2])])
+    check_states(saved, groups, 'a.pth')
+    del state[2]['step']
+    with pytest.raises(ValueError, match=r'a\.pth: its optimizer has no step for parameter 2'):
+        check_states(saved, groups, 'a.pth')
 
 
 def averaging(network):
