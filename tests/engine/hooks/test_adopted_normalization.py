@@ -261,7 +261,6 @@ def test_a_frozen_weight_that_was_changed_to_fit_is_refused(checkpoint, images, 
         (dict(std=['1.0']), r"std=\['1.0'\], expected a list of numbers"),
         (dict(order='x'), "order of the checkpoint='x' is not one of rgb, bgr, None"),
         (dict(swaps='x'), "swaps of the checkpoint='x' is not one of True, False, None"),
-        (dict(named='x'), "named of the checkpoint='x' is not one of True, False, None"),
     ],
 )
 def test_what_is_no_statistics_is_not_adopted_again(change, words):
