@@ -37,7 +37,7 @@ def test_exported_backbone_loads_without_this_package(checkpoint, run_tool, tmp_
     code, printed = run_tool('export_backbone.py', path, out)
     assert code == 0, printed
     settings = {}
-    exec(printed.split('config:')[1], {'dict': dict}, settings)  # what it prints can be pasted
+    exec(printed.split('config:')[-1], {'dict': dict}, settings)  # what it prints can be pasted
     assert settings['backbone']['in_channels'] == 4
     assert (settings['mean'], settings['std']) == ([100.0] * 4, [50.0] * 4)
     init_default_scope('mmpretrain')
@@ -93,15 +93,16 @@ def test_the_branch_that_the_authors_evaluate(make_config, run_tool, tmp_path):
     ('modality', 'bands', 'options', 'share'),
     [('rgb', 3, [], True), ('dsm', 1, ['--modality', 'dsm'], True), ('dsm', 1, ['--modality', 'dsm'], False)],
 )
-def test_a_modality_as_a_plain_vision_transformer(modality, bands, options, share, run_tool, tmp_path):
+def test_a_modality_as_a_plain_vision_transformer(modality, bands, options, share, run_tool, capfd, tmp_path):
     """The shared encoder with a modality's patch embedding gives what the model computes for it."""
     model = build_mssdf(share_patch_embed=share)
     text = Config(dict(model=mssdf_config(share_patch_embed=share))).pretty_text  # which sorts what is in it
     torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=text)), tmp_path / 'run.pth')
+    capfd.readouterr()  # what building the model said
     code, printed = run_tool('export_backbone.py', tmp_path / 'run.pth', tmp_path / 'out.pth', *options)
     assert code == 0, printed
     settings = {}
-    exec(printed.split('config:')[1], {'dict': dict}, settings)
+    exec(printed.split('config:')[-1], {'dict': dict}, settings)
     assert len(settings['mean']) == bands
     init_default_scope('mmpretrain')
     backbone = MODELS.build(settings['backbone'])

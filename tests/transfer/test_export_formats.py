@@ -47,7 +47,7 @@ OWN = {
 def pasted(printed):
     """The variables of the printed config."""
     settings = {}
-    exec(printed.split('config:\n')[1], {'dict': dict}, settings)
+    exec(printed.split('config:\n')[-1], {'dict': dict}, settings)
     return settings
 
 
