@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
 from mmrs_ssl.cli.errors import accepted_options
 from mmrs_ssl.cli.launch import set_launcher
@@ -132,11 +133,13 @@ def override(cfg: Config, options: dict[str, Any]) -> None:
     """Merge options into a config, in place: dotted paths, and the short names that the config declares.
 
     Where both set one place the path counts. ``data_root`` stands at the top of OpenMMLab's configs and is copied into
-    their data sets when the file is read; the override goes wherever the old value went.
+    their data sets when the file is read; the override goes wherever the old value went. Modules that
+    ``custom_imports`` names anew are imported, as mmengine does when it reads a file.
 
     Raises:
         KeyError: for a first part that the runner does not know, a variable whose change would have no effect, or a
             short name that leads nowhere.
+        ImportError: for a module that is not there.
     """
     short = cfg.get('short_names') or {}
     options = set_short_names(cfg, options)
@@ -159,6 +162,8 @@ def override(cfg: Config, options: dict[str, Any]) -> None:
     if 'data_root' in options and 'data_root' in cfg:
         _replace(cfg._cfg_dict, 'data_root', cfg.data_root, options['data_root'])
     cfg.merge_from_dict(options)
+    if any(option.split('.')[0] == 'custom_imports' for option in options) and cfg.get('custom_imports'):
+        import_modules_from_strings(**cfg._cfg_dict['custom_imports'])
 
 
 def check_schedule(cfg: Config) -> None:

@@ -1,7 +1,8 @@
 """Remove the checkpoints of an earlier run, but not before the new one has started."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,24 @@ from mmrs_ssl.cli.places import walk
 from mmrs_ssl.engine.checkpoint_files import asked_marker
 
 _ASIDE = '.{}.overwritten'
+
+
+@contextmanager
+def settings_kept(checkpoints: Sequence[Path], settings: Sequence[Path]) -> Iterator[None]:
+    """Give the files of settings their content back if the checkpoints that they belong to are there at the end.
+
+    Args:
+        checkpoints: of an earlier run, which a new one removes when its first step is done.
+        settings: of the earlier run, which the new one writes over before.
+    """
+    before = {path: path.stat().st_ino for path in checkpoints}
+    contents = {path: path.read_bytes() for path in settings if path.exists()}
+    try:
+        yield
+    finally:
+        if before and all(path.exists() and path.stat().st_ino == number for path, number in before.items()):
+            for path, content in contents.items():
+                path.write_bytes(content)
 
 
 class MakesRoom(Hook):

@@ -17,6 +17,7 @@ from mmrs_ssl.cli.checks.findings import print_findings
 from mmrs_ssl.cli.checks.machine import Machine
 from mmrs_ssl.cli.config import read_config
 from mmrs_ssl.cli.launch import set_precision
+from mmrs_ssl.cli.making_room import settings_kept
 from mmrs_ssl.cli.pretrain_config import make_config, write_configs
 from mmrs_ssl.cli.pretrain_facts import look
 from mmrs_ssl.cli.pretrain_machine import machine_choices
@@ -47,7 +48,12 @@ def run_pretraining(args: Namespace) -> int:
     if args.init:
         check_file(args.init)
     folder = Path(args.work_dir or default_folder(args.data))
-    refuse_checkpoints(folder, args.overwrite, args.dry_run)
+    old = refuse_checkpoints(folder, args.overwrite, args.dry_run)
+    with settings_kept(old, [folder / 'recipe.py', folder / 'config.py']):
+        return _choose_and_train(args, settings, folder)
+
+
+def _choose_and_train(args: Namespace, settings: dict[str, Any], folder: Path) -> int:
     facts = look(args.data, _as_list(settings.get('exclude')))
     recipe = choose(facts, config_names(), args.method, args.backbone, settings)
     cfg, choices = make_config(recipe, args.seed, settings, args.init)
@@ -96,21 +102,25 @@ def default_folder(data: str) -> str:
     return f'work_dirs/pretrain_{"_".join(word.strip("_.-") for word in words) or "data"}'
 
 
-def refuse_checkpoints(folder: Path, overwrite: bool, dry_run: bool) -> None:
+def refuse_checkpoints(folder: Path, overwrite: bool, dry_run: bool) -> list[Path]:
     """Refuse a work dir with checkpoints, which would be gone on from with other settings than they had.
+
+    Returns:
+        Those that are given up.
 
     Raises:
         FileExistsError: unless ``overwrite`` gives them up, which a dry run does not.
     """
-    found = [each.path.name for each in list_checkpoints(folder) if each.progress is not None]
+    found = [each.path for each in list_checkpoints(folder) if each.progress is not None]
     if found and (dry_run or not overwrite):
-        names = ', '.join(found[:4]) + (' ...' if len(found) > 4 else '')
+        names = ', '.join(path.name for path in found[:4]) + (' ...' if len(found) > 4 else '')
         remove = 'a dry run removes none' if dry_run else 'remove them with --overwrite'
         raise FileExistsError(
             f'{folder} holds {how_many(len(found), "checkpoint")} of an earlier run ({names}), whose settings would be '
             f'written over: go on from them with mmrs-ssl train {folder / "config.py"} --resume, give another folder '
             f'with --work-dir; {remove}'
         )
+    return found
 
 
 def _check_and_train(args: Namespace, config: Path, folder: Path) -> int:

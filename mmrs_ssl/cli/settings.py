@@ -63,6 +63,7 @@ NUMBERS: dict[str, Number] = {
     'param_scheduler.*.T_max': or_none(COUNT),
     'param_scheduler.*.eta_min': or_none(NOT_NEGATIVE),
     'param_scheduler.*.eta_min_ratio': or_none(SHARE),
+    'param_scheduler.*.share': BELOW_ONE,
     'param_scheduler.*.start_factor': AREA,
     'param_scheduler.*.end_factor': SHARE,
     'param_scheduler.*.gamma': POSITIVE,

@@ -1,6 +1,7 @@
 """Configs and the options given for them on the command line."""
 
 import re
+import sys
 
 import pytest
 from mmengine.config import Config
@@ -44,3 +45,14 @@ def test_an_element_that_a_list_does_not_have(part):
     cfg = config()
     override(cfg, {f'{path}.1.size': 8, 'train_dataloader.batch_size': 4})
     assert (cfg.train_dataloader.dataset.pipeline[1].size, cfg.train_dataloader.batch_size) == (8, 4)
+
+
+def test_modules_that_an_option_names_are_imported(tmp_path, monkeypatch):
+    """As those that the file names are; one that is not there is an error."""
+    (tmp_path / 'extra_methods.py').write_text('here = True\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = Config(dict(model=dict(type='CMID')))
+    override(cfg, {'custom_imports': dict(imports=['extra_methods'], allow_failed_imports=False)})
+    assert sys.modules.pop('extra_methods').here
+    with pytest.raises(ImportError, match='no_such_methods'):
+        override(cfg, {'custom_imports.imports': ['no_such_methods']})

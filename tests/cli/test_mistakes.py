@@ -125,6 +125,7 @@ MISTAKES = [
     ('cmid', 'train_cfg.max_epochs=None', rf'train_cfg\.max_epochs=None, expected {COUNT}'),
     ('cmid', 'train_cfg=10', r'train_cfg=10, expected a dict with its options'),
     ('cmid', 'train_cfg.val_interval=0', rf'val_interval=0, expected {COUNT}'),
+    ('cmid', 'warmup=1.5', r'param_scheduler\.0\.share=1\.5, expected a number of at least 0 and below 1'),
     ('cmid', 'param_scheduler.WarmupLR.start_factor=2', r'start_factor=2, expected a number above 0 and at most 1'),
     ('cmid', 'param_scheduler.CosineAnnealingLR.eta_min=-1', r'eta_min=-1, expected a number of at least 0, or None'),
     ('cmid', 'param_scheduler.CosineAnnealingLR.T_max=0', rf'T_max=0, expected {COUNT}, or None'),

@@ -305,6 +305,19 @@ def test_recipe_of_checkpoints_stays(pictures, tmp_path, capsys):
     assert {path.name: path.read_text() for path in work.glob('*.py')} == before
 
 
+def test_recipe_of_checkpoints_stays_where_a_new_run_ends_before_its_first_step(pictures, tmp_path, capsys):
+    work = tmp_path / 'work'
+    assert dry_run(pictures, work) == 0
+    before = {path.name: path.read_text() for path in work.glob('*.py')}
+    meta = dict(epoch=1, iter=3, seed=0)
+    torch.save(dict(state_dict={}, optimizer={}, meta=meta, message_hub={}, param_schedulers=[]), work / 'epoch_1.pth')
+    spoilt = [*TINY, '--work-dir', str(work), '--overwrite', 'model.data_preprocessor.std=[0.2,0.2,0.2]']
+    assert run_command('pretrain', [str(pictures), *spoilt]) == 1
+    assert 'error' in capsys.readouterr().out
+    assert {path.name: path.read_text() for path in work.glob('*.py')} == before
+    assert [path.name for path in work.glob('*.pth')] == ['epoch_1.pth']
+
+
 @pytest.mark.parametrize(
     ('data', 'folder'),
     [

@@ -1,6 +1,6 @@
 """Compare the bands of the data with the statistics and the network, and the statistics with the data's pixels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from mmrs_ssl.cli.checks.findings import Finding, setting
 from mmrs_ssl.cli.checks.planned import Pixels, PlannedTraining
+from mmrs_ssl.cli.places import walk
 from mmrs_ssl.engine.normalization import LIMIT
 from mmrs_ssl.engine.preprocessors import read_normalization
 from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor
 
 FAR_MEAN, FAR_SPREAD = 2.0, LIMIT  # of normalized pixels: their mean, and the factor between their deviation and 1
 OTHER_UNITS_MEAN, OTHER_UNITS_SPREAD = 10.0, 20.0
+FAR_WHITE, OTHER_UNITS_WHITE = 20.0, 2.0  # white over the brightest band, a band's bright pixels over white
 # What values are usually divided by, or forgotten to be.
 FACTORS = {255: '255', 10_000: '10,000 (reflectance)', 65_535: '65,535'}
 Statistics = tuple[np.ndarray, np.ndarray]
@@ -114,6 +116,33 @@ def compare_pixels(name: str, pixels: Pixels, mean: np.ndarray, std: np.ndarray)
     )
 
 
+def check_white(planned: PlannedTraining) -> Iterator[Finding]:
+    """Compare the values of white with a sample of the data: jitter and noise cut off what is above them."""
+    for place, node in walk(planned.cfg.train_dataloader.dataset, 'train_dataloader.dataset'):
+        said = node.get('max_value')
+        for name, pixels in planned.pixels.items():
+            white = said.get(name) if isinstance(said, Mapping) else said
+            if white is None or node.get('modality', name) != name or np.size(white) not in (1, len(pixels.mean)):
+                continue  # it has none, or one of other bands, which the transform itself refuses
+            yield from compare_white(f'{place}.max_value', pixels, np.atleast_1d(np.asarray(white, np.float64)))
+
+
+def compare_white(place: str, pixels: Pixels, white: np.ndarray) -> Iterator[Finding]:
+    """Compare what was measured with white, a number or one of every band, as it is set at a place of the config."""
+    share = pixels.bright / white
+    if not (share.max() > 1 or share.max() < 1 / FAR_WHITE):  # of pixels that are no numbers nothing is known
+        return
+    effect = 'jitter and noise cut off what is above it' if share.max() > 1 else 'nothing comes near it'
+    yield Finding(
+        'error' if share.max() > OTHER_UNITS_WHITE else 'warning',
+        'white',
+        f'1 % of the pixels of {pixels.images} images ({pixels.dtype}) are above {_row(pixels.bright)}, max_value is '
+        f'{_row(white)}: {effect}',
+        f'nearly all pixels below white, and some above a {FAR_WHITE:g}th of it',
+        f'{place} = {_row(pixels.bright, 99)} or more, see tools/band_stats.py',
+    )
+
+
 def guess_units(pixels: Pixels, mean: np.ndarray, std: np.ndarray) -> str:
     """Say which usual factor lies between data and statistics, if one does in mean and deviation alike."""
     ratios = [float(np.median(pixels.std / std)), float(np.median(pixels.mean / np.where(mean == 0, np.nan, mean)))]
@@ -133,5 +162,5 @@ def statistics_key(name: str) -> str:
 
 
 def _row(values: Sequence[float] | np.ndarray, most: int = 4) -> str:
-    texts = [f'{value:.4g}' for value in values]
+    texts = [f'{float(f"{value:.4g}"):g}' for value in values]
     return ', '.join(texts if len(texts) <= most else [*texts[:most], '...'])

@@ -26,6 +26,7 @@ class Pixels(NamedTuple):
 
     Attributes:
         mean, std: (C,) of all values of a band.
+        bright: (C,) what 99 % of the values of a band are below, the mean over images.
         dtype: of the images.
         side: the smaller side in pixels, the median of all.
         images: how many were looked at.
@@ -33,6 +34,7 @@ class Pixels(NamedTuple):
 
     mean: np.ndarray
     std: np.ndarray
+    bright: np.ndarray
     dtype: str
     side: int
     images: int
@@ -163,7 +165,7 @@ def measure_pixels(dataset: Any, count: int) -> dict[str, Pixels]:
     loading = loading_alone(dataset)
     if loading is None:
         return {}
-    found: dict[str, list[np.ndarray]] = {}
+    found: dict[str, list[np.ndarray]] = {}  # by modality, (3, C) of each image
     shapes: dict[str, list[tuple[int, str]]] = {}
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)):
         img = loading[int(index)]['img']
@@ -171,24 +173,25 @@ def measure_pixels(dataset: Any, count: int) -> dict[str, Pixels]:
 
             def note(image: np.ndarray, name: str = name) -> None:
                 image = image if image.ndim == 3 else image[..., None]
-                found.setdefault(name, []).append(moments_of(image))
+                found.setdefault(name, []).append(levels_in(image))
                 shapes.setdefault(name, []).append((min(image.shape[:2]), image.dtype.name))
 
             map_images(images, note)
     return {name: _joined(each, shapes[name]) for name, each in found.items()}
 
 
-def moments_of(image: np.ndarray) -> np.ndarray:
-    """Compute the mean and the mean square of each band of an image (H, W, C): (2, C)."""
+def levels_in(image: np.ndarray) -> np.ndarray:
+    """Compute mean, mean square and 99 % quantile of each band of an image (H, W, C): (3, C)."""
     step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / _MOST_PIXELS)))
     values = image[::step, ::step].astype(np.float64)
-    return np.stack([values.mean(axis=(0, 1)), (values**2).mean(axis=(0, 1))])
+    return np.stack([values.mean(axis=(0, 1)), (values**2).mean(axis=(0, 1)), np.quantile(values, 0.99, axis=(0, 1))])
 
 
-def _joined(moments: list[np.ndarray], shapes: list[tuple[int, str]]) -> Pixels:
-    bands = moments[0].shape[1]
-    alike = [each for each in moments if each.shape[1] == bands]  # others are the loader's to refuse
-    mean, square = np.mean(alike, axis=0)
+def _joined(levels: list[np.ndarray], shapes: list[tuple[int, str]]) -> Pixels:
+    bands = levels[0].shape[1]
+    alike = [each for each in levels if each.shape[1] == bands]  # others are the loader's to refuse
+    mean, square, bright = np.mean(alike, axis=0)
     sides = sorted(side for side, _ in shapes)
     dtypes = ', '.join(dict.fromkeys(dtype for _, dtype in shapes))
-    return Pixels(mean, np.sqrt(np.maximum(square - mean**2, 0)), dtypes, sides[len(sides) // 2], len(shapes))
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    return Pixels(mean, deviation, bright, dtypes, sides[len(sides) // 2], len(shapes))

@@ -4,15 +4,22 @@ import numpy as np
 import pytest
 from mmengine.registry import MODELS
 
-from mmrs_ssl.cli.checks.bands import check_bands, check_statistics, compare_pixels, statistics_of
+from mmrs_ssl.cli.checks.bands import (
+    check_bands,
+    check_statistics,
+    check_white,
+    compare_pixels,
+    compare_white,
+    statistics_of,
+)
 from mmrs_ssl.cli.checks.planned import Pixels, measure_pixels
 from mmrs_ssl.synthetic.writing import write_geotiff
 from tests.cli.checks.planning import above_notes, only, plan
 from tests.conftest import cmid_config, mssdf_config
 
 
-def pixels(mean, std, dtype='uint16'):
-    return Pixels(np.array(mean, float), np.array(std, float), dtype, 256, 16)
+def pixels(mean, std, dtype='uint16', bright=None):
+    return Pixels(*(np.array(each, float) for each in (mean, std, mean if bright is None else bright)), dtype, 256, 16)
 
 
 def compare(found, mean, std):
@@ -113,4 +120,44 @@ def test_pixels_are_measured_as_they_are_loaded(make_config, tmp_path):
     found = measure_pixels(plan(cfg).dataset, 32)['']
     np.testing.assert_allclose(found.mean, images.mean(axis=(0, 1, 2)))
     np.testing.assert_allclose(found.std, images.std(axis=(0, 1, 2)))
+    by_hand = [[np.sort(image[..., band].ravel())[round(0.99 * (80 * 90 - 1))] for band in (0, 1)] for image in images]
+    np.testing.assert_allclose(found.bright, np.mean(by_hand, axis=0), atol=2)
     assert (found.dtype, found.side, found.images) == ('uint16', 80, 3)
+
+
+@pytest.mark.parametrize(
+    ('bright', 'white', 'level', 'words'),
+    [
+        ([3000.0, 2000.0], [10_000.0], None, None),
+        ([3000.0, 2000.0], [3000.0, 2000.0], None, None),
+        ([12_000.0, 40.0], [12_500.0], None, None),  # a band of cirrus is dark
+        ([12_000.0, 9000.0], [10_000.0], 'warning', 'cut off'),
+        ([3000.0, 2000.0], [3500.0, 1500.0], 'warning', 'cut off'),
+        ([3000.0, 2000.0], [1.0], 'error', 'max_value is 1: jitter and noise cut off'),
+        ([0.3, 0.2], [10_000.0], 'warning', 'above 0.3, 0.2, max_value is 10000: nothing comes near'),
+        ([np.nan, 2.0], [1.0], None, None),
+    ],
+)
+def test_white_is_near_the_brightest_pixels(bright, white, level, words):
+    found = list(compare_white('x.max_value', pixels([1.0, 1.0], [1.0, 1.0], bright=bright), np.array(white)))
+    assert [each.level for each in found] == ([level] if level else [])
+    assert all(words in each.seen and each.change.startswith('x.max_value = ') for each in found)
+
+
+def test_white_of_a_transform(make_config, tmp_path):
+    """Of a config as it is built; the place that is wrong is named."""
+    image = np.full((80, 90, 2), [1000, 3000], np.uint16) + np.arange(90, dtype=np.uint16)[:, None]
+    write_geotiff(tmp_path / 'scenes' / '0.tif', image, 1.0)
+    cfg = make_config(model=cmid_config(bands=2), data_root=tmp_path / 'scenes')
+    cfg.train_dataloader.dataset.pipeline[0].bands = 2
+    cfg.train_dataloader.dataset.pipeline[1].update(colors=False, max_value=255)
+    found = only(check_white(plan(cfg)))
+    assert (found.level, found.about) == ('error', 'white')
+    assert '(uint16) are above 1089, 3089, max_value is 255: jitter' in found.seen
+    assert found.change.startswith('train_dataloader.dataset.pipeline.1.max_value = 1089, 3089 or more')
+
+
+def test_white_of_a_data_set_of_modalities(make_config):
+    cfg = make_config(model=mssdf_config())
+    cfg.train_dataloader.dataset.max_value = dict(rgb=255, dsm=1e6)
+    assert 'max_value is 1e+06: nothing comes near it' in only(check_white(plan(cfg))).seen
