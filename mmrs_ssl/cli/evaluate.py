@@ -24,7 +24,7 @@ from mmrs_ssl.evaluation.intervals import Figure
 from mmrs_ssl.evaluation.labelled import Labelled, check_learnable, halves, read_labelled, same_files
 from mmrs_ssl.evaluation.measuring import NEIGHBORS, measure_features, names_of_measures, predict
 from mmrs_ssl.evaluation.probes import check_features, holds_back
-from mmrs_ssl.evaluation.results import ResultFile, digest_of_data, digest_of_file, table_of
+from mmrs_ssl.evaluation.results import ResultFile, digest_of_data, digest_of_file, distinct_names, table_of
 from mmrs_ssl.evaluation.torchgeo_bench import export_torchgeo_bench
 from mmrs_ssl.rasters.access import Access, access_to
 from mmrs_ssl.transfer.records import read_record
@@ -252,16 +252,15 @@ def describe(checkpoint: str, evaluation: Evaluation, frozen: FrozenBackbone, lo
         print('  warning: pixels are far from what was pre-trained on; look at --mean, --std, --bands and --convert')
 
 
-def draw_pictures(subject: Subject, evaluation: Evaluation, folder: Path, loader: Mapping[str, Any]) -> None:
-    """Write the confusion matrix of the linear probe, and a gallery of nearest neighbors."""
+def draw_pictures(subject: Subject, evaluation: Evaluation, start: Path, loader: Mapping[str, Any]) -> None:
+    """Write the confusion matrix of the linear probe, and a gallery of nearest neighbors, by names with this start."""
     train, test = subject.compute()
     labelled, held_out = evaluation.labelled, evaluation.held_out
     if not is_main_process() or labelled.labels.ndim == 2:
         return
-    name = '_'.join(Path(subject.name).with_suffix('').parts[-2:])  # the last folder tells runs apart
     predicted = predict('linear', train, labelled.labels, test, evaluation.args.seed)[0]
-    title = f'{name}: linear probe, {100 * np.mean(predicted == held_out.labels):.1f} %'
-    draw_confusion(held_out.labels, predicted, labelled.classes, folder / f'{name}_confusion.png', title)
+    title = f'{start.name}: linear probe, {100 * np.mean(predicted == held_out.labels):.1f} %'
+    draw_confusion(held_out.labels, predicted, labelled.classes, start.with_name(f'{start.name}_confusion.png'), title)
     rng = np.random.default_rng(evaluation.args.seed)
     chosen = rng.choice(len(test), min(QUERIES, len(test)), replace=False)
     unit = train / np.linalg.norm(train, axis=1, keepdims=True)
@@ -275,7 +274,7 @@ def draw_pictures(subject: Subject, evaluation: Evaluation, folder: Path, loader
             for row, near in zip(alike, nearest, strict=True)
         ],
         lambda path: as_picture(load(path)),
-        folder / f'{name}_neighbors.png',
+        start.with_name(f'{start.name}_neighbors.png'),
     )
 
 
@@ -315,7 +314,8 @@ def evaluate(args: argparse.Namespace) -> dict[str, dict[str, Figure]]:
         found[subject.name] = evaluation.measured(subject, file, names)
         if args.pictures and subject.name in args.checkpoints:
             loader = json.loads(subject.key['pixels'])
-            draw_pictures(subject, evaluation, Path(args.pictures), loader)
+            start = Path(args.pictures, distinct_names(args.checkpoints, 2)[subject.name])
+            draw_pictures(subject, evaluation, start, loader)
     if is_main_process():
         several = evaluation.labelled.labels.ndim == 2
         print(
@@ -343,8 +343,7 @@ def evaluate_or_export(args: argparse.Namespace) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     """Write each checkpoint for torchgeo-bench, several to folders of their names."""
-    for checkpoint in args.checkpoints:
-        out = Path(args.export_torchgeo_bench)
-        out = out / Path(checkpoint).stem if len(args.checkpoints) > 1 else out
+    for checkpoint, name in distinct_names(args.checkpoints, 1).items():
+        out = Path(args.export_torchgeo_bench, name if len(args.checkpoints) > 1 else '')
         for file in export_torchgeo_bench(checkpoint, out, args.branch, args.modality):
             print(file)

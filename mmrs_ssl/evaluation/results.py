@@ -13,6 +13,17 @@ from mmrs_ssl.evaluation.intervals import Figure
 from mmrs_ssl.evaluation.labelled import Labelled
 
 
+def distinct_names(paths: Sequence[str], least: int) -> dict[str, str]:
+    """Name files by the last parts of their paths: as many as tell all of them apart, and at least so many."""
+    parts = {path: Path(path).absolute().with_suffix('').parts[1:] for path in paths}
+    longest = max(map(len, parts.values()), default=0)
+    for count in range(min(least, longest), longest + 1):
+        names = {path: '_'.join(each[-count:]) for path, each in parts.items()}
+        if len(set(names.values())) == len(names):
+            return names
+    return {path: '_'.join(Path(path).absolute().parts[1:]) for path in paths}  # they differ in the suffix alone
+
+
 class ResultFile:
     """Rows of figures, a JSON object a line; beside it the same as CSV.
 

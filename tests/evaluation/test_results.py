@@ -9,7 +9,7 @@ import pytest
 
 from mmrs_ssl.evaluation.intervals import Figure
 from mmrs_ssl.evaluation.labelled import Labelled
-from mmrs_ssl.evaluation.results import ResultFile, digest_of_data, digest_of_file, table_of
+from mmrs_ssl.evaluation.results import ResultFile, digest_of_data, digest_of_file, distinct_names, table_of
 
 
 def row(measure='20-NN', value=50.0, **more):
@@ -100,3 +100,16 @@ def test_other_files_are_refused(tmp_path, text):
 def test_other_names_are_refused(tmp_path):
     with pytest.raises(ValueError, match='expected a name that ends in'):
         ResultFile(tmp_path / 'r.csv')
+
+
+def test_names_tell_files_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    start = '_'.join(tmp_path.parts[1:])
+    assert distinct_names(['a/epoch_1.pth'], 2) == {'a/epoch_1.pth': 'a_epoch_1'}
+    assert distinct_names(['a/x/epoch_1.pth', 'b/x/epoch_1.pth'], 1) == {
+        'a/x/epoch_1.pth': 'a_x_epoch_1',
+        'b/x/epoch_1.pth': 'b_x_epoch_1',
+    }
+    assert list(distinct_names(['a.pth', 'b.pth'], 1).values()) == ['a', 'b']
+    assert list(distinct_names(['a.pth', 'a.bin'], 1).values()) == [f'{start}_a.pth', f'{start}_a.bin']
+    assert list(distinct_names(['a.pth', 'sub/a.pth'], 9).values()) == [f'{start}_a', f'{start}_sub_a']
