@@ -2,32 +2,24 @@
 
 import json
 import os
-from pathlib import Path
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import rasterio
 
-from tests.conftest import ROOT, TestProbe, cmid_config
-from tests.forked import Run
+from tests.conftest import ROOT, cmid_config
 
 FILES, ITERATIONS, SETTLED = 100, 2000, 200
 
 
-def children(pid):
-    return [int(each) for each in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
-
-
-def held():
-    """Resident bytes and open files of this process and its data workers, each by itself."""
-    pids = [os.getpid(), *children(os.getpid())]
-    pages = [int(Path(f'/proc/{pid}/statm').read_text().split()[1]) for pid in pids]
-    return [[4096 * count for count in pages], [len(list(Path(f'/proc/{pid}/fd').iterdir())) for pid in pids]]
-
-
 @pytest.mark.slow
 def test_memory_and_descriptors_are_flat(tmp_path):
-    """2,000 iterations over 100 GeoTIFFs, which are more than are kept open, with two workers that persist."""
+    """2,000 iterations over 100 GeoTIFFs, which are more than are kept open, with two workers that persist.
+
+    In a new process: one that is forked from the tests' copies their memory bit by bit.
+    """
     rng = np.random.default_rng(0)
     scenes = tmp_path / 'scenes'
     scenes.mkdir()
@@ -38,7 +30,7 @@ def test_memory_and_descriptors_are_flat(tmp_path):
         transform = rasterio.transform.from_origin(number * 1000, 0, 1, 1)
         with rasterio.open(scenes / f'{number}.tif', 'w', crs='EPSG:32632', transform=transform, **profile) as file:
             file.write(rng.integers(1, 3000, (4, 64, 64), dtype=np.uint16))
-    config = tmp_path / 'soak.py'
+    config, record = tmp_path / 'soak.py', tmp_path / 'held.txt'
     base = ROOT / 'configs' / '_base_'
     model = cmid_config(bands=4)
     model['backbone']['in_channels'] = 4
@@ -50,19 +42,16 @@ train_dataloader = dict(
     batch_size=4, num_workers=2, persistent_workers=True, dataset=dict(data_root={str(scenes)!r}, window=64)
 )
 train_cfg = dict(max_epochs={ITERATIONS * 4 // FILES})
-custom_hooks = [hook for hook in _base_.custom_hooks if 'Picture' not in hook['type']] + [dict(type='TestProbe')]
+custom_imports = dict(imports=['mmrs_ssl', 'tests.tools.held_memory'], allow_failed_imports=False)
+custom_hooks = [hook for hook in _base_.custom_hooks if 'Picture' not in hook['type']]
+custom_hooks += [dict(type='HeldMemoryHook', file={str(record)!r}, interval={SETTLED})]
 work_dir = {str(tmp_path / 'work')!r}
 """)
-    record = tmp_path / 'held.txt'
-
-    def note(runner):
-        if (runner.iter + 1) % SETTLED == 0:
-            with record.open('a') as file:
-                file.write(f'{held()}\n')
-
-    TestProbe.calls = dict(after_train_iter=note)
-    run = Run(tmp_path / 'log', 'train.py', config, '--cfg-options', 'size=64', 'max_value=3000')
-    assert run.wait(1500) == [0], run.log.read_text()[-3000:]
+    command = [sys.executable, ROOT / 'tools' / 'train.py', config, '--cfg-options', 'size=64', 'max_value=3000']
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, timeout=1500
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
     rows = np.array([json.loads(line) for line in record.read_text().splitlines()])  # (10, bytes or files, process)
     assert rows.shape == (ITERATIONS // SETTLED, 2, 3)
     print('MB', (rows[:, 0] / 2**20).round().tolist(), 'files', rows[:, 1].tolist())
