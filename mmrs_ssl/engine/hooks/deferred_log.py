@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mmrs_ssl.registry import HOOKS
 
+HISTORY = 10_000  # steps whose values are kept, at least
+
 
 def is_due(hook: Hook, runner: Any, batch_idx: int) -> bool:
     """Tell whether values of the device are wanted after this iteration, whatever waiting for it costs.
@@ -27,6 +29,17 @@ def is_due(hook: Hook, runner: Any, batch_idx: int) -> bool:
     )
 
 
+def forget_old_values(runner: Any) -> None:
+    """Let mmengine keep of all logged values no more than the log reads."""
+    processor = runner.log_processor
+    windows = [processor.window_size, *(each.get('window_size', 0) for each in processor.custom_cfg)]
+    if 'global' in windows:
+        return
+    kept = max(HISTORY, len(runner.train_dataloader), *(window for window in windows if isinstance(window, int)))
+    for history in runner.message_hub.log_scalars.values():
+        history.max_length = min(history.max_length, kept)
+
+
 @HOOKS.register_module()
 class DeferredLogHook(RuntimeInfoHook):
     """Log as mmengine's ``RuntimeInfoHook`` does, without asking the device for every value of every step.
@@ -34,6 +47,10 @@ class DeferredLogHook(RuntimeInfoHook):
     Asking makes the host wait until the device has done all it was given. Losses and the gradients' norm are kept where
     they are and fetched together, in one transfer, before the logger writes them and before a checkpoint is saved. The
     log, its averages and what a checkpoint has of them are the same.
+
+    But for their age: of each value the last epoch is kept, or 10,000 steps or what the log averages over if that is
+    more. mmengine keeps a million, which it copies at every step and writes into every checkpoint: after 774,000 steps
+    (MillionAID's 200 epochs) 32 ms and 165 MB. Where a value is averaged over all (``window_size='global'``) it does.
     """
 
     def __init__(self) -> None:
@@ -65,6 +82,7 @@ class DeferredLogHook(RuntimeInfoHook):
             self._pending.append((f'train/{key}', value.detach() if isinstance(value, Tensor) else value))
         if is_due(self, runner, batch_idx):
             self._fetch(runner)
+            forget_old_values(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Fetch what was kept, so that the checkpoint has the values of the steps before it."""

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.runner import Runner
 
+from mmrs_ssl.engine.hooks import deferred_log
 from tests.conftest import TestProbe, cmid_config, dino_config, log_of, train
 from tests.engine.test_hooks import option, without
 
@@ -138,3 +139,41 @@ def test_a_checkpoint_between_two_lines_of_the_log_has_the_steps_before_it(make_
     hub = torch.load(tmp_path / 'between.pth', weights_only=True)['message_hub']
     history, _ = hub['log_scalars']['train/loss'].data
     assert len(history) == 3
+
+
+@pytest.mark.parametrize(
+    ('processor', 'lengths'),
+    [
+        (dict(window_size=3), {4}),  # an epoch
+        (dict(window_size=6), {6}),
+        (dict(window_size=3, custom_cfg=[dict(data_src='loss', method_name='mean', window_size=7)]), {7}),
+        (
+            dict(
+                window_size=3,
+                custom_cfg=[dict(data_src='loss', method_name='max', window_size='epoch', log_name='most')],
+            ),
+            {4},
+        ),
+        (
+            dict(
+                window_size=3,
+                custom_cfg=[dict(data_src='loss', method_name='max', window_size='global', log_name='most')],
+            ),
+            {12},
+        ),
+    ],
+)
+def test_old_values_are_forgotten_and_the_log_is_the_same(processor, lengths, make_config, monkeypatch):
+    """Three epochs of four iterations, with and without."""
+    monkeypatch.setattr(deferred_log, 'HISTORY', 2)
+    runs = []
+    for kind in ('RuntimeInfoHook', 'mmrs_ssl.DeferredLogHook'):
+        cfg = small(make_config, kind, 2, clip_grad=dict(max_norm=0.5))
+        cfg.train_cfg.max_epochs = 3
+        cfg.log_processor = processor
+        runner = train(cfg)
+        runs.append(lines(runner))
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == 6
+    steps = ('train/loss', 'train/grad_norm', 'train/lr', 'train/time')
+    assert {len(runner.message_hub.log_scalars[name].data[0]) for name in steps} == lengths
