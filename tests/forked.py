@@ -3,7 +3,6 @@
 They are forked from the test's, so that the libraries are imported once.
 """
 
-import gc
 import os
 import runpy
 import signal
@@ -47,8 +46,6 @@ class Run:
         code = 1
         try:
             os.setpgid(0, 0)  # a signal to the group does not reach the test
-            gc.freeze()  # beside all that tests have made, garbage of the run would be too little to be collected
-            gc.collect()
             out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(out, 1)
             os.dup2(out, 2)
