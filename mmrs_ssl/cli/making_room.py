@@ -23,14 +23,19 @@ def settings_kept(checkpoints: Sequence[Path], settings: Sequence[Path]) -> Iter
         checkpoints: of an earlier run, which a new one removes when its first step is done.
         settings: of the earlier run, which the new one writes over before.
     """
-    before = {path: path.stat().st_ino for path in checkpoints}
+    before = {path: _identity(path) for path in checkpoints}
     contents = {path: path.read_bytes() for path in settings if path.exists()}
     try:
         yield
     finally:
-        if before and all(path.exists() and path.stat().st_ino == number for path, number in before.items()):
+        if before and all(path.exists() and _identity(path) == same for path, same in before.items()):
             for path, content in contents.items():
                 path.write_bytes(content)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns  # a file that takes a removed one's place may be given its number
 
 
 class MakesRoom(Hook):

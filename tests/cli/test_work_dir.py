@@ -1,10 +1,12 @@
 """What a run does with the checkpoints that its work dir holds already."""
 
+import time
+
 import pytest
 import torch
 from mmengine.config import Config
 
-from mmrs_ssl.cli.making_room import MakesRoom
+from mmrs_ssl.cli.making_room import MakesRoom, settings_kept
 from mmrs_ssl.cli.work_dir import check_load_from, held_work_dir
 from mmrs_ssl.engine.checkpoint_files import list_checkpoints
 from tests.engine.test_checkpoint_files import flipped, save
@@ -18,6 +20,23 @@ def config(folder, **more):
 def refused(error, words, *args):
     with pytest.raises(error, match=words), held_work_dir(*args):
         raise AssertionError('it was not refused')
+
+
+@pytest.mark.parametrize('replaced', [False, True])
+def test_settings_are_given_back_to_the_same_checkpoints_alone(tmp_path, replaced):
+    checkpoint, settings = tmp_path / 'epoch_1.pth', tmp_path / 'recipe.py'
+    checkpoint.write_text('of the first run')
+    settings.write_text('first')
+    time.sleep(0.02)  # so that the times of the files differ
+    with settings_kept([checkpoint], [settings]):
+        settings.write_text('second')
+        aside = checkpoint.rename(tmp_path / 'aside')
+        if replaced:
+            aside.unlink()
+            checkpoint.write_text('of the first run')  # as a rule by the number that has become free
+        else:
+            aside.rename(checkpoint)
+    assert settings.read_text() == ('second' if replaced else 'first')
 
 
 def test_checkpoints_are_not_written_over_unless_that_is_said(tmp_path):
