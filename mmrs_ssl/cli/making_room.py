@@ -19,18 +19,23 @@ _ASIDE = '.{}.overwritten'
 def settings_kept(checkpoints: Sequence[Path], settings: Sequence[Path]) -> Iterator[None]:
     """Give the files of settings their content back if the checkpoints that they belong to are there at the end.
 
+    Those that were not there before are removed.
+
     Args:
         checkpoints: of an earlier run, which a new one removes when its first step is done.
         settings: of the earlier run, which the new one writes over before.
     """
     before = {path: _identity(path) for path in checkpoints}
-    contents = {path: path.read_bytes() for path in settings if path.exists()}
+    contents = {path: path.read_bytes() if path.exists() else None for path in settings}
     try:
         yield
     finally:
         if before and all(path.exists() and _identity(path) == same for path, same in before.items()):
             for path, content in contents.items():
-                path.write_bytes(content)
+                if content is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    path.write_bytes(content)
 
 
 def _identity(path: Path) -> tuple[int, int]:

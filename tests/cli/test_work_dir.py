@@ -24,12 +24,13 @@ def refused(error, words, *args):
 
 @pytest.mark.parametrize('replaced', [False, True])
 def test_settings_are_given_back_to_the_same_checkpoints_alone(tmp_path, replaced):
-    checkpoint, settings = tmp_path / 'epoch_1.pth', tmp_path / 'recipe.py'
+    checkpoint, settings, new = (tmp_path / name for name in ('epoch_1.pth', 'recipe.py', 'config.py'))
     checkpoint.write_text('of the first run')
     settings.write_text('first')
     time.sleep(0.02)  # so that the times of the files differ
-    with settings_kept([checkpoint], [settings]):
+    with settings_kept([checkpoint], [settings, new]):
         settings.write_text('second')
+        new.write_text('second')
         aside = checkpoint.rename(tmp_path / 'aside')
         if replaced:
             aside.unlink()
@@ -37,6 +38,7 @@ def test_settings_are_given_back_to_the_same_checkpoints_alone(tmp_path, replace
         else:
             aside.rename(checkpoint)
     assert settings.read_text() == ('second' if replaced else 'first')
+    assert new.exists() == replaced
 
 
 def test_checkpoints_are_not_written_over_unless_that_is_said(tmp_path):
