@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.utils.cpp_extension  # mmengine's, for every run's log
 from mmengine.logging import HistoryBuffer
+
+import mmrs_ssl.cli.checks.quick  # the tools', where they are used
+import mmrs_ssl.cli.train  # noqa: F401
 
 from tests.conftest import ROOT
 
