@@ -201,7 +201,7 @@ def make_crops(sizes: Sequence[int], count: int = 4, bands: int = 3, seed: int =
 
 
 def pytest_collection_finish() -> None:
-    """Set apart what the imports made: every data set collects garbage, which took 0.4 s through the libraries' objects."""
+    """Set apart what imports made: every data set collects garbage, 0.4 s through the libraries' objects."""
     gc.collect()
     gc.freeze()
 

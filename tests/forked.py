@@ -21,7 +21,6 @@ from mmengine.logging import HistoryBuffer
 
 import mmrs_ssl.cli.checks.quick  # the tools', where they are used
 import mmrs_ssl.cli.train  # noqa: F401
-
 from tests.conftest import ROOT
 
 
