@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
-_MERGED = ('uint8', 'uint16', 'int16', 'float32', 'float64')
+_MERGED = frozenset(map(np.dtype, ('uint8', 'uint16', 'int16', 'float32', 'float64')))
 
 
 def bands_last(pixels: np.ndarray) -> np.ndarray:
@@ -18,7 +18,7 @@ def bands_last(pixels: np.ndarray) -> np.ndarray:
     moved = pixels.transpose(1, 2, 0)
     if moved.flags.c_contiguous:
         return moved
-    if pixels.dtype.name in _MERGED and 1 < len(pixels) <= 32:
+    if pixels.dtype in _MERGED and 1 < len(pixels) <= 32:
         return cv2.merge(list(pixels))  # several times as fast as numpy's copy
     return np.ascontiguousarray(moved)
 
@@ -27,7 +27,7 @@ def bands_first(image: np.ndarray) -> np.ndarray:
     """Copy (H, W, C) into contiguous (C, H, W)."""
     height, width, bands = image.shape
     out = np.empty((bands, height, width), image.dtype)
-    if image.dtype.name in _MERGED and bands <= 32:
+    if image.dtype in _MERGED and bands <= 32:
         cv2.split(image, list(out))  # into out's planes: six times as fast as numpy's copy
     else:
         out[:] = image.transpose(2, 0, 1)
