@@ -40,6 +40,21 @@ def places(tmp_path_factory):
     return root
 
 
+@pytest.mark.parametrize('name', [name for name in NAMES if 'hr-pairs' in name])
+def test_surface_models_of_hr_pairs_mark_holes_without_saying_so(name, tmp_path):
+    """Heights above the lowest are above the lowest that is one."""
+    height = np.full((340, 340), 100, np.float32)
+    height[:, 170:], height[20:40, 20:40] = 112, -9999
+    for kind, image in dict(dom=make_scene('residential', seed=0, size=340, gsd=0.5).rgb(), dsm=height).items():
+        write_geotiff(tmp_path / f'a_{kind}.tif', image, 0.5)
+    init_default_scope('mmpretrain')
+    settings = get_config(f'mssdf/{name}').train_dataloader.dataset
+    dataset = DATASETS.build({**settings, 'data_root': str(tmp_path), 'pipeline': settings.pipeline[:1]})
+    heights = dataset[0]['img']['dsm']
+    assert (heights.min(), heights.max()) == (0, 12)
+    assert len(np.unique(heights)) <= 3  # the hole gets the mean
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_config_is_consistent(name, places):
     cfg = get_config(f'mssdf/{name}')

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import rasterio
 from affine import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
@@ -229,16 +230,18 @@ def write_png(path: Path, values: Array, colors: dict[int, tuple[int, ...]] | No
 
 def write_tif(path: Path, scene: OpenScene, tile: TilePixels, window: Window) -> None:
     """Write a tile with all that is known of it."""
-    source = scene.rasters[0].source
-    options = dict(
-        crs=scene.grid.crs or source.crs,
-        transform=Affine(*scene.grid.transform) @ Affine.translation(window.left, window.top),
-        nodata=tile.nodata,
-        compress='deflate',
-    )
+    source, header = scene.rasters[0].source, scene.rasters[0].header
+    options = dict(crs=scene.grid.crs or source.crs, nodata=tile.nodata, compress='deflate')
+    if header.control and scene.grid == header.grid:
+        points, options['crs'] = source.gcps
+        options['gcps'] = [
+            GroundControlPoint(p.row - window.top, p.col - window.left, p.x, p.y, p.z or 0.0) for p in points
+        ]
+    else:
+        options['transform'] = Affine(*scene.grid.transform) @ Affine.translation(window.left, window.top)
     if scene.colors:
         options['photometric'] = 'palette'
-    elif scene.rasters[0].header.inverted and scene.count == 1:
+    elif header.inverted and scene.count == 1:
         options['photometric'] = 'miniswhite'
     # Without the setting the mask would be a second file.
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), _create(path, 'GTiff', tile.values, **options) as file:

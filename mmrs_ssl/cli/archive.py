@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -12,10 +15,13 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmrs_ssl.archives.band_statistics import Options
 from mmrs_ssl.archives.counting import Image
 from mmrs_ssl.cli.config import config_file, override
+from mmrs_ssl.cli.pretrain_names import naming_of
 from mmrs_ssl.datasets import SceneDataset
 from mmrs_ssl.datasets.transforms.loading import LoadRaster, loaders_of
-from mmrs_ssl.rasters.access import access_to
+from mmrs_ssl.rasters.access import Access, access_to
+from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.find import find_all
+from mmrs_ssl.rasters.header import read_header
 from mmrs_ssl.scenes.files import SceneFile, find_scene_files
 from mmrs_ssl.shipped_configs import config_names
 
@@ -65,7 +71,9 @@ def find_parts(args: Namespace, strict: bool = False) -> list[Part]:
     )
     if not args.files and not args.band_files:
         paths = find_all(args.sources)
-        return [Part('', list(paths), replace(options, access=access.with_files(paths)))]
+        options = replace(options, access=access.with_files(paths))
+        _refuse_bands_apart(args.sources, paths, options.access)
+        return [Part('', list(paths), options)]
     if len(args.sources) > 1:
         raise ValueError(f'--files is a rule for one source, not {len(args.sources)}: {" ".join(args.sources)}')
     files = find_scene_files(args.sources[0], _rules(args.files), access)
@@ -76,6 +84,24 @@ def find_parts(args: Namespace, strict: bool = False) -> list[Part]:
         images = _images([file for file in files if file.modality == name], args.band_files)
         found.append(Part(name, list(images.values()), options, tuple(images)))
     return found
+
+
+def _refuse_bands_apart(sources: Sequence[str], paths: Sequence[str | Path], access: Access | None) -> None:
+    """Refuse a folder with a file for each band of an image, whose bands would all count as one."""
+    if len(sources) > 1 or not Path(sources[0]).is_dir():
+        return
+    naming = naming_of([Path(path).relative_to(sources[0]).as_posix() for path in paths])
+    if not naming.band_files:
+        return
+    with suppress(UnreadableImageError):  # which counting will tell
+        if len(read_header(str(paths[0]), access).names) > 1:
+            return
+        bands = naming.band_files
+        raise ValueError(
+            f'{sources[0]} seems to hold a file for each band ({", ".join(bands)}; {paths[0]}): add --files '
+            f"'{naming.rules['']}' --band-files {' '.join(bands)}; or, if every file is an image of its own, "
+            "--files '{scene}'"
+        )
 
 
 def _rules(rules: list[str]) -> str | dict[str, str]:

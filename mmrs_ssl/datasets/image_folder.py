@@ -86,7 +86,7 @@ class ImageFolder(CustomDataset):
         self.access = self.access.with_files(paths)
         loaders = list(loaders_of(self.pipeline.transforms).values())
         found = sort_out(paths, loaders, self.access, self.cache_dir)
-        self.left_out = len(found.left_out)
+        self.left_out, self.band_names = len(found.left_out), found.band_names(loaders)
         error = UnreadableImageError if len(found.unreadable) == self.left_out else ValueError
         limits = len(paths), self.max_unreadable, 'images', _LIMIT
         refuse_or_warn(list(found.left_out), *limits, error, found.explain(loaders) if found.left_out else '')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmrs_ssl.band_names import meanings_of, rgb_bands
@@ -102,6 +102,21 @@ def telling_names(header: Header, bands: Sequence[int]) -> tuple[str, ...]:
         colors = tuple(header.colors[band] for band in bands)
         return colors if rgb_bands(colors) else names
     return names
+
+
+def common_names(files: Iterable[tuple[Header, Sequence[int]]]) -> tuple[str, ...]:
+    """Name the bands that are taken of several files: by the first that tell red, green and blue, or that say anything.
+
+    Args:
+        files: header and bands, from 0, of each, which do not contradict each other.
+    """
+    best: tuple[str, ...] = ()
+    for header, bands in files:
+        names = telling_names(header, bands)
+        if rgb_bands(names) is not None:
+            return names
+        best = best if any(best) else names
+    return best
 
 
 def _plain(name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from mmrs_ssl.rasters.access import Access
 from mmrs_ssl.rasters.agreement import compare_values, note_declared, refuse_other_bands, settle_alpha
+from mmrs_ssl.rasters.bands import common_names
 from mmrs_ssl.rasters.convert import rgb_numbers
 from mmrs_ssl.rasters.errors import OtherBandsError, UnreadableImageError
 from mmrs_ssl.rasters.find import RASTER_SUFFIXES
@@ -41,6 +42,10 @@ class ImageLoader(Protocol):
         """Tell how many bands, of which type, are loaded; raise OtherBandsError where that cannot be."""
         ...
 
+    def choose_of(self, header: Header, path: str) -> list[int]:
+        """Choose the bands that are loaded, as numbers from 0."""
+        ...
+
 
 class Sorting(NamedTuple):
     """Which images are kept, in order, and which are left out, each with its error or None if others are unlike it."""
@@ -53,6 +58,13 @@ class Sorting(NamedTuple):
     def unreadable(self) -> list[UnreadableImageError]:
         """Return why those that cannot be read cannot."""
         return [error for error in self.left_out.values() if isinstance(error, UnreadableImageError)]
+
+    def band_names(self, loaders: Sequence[ImageLoader]) -> dict[str, tuple[str, ...]]:
+        """Return what files call the bands that are loaded, '' where they do not say; of one loader, under ''."""
+        if len(loaders) != 1 or loaders[0].height == 'colors' or not self.headers:
+            return {}
+        files = ((self.headers[path], loaders[0].choose_of(self.headers[path], path)) for path in self.kept)
+        return {'': common_names(files)}
 
     def explain(self, loaders: Sequence[ImageLoader]) -> str:
         """Say what is left out, and what to do about it that is right for all other images."""

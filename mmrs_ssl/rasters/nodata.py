@@ -4,9 +4,10 @@ A pixel is empty where a mask or an alpha channel says so, where it is not finit
 the one that the file declares for a band, or one that an option gives in its place. Values are compared in the file's
 own type and precision, as GDAL does.
 
-A value that a measurement can have, 0 and above, is also found on bright roofs and dark water. It therefore means no
-data only where *all* bands of the file hold it (of an image with a file per band: all of these). A negative value,
-infinity or NaN is found by accident nowhere: it empties each *band* where it stands. ``rule`` overrides this.
+A value that a measurement can have, from 0 to a billion, is also found on bright roofs and dark water. It therefore
+means no data only where *all* bands of the file hold it (of an image with a file per band: all of these). A negative
+value, one beyond a billion (such as netCDF's 9.97e36), infinity or NaN is found by accident nowhere: it empties each
+*band* where it stands. ``rule`` overrides this.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
 
 Rule = Literal['auto', 'all', 'any', 'band']
 _RELIEF = 9000  # metres; no mountain rises higher above what lies around it
+_MEASURED = 1e9  # no measurement is larger
 RULES = ('auto', 'all', 'any', 'band')
 
 
@@ -113,8 +115,8 @@ def nodata_of(declared: Sequence[float | None], dtypes: Sequence[str], marks: Ma
 
 
 def default_rule(values: Sequence[float | None]) -> Literal['all', 'band']:
-    """Choose the rule for values that mean no data: ``'all'`` for those that a measurement can have, 0 and above."""
-    return 'all' if all(value is None or 0 <= value < np.inf for value in values) else 'band'
+    """Choose the rule for values that mean no data: ``'all'`` for those that a measurement can have, 0 to a billion."""
+    return 'all' if all(value is None or 0 <= value <= _MEASURED for value in values) else 'band'
 
 
 def can_hold(dtype: str, value: float) -> bool:

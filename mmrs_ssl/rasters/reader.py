@@ -21,6 +21,8 @@ from mmrs_ssl.rasters.nodata import DECLARED, Marks, holds, nodata_of
 from mmrs_ssl.rasters.opening import described_anew, open_image
 from mmrs_ssl.rasters.resampling import FLIP, part_under, resample
 
+_WARPED = ('max', 'min', 'med', 'q1', 'q3', 'sum')
+
 # A picture without a position is as good as any; said once for all threads that open files.
 warnings.filterwarnings('ignore', category=NotGeoreferencedWarning)
 
@@ -118,7 +120,7 @@ class OpenRaster:
             size = None
         if self.mixed_marks and (size or self.offset is None):
             return self.resample(bands, *self.place(window, size), resampling if size else self.resampling)
-        if size and self._misread(masked):
+        if size and self._misread(masked, resampling):
             with self._warp(masked, self._part(window, size), size, resampling) as exact:
                 return self._pixels(exact, bands, masked)
         if self.offset is None:
@@ -175,12 +177,15 @@ class OpenRaster:
             masks.append(raster.read_masks(numbers, window=part, out_shape=pixels.shape) > 0)
         return pixels, np.logical_and.reduce(masks) if masks else None
 
-    def _misread(self, masked: bool) -> bool:
+    def _misread(self, masked: bool, resampling: str) -> bool:
         """Tell whether GDAL would resample something else than is meant, where it reads at another size.
 
         It takes the indices of a palette for values, heeds an alpha channel that is no mask, and leaves out values of
-        one band that mean no data in all bands alone.
+        one band that mean no data in all bands alone. The most frequent of integers that are negative and mean no data
+        is 0 to it, and extremes and quantiles it takes only when it warps.
         """
+        if resampling in _WARPED or (resampling == 'mode' and self.nodata is not None):
+            return True
         palette = self.source.name.startswith('<')
         by_value = self.nodata is not None and not (self.nodata.rule == 'band' and self.marks.value is None)
         return by_value or self.undeclared or palette or (self.header.alpha is not None and not masked)

@@ -7,9 +7,8 @@ from contextlib import suppress
 from statistics import mode
 from typing import Any
 
-from mmrs_ssl.band_names import rgb_bands
 from mmrs_ssl.rasters.agreement import compare_values, note_declared, refuse_other_bands, settle_alpha
-from mmrs_ssl.rasters.bands import telling_names
+from mmrs_ssl.rasters.bands import common_names
 from mmrs_ssl.rasters.errors import OtherBandsError
 from mmrs_ssl.rasters.grid import Header
 from mmrs_ssl.rasters.nodata import nodata_of, require_fill
@@ -60,19 +59,17 @@ class BandAgreement:
                 continue
             self.alpha[modality] = settle_alpha(loader, pairs)
             number = len(band_files or ('',))
-            if band_files:
-                self.names[modality] = tuple(band_files)
-            outcomes = []
+            outcomes, chosen = [], []
             for path, header in pairs:
                 header = self.understood(modality, header)
                 with suppress(OtherBandsError):
                     outcomes.append(loader.outcome(header, path, number))
                     if number == 1 and loader.height != 'colors':
-                        names = telling_names(header, loader.choose_of(header, path))
-                        if rgb_bands(self.names.setdefault(modality, names)) is None:
-                            self.names[modality] = names if any(names) else self.names[modality]
+                        chosen.append((header, loader.choose_of(header, path)))
             if outcomes:
                 self.usual[modality] = mode(outcomes)
+            if band_files or chosen:
+                self.names[modality] = tuple(band_files or common_names(chosen))
             note_declared(loader, pairs)
             for band in dict.fromkeys(file.band for file, _ in own):
                 same = [(file.path, self.understood(modality, header)) for file, header in own if file.band == band]

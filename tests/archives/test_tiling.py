@@ -10,11 +10,12 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
-from rasterio.transform import from_origin
+from rasterio.transform import from_gcps, from_origin
 
 from mmrs_ssl.archives.tiling import TiledScene, check_png, cut_tiles, find_scenes, plan_tiles, starts
 from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.opening import check_sizes
+from tests.scenes.places import write_with_points
 
 Array = np.ndarray
 PLACE = dict(crs='EPSG:32633', transform=from_origin(400_000, 5_000_000, 2.0, 2.0))
@@ -83,6 +84,18 @@ def test_tiles_are_parts_of_the_scene(dtype: str, tmp_path: Path) -> None:
             )
             assert ColorInterp.alpha not in tile.colorinterp
     assert seen.all()
+
+
+def test_control_points_travel_along(tmp_path: Path) -> None:
+    """A tile's place is that of its part of the scene, turned and sheared as the scene's points say."""
+    place = Affine.translation(400_000, 5_000_000) @ Affine.rotation(20) @ Affine.scale(2, -3)
+    path = write_with_points(tmp_path / 'a.tif', draw((2, 80, 100)), place)
+    for tile, _ in cut_tiles(plan_tiles(find_scenes([path]), 32, 24).tiles, tmp_path, 32):
+        with rasterio.open(tmp_path / 'img_dir' / 'train' / f'{tile.name}.tif') as file:
+            points, crs = file.gcps
+            assert crs == PLACE['crs']
+            expected = place @ Affine.translation(tile.left, tile.top)
+            assert from_gcps(points).almost_equals(expected, 1e-6)
 
 
 def test_masks_and_alpha_travel_along(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmrs_ssl import get_config
+from mmrs_ssl.band_names import rgb_bands
 from mmrs_ssl.cli.config import override
 from mmrs_ssl.datasets import EpochSampler, ImageFolder, SampleIndex
 from mmrs_ssl.datasets.transforms import UnreadableImageError
 from mmrs_ssl.registry import DATASETS
+from mmrs_ssl.synthetic.writing import write_geotiff
 from tests.rasters.rasters import picture, write_tiff
 
 VIEW = [
@@ -83,6 +85,21 @@ def test_finds_images_in_subfolders(tmp_path):
     dataset = ImageFolder(str(tmp_path), LOAD)
     found = {dataset[i]['img_path'] for i in range(len(dataset))}
     assert found == {str(tmp_path / name) for name in ('a.jpg', 'b/c.PNG', 'b/d/e.tif', 'f.tiff', 'g.JPEG')}
+
+
+@pytest.mark.parametrize(
+    ('bands', 'expected'),
+    [(3, ('B02', 'B03', 'B04')), ([2, 0], ('B04', 'B02')), (['red', 'green', 'blue'], ('B04', 'B03', 'B02'))],
+)
+def test_what_files_call_their_bands(tmp_path, bands, expected):
+    """As pictures, exports and downstream tasks ask."""
+    write_geotiff(tmp_path / 'a.tif', picture(), 1.0, band_names=('B02', 'B03', 'B04'))
+    folder = fast_folder(str(tmp_path), [dict(type='mmrs_ssl.LoadRaster', bands=bands)])
+    assert folder.band_names == {'': expected}
+
+
+def test_pictures_do_not_say_what_their_bands_are(image_folder):
+    assert rgb_bands(fast_folder(str(image_folder), LOAD).band_names['']) in (None, (0, 1, 2))
 
 
 def test_missing_and_empty_folder_say_how_to_set_it(tmp_path):

@@ -116,6 +116,7 @@ def test_requests_that_contradict_each_other(tmp_path: Path, run_tool: Callable[
     config = tmp_path / 'config.py'
     config.write_text(CONFIG.format(root=str(tmp_path / 'stacks')))
     for args, message in (
+        ((tmp_path / 'bands',), "add --files '{scene}/{band}' --band-files B11 B8 B9; or, if every file is an image"),
         ((tmp_path / 'bands', '--files', '{scene}/{band}'), 'is one of several bands; say which to take: --band-files'),
         ((tmp_path / 'bands', '--files', '{scene}/{band}', '--band-files', 'B8', 'B1'), "has no file of band 'B1'"),
         ((config, '--band-files', 'B8'), '--band-files is for files; a config says it itself'),

@@ -113,7 +113,9 @@ class LoadRaster(BaseTransform):
         self.stretch = checked_stretch(self, stretch)
         self.height = height
         self.height_limit = height_limit
-        check_choice('resampling', resampling, tuple(Resampling.__members__))
+        check_choice(
+            'resampling', resampling, tuple(n for n in Resampling.__members__ if n != 'gauss')
+        )  # GDAL warps by none
         check_choice('height', height, (None, 'above_minimum', 'colors'))
         check_choice('nodata_rule', nodata_rule, RULES)
         check_choice('alpha', alpha, (None, True, False))

@@ -13,6 +13,8 @@ from rasterio.enums import Resampling
 from mmrs_ssl.datasets import SampleIndex, SceneDataset
 from mmrs_ssl.datasets.transforms import LoadModalities, LoadRaster, NoDataError
 from mmrs_ssl.rasters.grid import Window
+from mmrs_ssl.rasters.nodata import Marks
+from mmrs_ssl.rasters.reader import OpenRaster
 from tests.rasters.rasters import noise, write_raster
 
 
@@ -91,6 +93,33 @@ def test_resampling_to_a_size_uses_overviews(tmp_path):
     assert np.array_equal(load(path, size=16, resampling='average'), overview)
     assert load(tmp_path / 'a.tif', size=16).shape == (16, 16, 2)
     assert load(path, Window(0, 0, 32, 32), size=48).shape == (48, 48, 2)
+
+
+@pytest.mark.parametrize(
+    ('name', 'reduce'),
+    dict(
+        min=np.min,
+        max=np.max,
+        med=lambda cell, axis: np.sort(cell, axis)[..., 1],  # the lower of the two in the middle
+        sum=np.sum,
+        average=np.mean,
+        mode=np.max,  # all are the same
+    ).items(),
+)
+@pytest.mark.parametrize('declared', [True, False])
+def test_every_way_of_resampling_leaves_out_what_is_no_data(tmp_path, name, reduce, declared):
+    """A negative value is 0 to GDAL in the most frequent of integers, and extremes it takes in a warp alone."""
+    pixels = np.repeat(noise(2, 32, 32, 'int16'), 2, axis=2)
+    if name == 'mode':
+        pixels[:, 1::2] = pixels[:, ::2]
+    expected = reduce(pixels.reshape(2, 16, 2, 32, 2).transpose(0, 1, 3, 2, 4).reshape(2, 16, 32, 4), axis=3)
+    pixels[:, :8] = -5
+    path = write_raster(tmp_path / 'a.tif', pixels, **(dict(nodata=-5) if declared else {}))
+    raster = OpenRaster(str(path), marks=Marks() if declared else Marks(-5))
+    found, valid = raster.read([0, 1], None, (16, 32), name)
+    assert not valid[:, :4].any()
+    assert valid[:, 4:].all()
+    np.testing.assert_allclose(found[:, 4:], expected[:, 4:], atol=0.51 if name == 'average' else 0)
 
 
 @pytest.mark.parametrize('order', [('nearest', 'bilinear'), ('bilinear', 'nearest')])
@@ -221,6 +250,7 @@ def test_a_modality_that_the_scene_does_not_have():
         (dict(bands=[-1]), r'bands=\[-1\]'),
         (dict(bands=[]), r'bands=\[\]'),
         (dict(resampling='cubicc'), r"resampling='cubicc' is not one of .*bilinear"),
+        (dict(resampling='gauss'), r"resampling='gauss' is not one of .*bilinear"),
         (dict(stretch=(0, 10000)), r'stretch=\(0, 10000\), expected two quantiles'),
     ],
 )
