@@ -16,6 +16,7 @@ from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor
 FAR_MEAN, FAR_SPREAD = 2.0, LIMIT  # of normalized pixels: their mean, and the factor between their deviation and 1
 OTHER_UNITS_MEAN, OTHER_UNITS_SPREAD = 10.0, 20.0
 FAR_WHITE, OTHER_UNITS_WHITE = 20.0, 2.0  # white over the brightest band, a band's bright pixels over white
+FAR_NOISE, OTHER_UNITS_NOISE = 5.0, 20.0  # between the spread that noise is measured by and that of the pixels
 # What values are usually divided by, or forgotten to be.
 FACTORS = {255: '255', 10_000: '10,000 (reflectance)', 65_535: '65,535'}
 Statistics = tuple[np.ndarray, np.ndarray]
@@ -118,13 +119,25 @@ def compare_pixels(name: str, pixels: Pixels, mean: np.ndarray, std: np.ndarray)
 
 def check_white(planned: PlannedTraining) -> Iterator[Finding]:
     """Compare the values of white with a sample of the data: jitter and noise cut off what is above them."""
+    for place, pixels, white in scales_said(planned, 'max_value'):
+        yield from compare_white(place, pixels, white)
+
+
+def check_spread(planned: PlannedTraining) -> Iterator[Finding]:
+    """Compare the spreads that noise is measured by with a sample of the data."""
+    for place, pixels, spread in scales_said(planned, 'band_spread'):
+        yield from compare_spread(place, pixels, spread)
+
+
+def scales_said(planned: PlannedTraining, key: str) -> Iterator[tuple[str, Pixels, np.ndarray]]:
+    """Find a scale of augmentation wherever the config says one: its place, what it scales, and a number or (C,)."""
     for place, node in walk(planned.cfg.train_dataloader.dataset, 'train_dataloader.dataset'):
-        said = node.get('max_value')
+        said = node.get(key)
         for name, pixels in planned.pixels.items():
-            white = said.get(name) if isinstance(said, Mapping) else said
-            if white is None or node.get('modality', name) != name or np.size(white) not in (1, len(pixels.mean)):
+            scale = said.get(name) if isinstance(said, Mapping) else said
+            if scale is None or node.get('modality', name) != name or np.size(scale) not in (1, len(pixels.mean)):
                 continue  # it has none, or one of other bands, which the transform itself refuses
-            yield from compare_white(f'{place}.max_value', pixels, np.atleast_1d(np.asarray(white, np.float64)))
+            yield f'{place}.{key}', pixels, np.atleast_1d(np.asarray(scale, np.float64))
 
 
 def compare_white(place: str, pixels: Pixels, white: np.ndarray) -> Iterator[Finding]:
@@ -140,6 +153,23 @@ def compare_white(place: str, pixels: Pixels, white: np.ndarray) -> Iterator[Fin
         f'{_row(white)}: {effect}',
         f'nearly all pixels below white, and some above a {FAR_WHITE:g}th of it',
         f'{place} = {_row(pixels.bright, 99)} or more, see tools/band_stats.py',
+    )
+
+
+def compare_spread(place: str, pixels: Pixels, spread: np.ndarray) -> Iterator[Finding]:
+    """Compare what was measured with the spread, a number or one of every band, that a place of the config says."""
+    known = pixels.rough > 0
+    share = (np.broadcast_to(spread, pixels.rough.shape) / np.where(known, pixels.rough, np.nan))[known]
+    if not share.size or not (share.max() > FAR_NOISE or share.min() < 1 / FAR_NOISE):
+        return
+    effect = 'noise hides what images show' if share.max() > FAR_NOISE else 'noise is nothing beside it'
+    yield Finding(
+        'error' if share.max() > OTHER_UNITS_NOISE else 'warning',
+        'spread',
+        f'within 32 pixels {pixels.images} images ({pixels.dtype}) deviate by {_row(pixels.rough)}, band_spread is '
+        f'{_row(spread)}: {effect}',
+        f'at most a factor of {FAR_NOISE:g} off in every band',
+        f'{place} = [{_row(pixels.rough, 99)}], see tools/band_stats.py',
     )
 
 

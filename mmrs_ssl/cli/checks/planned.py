@@ -19,6 +19,7 @@ from mmrs_ssl.datasets.transforms.geometric import map_images
 
 SAMPLES = 32
 _MOST_PIXELS = 2**20  # of an image whose values are counted; of larger ones every second pixel or fewer
+_PATCH, _MOST_SIDE = 32, 512  # pixels a side, of what neighbors in an image are compared in
 
 
 class Pixels(NamedTuple):
@@ -27,6 +28,7 @@ class Pixels(NamedTuple):
     Attributes:
         mean, std: (C,) of all values of a band.
         bright: (C,) what 99 % of the values of a band are below, the mean over images.
+        rough: (C,) the deviation within patches of 32 pixels a side, the median of an image, the mean over images.
         dtype: of the images.
         side: the smaller side in pixels, the median of all.
         images: how many were looked at.
@@ -35,6 +37,7 @@ class Pixels(NamedTuple):
     mean: np.ndarray
     std: np.ndarray
     bright: np.ndarray
+    rough: np.ndarray
     dtype: str
     side: int
     images: int
@@ -165,7 +168,7 @@ def measure_pixels(dataset: Any, count: int) -> dict[str, Pixels]:
     loading = loading_alone(dataset)
     if loading is None:
         return {}
-    found: dict[str, list[np.ndarray]] = {}  # by modality, (3, C) of each image
+    found: dict[str, list[np.ndarray]] = {}  # by modality, (4, C) of each image
     shapes: dict[str, list[tuple[int, str]]] = {}
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)):
         img = loading[int(index)]['img']
@@ -181,17 +184,32 @@ def measure_pixels(dataset: Any, count: int) -> dict[str, Pixels]:
 
 
 def levels_in(image: np.ndarray) -> np.ndarray:
-    """Compute mean, mean square and 99 % quantile of each band of an image (H, W, C): (3, C)."""
+    """Compute mean, mean square, 99 % quantile and roughness of each band of an image (H, W, C): (4, C)."""
     step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / _MOST_PIXELS)))
     values = image[::step, ::step].astype(np.float64)
-    return np.stack([values.mean(axis=(0, 1)), (values**2).mean(axis=(0, 1)), np.quantile(values, 0.99, axis=(0, 1))])
+    mean, square, bright = (
+        values.mean(axis=(0, 1)),
+        (values**2).mean(axis=(0, 1)),
+        np.quantile(values, 0.99, axis=(0, 1)),
+    )
+    return np.stack([mean, square, bright, roughness(image)])
+
+
+def roughness(image: np.ndarray) -> np.ndarray:
+    """Compute the median deviation within patches of each band of (H, W, C), of its upper left part if it is large."""
+    height, width = (min(max(side // _PATCH, 1) * _PATCH, _MOST_SIDE, side) for side in image.shape[:2])
+    part = image[:height, :width].astype(np.float64)
+    if min(height, width) < _PATCH:
+        return np.asarray(part.std(axis=(0, 1)))
+    patches = part.reshape(height // _PATCH, _PATCH, width // _PATCH, _PATCH, -1)
+    return np.asarray(np.median(patches.std(axis=(1, 3)), axis=(0, 1)))
 
 
 def _joined(levels: list[np.ndarray], shapes: list[tuple[int, str]]) -> Pixels:
     bands = levels[0].shape[1]
     alike = [each for each in levels if each.shape[1] == bands]  # others are the loader's to refuse
-    mean, square, bright = np.mean(alike, axis=0)
+    mean, square, bright, rough = np.mean(alike, axis=0)
     sides = sorted(side for side, _ in shapes)
     dtypes = ', '.join(dict.fromkeys(dtype for _, dtype in shapes))
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    return Pixels(mean, deviation, bright, dtypes, sides[len(sides) // 2], len(shapes))
+    return Pixels(mean, deviation, bright, rough, dtypes, sides[len(sides) // 2], len(shapes))

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmpretrain.models import BaseSelfSupervisor
 from mmpretrain.utils import get_ori_model
 
-from mmrs_ssl.cli.checks.bands import check_bands, check_statistics, check_white
+from mmrs_ssl.cli.checks.bands import check_bands, check_spread, check_statistics, check_white
 from mmrs_ssl.cli.checks.batches import check_batch_norm, check_epoch, check_prototypes, check_queue
 from mmrs_ssl.cli.checks.findings import Finding
 from mmrs_ssl.cli.checks.machine import check_device, check_disk, check_precision, check_versions
@@ -23,6 +23,7 @@ CHECKS: tuple[Callable[[PlannedTraining], Iterator[Finding]], ...] = (
     check_bands,
     check_statistics,
     check_white,
+    check_spread,
     check_crops,
     check_patches,
     check_windows,

@@ -1,25 +1,30 @@
 """Findings about bands and statistics, each with one mistake planted."""
 
+import re
+
 import numpy as np
 import pytest
 from mmengine.registry import MODELS
 
 from mmrs_ssl.cli.checks.bands import (
     check_bands,
+    check_spread,
     check_statistics,
     check_white,
     compare_pixels,
+    compare_spread,
     compare_white,
     statistics_of,
 )
-from mmrs_ssl.cli.checks.planned import Pixels, measure_pixels
+from mmrs_ssl.cli.checks.planned import Pixels, measure_pixels, roughness
 from mmrs_ssl.synthetic.writing import write_geotiff
 from tests.cli.checks.planning import above_notes, only, plan
 from tests.conftest import cmid_config, mssdf_config
 
 
-def pixels(mean, std, dtype='uint16', bright=None):
-    return Pixels(*(np.array(each, float) for each in (mean, std, mean if bright is None else bright)), dtype, 256, 16)
+def pixels(mean, std, dtype='uint16', bright=None, rough=None):
+    measured = mean, std, mean if bright is None else bright, std if rough is None else rough
+    return Pixels(*(np.array(each, float) for each in measured), dtype, 256, 16)
 
 
 def compare(found, mean, std):
@@ -161,3 +166,49 @@ def test_white_of_a_data_set_of_modalities(make_config):
     cfg = make_config(model=mssdf_config())
     cfg.train_dataloader.dataset.max_value = dict(rgb=255, dsm=1e6)
     assert 'max_value is 1e+06: nothing comes near it' in only(check_white(plan(cfg))).seen
+
+
+@pytest.mark.parametrize(
+    ('rough', 'spread', 'level', 'words'),
+    [
+        ([150.0, 4.0], [150.0, 4.0], None, None),
+        ([150.0, 4.0], [40.0], 'warning', 'deviate by 150, 4, band_spread is 40: noise hides'),
+        ([150.0, 4.0], [150.0], 'error', 'noise hides what images show'),
+        ([150.0, 4.0], [10.0, 4.0], 'warning', 'noise is nothing beside it'),
+        ([150.0, 0.0], [150.0], None, None),  # a band that is the same everywhere says nothing
+        ([np.nan, 4.0], [4.0], None, None),
+    ],
+)
+def test_noise_is_measured_by_what_neighbors_differ(rough, spread, level, words):
+    found = list(compare_spread('x.band_spread', pixels([1.0, 1.0], [1.0, 1.0], rough=rough), np.array(spread)))
+    assert [each.level for each in found] == ([level] if level else [])
+    assert all(words in each.seen and each.change.startswith('x.band_spread = [150, 4]') for each in found)
+
+
+def test_spread_of_a_config_against_the_pixels_of_its_files(make_config, tmp_path):
+    """Steep from patch to patch, rough within: what the archive's deviation does not tell."""
+    rng = np.random.default_rng(0)
+    steps = np.kron(rng.integers(0, 9, (4, 3)) * 1000, np.ones((32, 32)))
+    image = (steps[..., None] + rng.normal(500, [10, 100], (128, 96, 2))).clip(0).astype(np.uint16)
+    write_geotiff(tmp_path / 'scenes' / '0.tif', image, 1.0)
+    cfg = make_config(model=cmid_config(bands=2), data_root=tmp_path / 'scenes')
+    cfg.train_dataloader.dataset.pipeline[0].bands = 2
+    views = cfg.train_dataloader.dataset.pipeline[1]
+    views.update(colors=False, max_value=9600, band_spread=[10, 100])
+    assert list(check_spread(plan(cfg))) == []
+    views.band_spread = 2500
+    found = only(check_spread(plan(cfg)))
+    assert (found.level, found.about) == ('error', 'spread')
+    assert re.search(r'deviate by (9\.|10\.)\d+, (9\d|10\d)\.?\d*, band_spread is 2500', found.seen)
+    assert found.change.startswith('train_dataloader.dataset.pipeline.1.band_spread = [')
+
+
+@pytest.mark.parametrize('shape', [(70, 100, 2), (20, 50, 3), (600, 40, 1)])
+def test_roughness_is_the_median_over_patches(shape):
+    image = np.random.default_rng(0).normal(size=shape) * np.arange(1, 1 + shape[1])[:, None]
+    rows, columns = (range(0, min(side, 512) - 31, 32) or [0] for side in shape[:2])
+    parts = [image[r : r + 32, c : c + 32] for r in rows for c in columns]
+    if min(shape[:2]) < 32:
+        parts = [image[:, : max(shape[1] // 32, 1) * 32]]
+    expected = np.median([part.std(axis=(0, 1)) for part in parts], axis=0)
+    np.testing.assert_allclose(roughness(image), expected)
