@@ -85,7 +85,7 @@ def find_by_name(app: Sphinx, env: Any, node: pending_xref, text: nodes.Element)
     return make_refnode(app.builder, node['refdoc'], place.docname, place.node_id, text, name)
 
 
-def leave_out(app: Sphinx, kind: str, name: str, member: object, skip: bool, options: Any) -> bool | None:
+def skip_fields(app: Sphinx, kind: str, name: str, member: object, skip: bool, options: Any) -> bool | None:
     """Leave out the fields of named tuples: the class lists them, and Python says no more than their number."""
     return True if type(member).__name__ == '_tuplegetter' else None
 
@@ -93,5 +93,5 @@ def leave_out(app: Sphinx, kind: str, name: str, member: object, skip: bool, opt
 def setup(app: Sphinx) -> None:
     """Add the directive, and the search for names."""
     app.add_directive('room', Room)
-    app.connect('autodoc-skip-member', leave_out)
+    app.connect('autodoc-skip-member', skip_fields)
     app.connect('missing-reference', find_by_name)

@@ -11,6 +11,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
@@ -233,7 +234,8 @@ def write_tif(path: Path, scene: OpenScene, tile: TilePixels, window: Window) ->
     source, header = scene.rasters[0].source, scene.rasters[0].header
     options = dict(crs=scene.grid.crs or source.crs, nodata=tile.nodata, compress='deflate')
     if header.control and scene.grid == header.grid:
-        points, options['crs'] = source.gcps
+        points, crs = source.gcps
+        options['crs'] = crs or CRS()
         options['gcps'] = [
             GroundControlPoint(p.row - window.top, p.col - window.left, p.x, p.y, p.z or 0.0) for p in points
         ]

@@ -15,7 +15,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmrs_ssl.archives.band_statistics import Options
 from mmrs_ssl.archives.counting import Image
 from mmrs_ssl.cli.config import config_file, override
-from mmrs_ssl.cli.pretrain_names import naming_of
+from mmrs_ssl.cli.pretrain_names import naming_of, takes
 from mmrs_ssl.datasets import SceneDataset
 from mmrs_ssl.datasets.transforms.loading import LoadRaster, loaders_of
 from mmrs_ssl.rasters.access import Access, access_to
@@ -90,15 +90,16 @@ def _refuse_bands_apart(sources: Sequence[str], paths: Sequence[str | Path], acc
     """Refuse a folder with a file for each band of an image, whose bands would all count as one."""
     if len(sources) > 1 or not Path(sources[0]).is_dir():
         return
-    naming = naming_of([Path(path).relative_to(sources[0]).as_posix() for path in paths])
-    if not naming.band_files:
+    names = {Path(path).relative_to(sources[0]).as_posix(): str(path) for path in paths}
+    naming = naming_of(list(names))
+    if not (bands := naming.band_files):
         return
+    first = next(path for name, path in names.items() if takes(naming, name))
     with suppress(UnreadableImageError):  # which counting will tell
-        if len(read_header(str(paths[0]), access).names) > 1:
+        if len(read_header(first, access).names) > 1:
             return
-        bands = naming.band_files
         raise ValueError(
-            f'{sources[0]} seems to hold a file for each band ({", ".join(bands)}; {paths[0]}): add --files '
+            f'{sources[0]} seems to hold a file for each band ({", ".join(bands)}; {first}): add --files '
             f"'{naming.rules['']}' --band-files {' '.join(bands)}; or, if every file is an image of its own, "
             "--files '{scene}'"
         )

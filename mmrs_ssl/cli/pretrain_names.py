@@ -88,7 +88,7 @@ def naming_of(names: Sequence[str]) -> Naming:
     patterns = label_patterns(names)
     labels = {name: None for name in names if any(fits(name.split('/'), pattern) for pattern in patterns)}
     naming = _of_one_kind([name for name in names if name not in labels])
-    taken = [name for name in labels if _takes(naming, name)]
+    taken = [name for name in labels if takes(naming, name)]
     if not labels:
         return naming
     if not taken:
@@ -98,19 +98,24 @@ def naming_of(names: Sequence[str]) -> Naming:
 
 def _of_one_kind(names: Sequence[str]) -> Naming:
     rule = suggest_rule(names, {'date', 'band'}, match_rule) or suggest_rule(names, {'band'}, match_rule)
-    if rule:
-        bands = tuple(dict.fromkeys((match_rule(rule, name) or {})['band'] for name in names))
+    if rule and (found := _matches(rule, names)):
+        bands = tuple(dict.fromkeys(match['band'] for match in found))
         if len(bands) > 1 and all(map(_BAND.fullmatch, bands)):
             return Naming({'': rule}, bands)
     rule = suggest_rule(names, {'date'}, match_rule)
-    if rule:
-        places = {(match_rule(rule, name) or {})['scene'] for name in names}
-        if len(places) < len(names):
-            return Naming({'': rule})
+    if rule and (found := _matches(rule, names)) and len({match['scene'] for match in found}) < len(names):
+        return Naming({'': rule})
     return Naming({'': '{scene}'})
 
 
-def _takes(naming: Naming, name: str) -> bool:
+def _matches(rule: str, names: Sequence[str]) -> list[dict[str, str]]:
+    """Return what a rule, which was tried on some of the names, finds in each; nothing if one does not fit."""
+    found = [match_rule(rule, name) for name in names]
+    return [match for match in found if match] if all(found) else []
+
+
+def takes(naming: Naming, name: str) -> bool:
+    """Tell whether the rule of rasters of one kind takes a file."""
     found = match_rule(naming.rules[''], name)
     return found is not None and (not naming.band_files or found['band'] in naming.band_files)
 

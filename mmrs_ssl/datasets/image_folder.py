@@ -72,6 +72,7 @@ class ImageFolder(CustomDataset):
         self.sources, self.exclude, self.cache_dir = (None if listed else several), exclude, cache_dir
         self.access = access_to(several, roots, allow_remote)
         self.max_unreadable, self.left_out = max_unreadable, 0
+        self.band_names: dict[str, tuple[str, ...]] = {}  # what files call the bands that are loaded, as a SceneDataset
         kinds, base = IMAGE_SUFFIXES + RASTER_SUFFIXES, str(fixed_folder(Path(several[0])))
         super().__init__(data_root=base, pipeline=pipeline, with_label=False, extensions=kinds, **kwargs)
         self.skips = SkipCounter(len(self), max_unreadable, 'images', _LIMIT, left_out=self.left_out)

@@ -111,7 +111,11 @@ def common_names(files: Iterable[tuple[Header, Sequence[int]]]) -> tuple[str, ..
         files: header and bands, from 0, of each, which do not contradict each other.
     """
     best: tuple[str, ...] = ()
+    seen = set()
     for header, bands in files:
+        if (said := (header.names, header.colors, tuple(bands))) in seen:
+            continue
+        seen.add(said)
         names = telling_names(header, bands)
         if rgb_bands(names) is not None:
             return names

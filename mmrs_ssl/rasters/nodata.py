@@ -21,7 +21,7 @@ from mmrs_ssl.rasters.errors import NoDataError, UnreadableImageError
 
 Rule = Literal['auto', 'all', 'any', 'band']
 _RELIEF = 9000  # metres; no mountain rises higher above what lies around it
-_MEASURED = 1e9  # no measurement is larger
+_MEASURED = 1e9  # no reflectance, radiance, height or count of photons is larger
 RULES = ('auto', 'all', 'any', 'band')
 
 

@@ -21,7 +21,7 @@ from mmrs_ssl.rasters.nodata import DECLARED, Marks, holds, nodata_of
 from mmrs_ssl.rasters.opening import described_anew, open_image
 from mmrs_ssl.rasters.resampling import FLIP, part_under, resample
 
-_WARPED = ('max', 'min', 'med', 'q1', 'q3', 'sum')
+_WARPED = ('max', 'min', 'med', 'q1', 'q3', 'sum')  # ways of resampling that GDAL knows only where it warps
 
 # A picture without a position is as good as any; said once for all threads that open files.
 warnings.filterwarnings('ignore', category=NotGeoreferencedWarning)
@@ -181,8 +181,8 @@ class OpenRaster:
         """Tell whether GDAL would resample something else than is meant, where it reads at another size.
 
         It takes the indices of a palette for values, heeds an alpha channel that is no mask, and leaves out values of
-        one band that mean no data in all bands alone. The most frequent of integers that are negative and mean no data
-        is 0 to it, and extremes and quantiles it takes only when it warps.
+        one band that mean no data in all bands alone. As the most frequent value of a place without data it gives 0
+        where integers have a negative nodata value.
         """
         if resampling in _WARPED or (resampling == 'mode' and self.nodata is not None):
             return True
@@ -266,12 +266,13 @@ class OpenRaster:
             resampling=Resampling[resampling], add_alpha=not has_alpha and 'nodata' not in by_value, **by_value
         )
         own: dict[str, object] = {} if grid.crs else dict(src_crs=ANY_CRS)
-        if self.header.control:  # GDAL forgets control points where it is told the target's transform
+        by_points = self.header.control is not None and self.offset is None  # and not on the file's own pixels
+        if by_points:  # GDAL forgets control points where it is told the target's transform
             source = WarpedVRT(source, crs=source.gcps[1] or ANY_CRS, **options)
             options = dict(resampling=Resampling[resampling], **({} if 'nodata' not in by_value else by_value))
             own = {}
         transform = Affine(*grid.transform)
-        if not self.header.georeferenced and not self.header.control:
+        if not self.header.georeferenced and not by_points:
             transform, own = FLIP @ transform, dict(src_crs=ANY_CRS, src_transform=FLIP)
         return WarpedVRT(
             source,

@@ -64,12 +64,14 @@ class BandAgreement:
                 header = self.understood(modality, header)
                 with suppress(OtherBandsError):
                     outcomes.append(loader.outcome(header, path, number))
-                    if number == 1 and loader.height != 'colors':
-                        chosen.append((header, loader.choose_of(header, path)))
+                    chosen.append((header, loader.choose_of(header, path, number)))
             if outcomes:
-                self.usual[modality] = mode(outcomes)
-            if band_files or chosen:
-                self.names[modality] = tuple(band_files or common_names(chosen))
+                usual = self.usual[modality] = mode(outcomes)
+                if loader.height != 'colors' and number == 1:
+                    fitting = [each for each, outcome in zip(chosen, outcomes, strict=True) if outcome == usual]
+                    self.names[modality] = common_names(fitting)
+            if band_files:
+                self.names[modality] = tuple(band_files)
             note_declared(loader, pairs)
             for band in dict.fromkeys(file.band for file, _ in own):
                 same = [(file.path, self.understood(modality, header)) for file, header in own if file.band == band]

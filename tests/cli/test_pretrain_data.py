@@ -8,7 +8,7 @@ from mmengine.registry import DATASETS
 
 from mmrs_ssl.cli.pretrain_config import make_config
 from mmrs_ssl.cli.pretrain_facts import look, usual_side
-from mmrs_ssl.cli.pretrain_names import label_patterns, naming_of
+from mmrs_ssl.cli.pretrain_names import Naming, label_patterns, naming_of
 from mmrs_ssl.cli.pretrain_pixels import sample_statistics, spread_out
 from mmrs_ssl.cli.recipe import choose
 from mmrs_ssl.datasets import ImageFolder
@@ -224,3 +224,15 @@ def test_statistics_of_large_pictures_are_of_all_of_a_sorted_folder(tmp_path, mo
     dataset = dict(type='mmrs_ssl.ImageFolder', data_root=str(tmp_path), pipeline=loading)
     found = sample_statistics(Config(dict(train_dataloader=dict(dataset=dataset))))['']
     assert (found.files, found.bands[0].mean) == (4, 100)
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        [*(f'tile_{number:04d}.tif' for number in range(1000)), 'zoverview.tif'],
+        [*(f'a/{number:04d}.tif' for number in range(1001)), 'z.tif'],
+        [*(f'{number:04d}/B{band}.tif' for number in range(400) for band in (2, 3, 4)), 'zoverview.tif'],
+    ],
+)
+def test_a_rule_fits_all_names_and_not_the_first_thousand_alone(names):
+    assert naming_of(names) == Naming({'': '{scene}'})

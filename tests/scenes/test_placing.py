@@ -12,6 +12,7 @@ from mmrs_ssl.rasters.errors import UnreadableImageError
 from mmrs_ssl.rasters.grid import Grid
 from mmrs_ssl.rasters.header import read_header
 from mmrs_ssl.scenes.placing import SceneError
+from tests.datasets.transforms.test_loading import load
 from tests.rasters.rasters import CRS, ORIGIN, coordinates, dataset, noise, write_raster
 from tests.scenes.places import places, truth, write_date, write_with_points
 
@@ -106,6 +107,17 @@ def test_a_file_with_control_points_is_read_on_its_own_pixels(tmp_path):
     assert len(dataset(tmp_path, crs=CRS)) == 4 * 4
     with pytest.raises(SceneError, match=r'a\.tif is in EPSG:32633, but crs= asks for EPSG:32634'):
         dataset(tmp_path, crs='EPSG:32634')
+
+
+@pytest.mark.parametrize('options', [dict(resampling='max'), dict(nodata=0, resampling='average'), dict(nodata=0)])
+def test_control_points_are_of_no_account_on_a_files_own_pixels(tmp_path, options):
+    """Read at half the size, what has control points is what it is without them; a warp heeds them elsewhere."""
+    pixels = noise(2, 60, 50)
+    write_with_points(tmp_path / 'a.tif', pixels, TURNED)
+    write_raster(tmp_path / 'b.tif', pixels)
+    placed, plain = (load(tmp_path / f'{name}.tif', bands=2, size=20, **options) for name in 'ab')
+    assert placed.std() > 10
+    assert np.array_equal(placed, plain)
 
 
 def test_dates_of_equal_control_points_lie_on_the_same_pixels(tmp_path):

@@ -16,7 +16,7 @@ from mmrs_ssl.models.data_preprocessor import ModalityPreprocessor
 FAR_MEAN, FAR_SPREAD = 2.0, LIMIT  # of normalized pixels: their mean, and the factor between their deviation and 1
 OTHER_UNITS_MEAN, OTHER_UNITS_SPREAD = 10.0, 20.0
 FAR_WHITE, OTHER_UNITS_WHITE = 20.0, 2.0  # white over the brightest band, a band's bright pixels over white
-FAR_NOISE, OTHER_UNITS_NOISE = 5.0, 20.0  # between the spread that noise is measured by and that of the pixels
+FAR_NOISE = 5.0  # between the spread that noise is measured by and that of the pixels
 # What values are usually divided by, or forgotten to be.
 FACTORS = {255: '255', 10_000: '10,000 (reflectance)', 65_535: '65,535'}
 Statistics = tuple[np.ndarray, np.ndarray]
@@ -134,10 +134,12 @@ def scales_said(planned: PlannedTraining, key: str) -> Iterator[tuple[str, Pixel
     for place, node in walk(planned.cfg.train_dataloader.dataset, 'train_dataloader.dataset'):
         said = node.get(key)
         for name, pixels in planned.pixels.items():
-            scale = said.get(name) if isinstance(said, Mapping) else said
+            scale, where = (said.get(name), f'{key}.{name}') if isinstance(said, Mapping) else (said, key)
             if scale is None or node.get('modality', name) != name or np.size(scale) not in (1, len(pixels.mean)):
                 continue  # it has none, or one of other bands, which the transform itself refuses
-            yield f'{place}.{key}', pixels, np.atleast_1d(np.asarray(scale, np.float64))
+            if 'pipeline' in node and pixels.dtype == 'uint8':
+                continue  # a data set's scale is of images that are not 8 bits
+            yield f'{place}.{where}', pixels, np.atleast_1d(np.asarray(scale, np.float64))
 
 
 def compare_white(place: str, pixels: Pixels, white: np.ndarray) -> Iterator[Finding]:
@@ -158,18 +160,18 @@ def compare_white(place: str, pixels: Pixels, white: np.ndarray) -> Iterator[Fin
 
 def compare_spread(place: str, pixels: Pixels, spread: np.ndarray) -> Iterator[Finding]:
     """Compare what was measured with the spread, a number or one of every band, that a place of the config says."""
-    known = pixels.rough > 0
-    share = (np.broadcast_to(spread, pixels.rough.shape) / np.where(known, pixels.rough, np.nan))[known]
+    spread = np.broadcast_to(spread, pixels.spread.shape)
+    share = (spread / pixels.spread)[pixels.spread > 0]
     if not share.size or not (share.max() > FAR_NOISE or share.min() < 1 / FAR_NOISE):
         return
-    effect = 'noise hides what images show' if share.max() > FAR_NOISE else 'noise is nothing beside it'
+    better = np.where(pixels.spread > 0, pixels.spread, spread)
     yield Finding(
-        'error' if share.max() > OTHER_UNITS_NOISE else 'warning',
+        'warning',
         'spread',
-        f'within 32 pixels {pixels.images} images ({pixels.dtype}) deviate by {_row(pixels.rough)}, band_spread is '
-        f'{_row(spread)}: {effect}',
+        f'within 32 pixels {pixels.images} images ({pixels.dtype}) deviate by {_row(pixels.spread)}, band_spread is '
+        f'{_row(spread)}: noise {"hides what they show" if share.max() > FAR_NOISE else "is nothing beside it"}',
         f'at most a factor of {FAR_NOISE:g} off in every band',
-        f'{place} = [{_row(pixels.rough, 99)}], see tools/band_stats.py',
+        f'{place} = [{_row(better, 99)}], see tools/band_stats.py',
     )
 
 

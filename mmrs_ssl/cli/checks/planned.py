@@ -14,12 +14,13 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from torch import Tensor
 
+from mmrs_ssl.archives.accumulators import PATCH, patch_deviations
 from mmrs_ssl.cli.checks.machine import Machine
 from mmrs_ssl.datasets.transforms.geometric import map_images
 
 SAMPLES = 32
 _MOST_PIXELS = 2**20  # of an image whose values are counted; of larger ones every second pixel or fewer
-_PATCH, _MOST_SIDE = 32, 512  # pixels a side, of what neighbors in an image are compared in
+_PATCHES = 16  # rows and columns of them in an image
 
 
 class Pixels(NamedTuple):
@@ -28,7 +29,7 @@ class Pixels(NamedTuple):
     Attributes:
         mean, std: (C,) of all values of a band.
         bright: (C,) what 99 % of the values of a band are below, the mean over images.
-        rough: (C,) the deviation within patches of 32 pixels a side, the median of an image, the mean over images.
+        spread: (C,) the median deviation within patches of 32 pixels a side, NaN of a band that is the same everywhere.
         dtype: of the images.
         side: the smaller side in pixels, the median of all.
         images: how many were looked at.
@@ -37,7 +38,7 @@ class Pixels(NamedTuple):
     mean: np.ndarray
     std: np.ndarray
     bright: np.ndarray
-    rough: np.ndarray
+    spread: np.ndarray
     dtype: str
     side: int
     images: int
@@ -168,7 +169,8 @@ def measure_pixels(dataset: Any, count: int) -> dict[str, Pixels]:
     loading = loading_alone(dataset)
     if loading is None:
         return {}
-    found: dict[str, list[np.ndarray]] = {}  # by modality, (4, C) of each image
+    found: dict[str, list[np.ndarray]] = {}  # by modality, (3, C) of each image
+    patches: dict[str, list[list[np.ndarray]]] = {}  # and deviations of each band
     shapes: dict[str, list[tuple[int, str]]] = {}
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)):
         img = loading[int(index)]['img']
@@ -177,39 +179,38 @@ def measure_pixels(dataset: Any, count: int) -> dict[str, Pixels]:
             def note(image: np.ndarray, name: str = name) -> None:
                 image = image if image.ndim == 3 else image[..., None]
                 found.setdefault(name, []).append(levels_in(image))
+                patches.setdefault(name, []).append(deviations_in(image))
                 shapes.setdefault(name, []).append((min(image.shape[:2]), image.dtype.name))
 
             map_images(images, note)
-    return {name: _joined(each, shapes[name]) for name, each in found.items()}
+    return {name: _joined(each, patches[name], shapes[name]) for name, each in found.items()}
 
 
 def levels_in(image: np.ndarray) -> np.ndarray:
-    """Compute mean, mean square, 99 % quantile and roughness of each band of an image (H, W, C): (4, C)."""
+    """Compute mean, mean square and 99 % quantile of each band of an image (H, W, C): (3, C)."""
     step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / _MOST_PIXELS)))
     values = image[::step, ::step].astype(np.float64)
-    mean, square, bright = (
-        values.mean(axis=(0, 1)),
-        (values**2).mean(axis=(0, 1)),
-        np.quantile(values, 0.99, axis=(0, 1)),
-    )
-    return np.stack([mean, square, bright, roughness(image)])
+    return np.stack([values.mean(axis=(0, 1)), (values**2).mean(axis=(0, 1)), np.quantile(values, 0.99, axis=(0, 1))])
 
 
-def roughness(image: np.ndarray) -> np.ndarray:
-    """Compute the median deviation within patches of each band of (H, W, C), of its upper left part if it is large."""
-    height, width = (min(max(side // _PATCH, 1) * _PATCH, _MOST_SIDE, side) for side in image.shape[:2])
-    part = image[:height, :width].astype(np.float64)
-    if min(height, width) < _PATCH:
-        return np.asarray(part.std(axis=(0, 1)))
-    patches = part.reshape(height // _PATCH, _PATCH, width // _PATCH, _PATCH, -1)
-    return np.asarray(np.median(patches.std(axis=(1, 3)), axis=(0, 1)))
+def deviations_in(image: np.ndarray) -> list[np.ndarray]:
+    """Compute the deviation within patches all over an image (H, W, C), of each band."""
+    for axis in (0, 1):  # of a large image some rows and columns of patches
+        starts = np.arange(0, max(image.shape[axis] - PATCH, 0) + 1, PATCH)
+        chosen = starts[:: -(-len(starts) // _PATCHES)]
+        image = image.take((chosen[:, None] + np.arange(min(PATCH, image.shape[axis]))).ravel(), axis)
+    every = np.ones(image.shape[:2], bool)
+    return [patch_deviations(image[..., band], every) for band in range(image.shape[2])]
 
 
-def _joined(levels: list[np.ndarray], shapes: list[tuple[int, str]]) -> Pixels:
+def _joined(levels: list[np.ndarray], patches: list[list[np.ndarray]], shapes: list[tuple[int, str]]) -> Pixels:
     bands = levels[0].shape[1]
     alike = [each for each in levels if each.shape[1] == bands]  # others are the loader's to refuse
-    mean, square, bright, rough = np.mean(alike, axis=0)
+    mean, square, bright = np.mean(alike, axis=0)
+    of_bands = zip(*(each for each in patches if len(each) == bands), strict=True)
+    pooled = [np.concatenate(each) for each in of_bands]
+    spread = np.array([np.median(each) if len(each) else np.nan for each in pooled])
     sides = sorted(side for side, _ in shapes)
     dtypes = ', '.join(dict.fromkeys(dtype for _, dtype in shapes))
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    return Pixels(mean, deviation, bright, rough, dtypes, sides[len(sides) // 2], len(shapes))
+    return Pixels(mean, deviation, bright, spread, dtypes, sides[len(sides) // 2], len(shapes))

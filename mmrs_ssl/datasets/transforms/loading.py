@@ -34,6 +34,7 @@ from mmrs_ssl.rasters.reader import OpenRaster
 from mmrs_ssl.rasters.stacks import read_stack
 from mmrs_ssl.registry import TRANSFORMS
 
+_RESAMPLING = tuple(name for name in Resampling.__members__ if name != 'gauss')
 # OpenCV resizes and blurs none of these types; the values keep their meaning in a wider one.
 _WIDER = dict(
     int8=np.int16, int32=np.float32, uint32=np.float32, int64=np.float32, uint64=np.float32, float16=np.float32
@@ -55,7 +56,7 @@ class LoadRaster(BaseTransform):
             alpha channel of a raster masks the others, unless it is counted or named here or its values are not those
             of a mask (GDAL calls the fourth band of an 8-bit GeoTIFF alpha unless told otherwise).
         modality: which modality of the scene, where there are several.
-        resampling: for pixels that lie on another grid, and for ``size``: a name of rasterio's ``Resampling``.
+        resampling: for pixels on another grid, and for ``size``: a name of rasterio's ``Resampling`` that warps.
         size: pixels a side of the result; the window's own by default.
         nodata: value that means no data, in place of what files declare; ``'none'`` for no such value.
         nodata_rule: whether ``'all'`` bands or ``'any'`` band of a pixel must hold it, or each ``'band'`` is by itself;
@@ -113,9 +114,7 @@ class LoadRaster(BaseTransform):
         self.stretch = checked_stretch(self, stretch)
         self.height = height
         self.height_limit = height_limit
-        check_choice(
-            'resampling', resampling, tuple(n for n in Resampling.__members__ if n != 'gauss')
-        )  # GDAL warps by none
+        check_choice('resampling', resampling, _RESAMPLING)
         check_choice('height', height, (None, 'above_minimum', 'colors'))
         check_choice('nodata_rule', nodata_rule, RULES)
         check_choice('alpha', alpha, (None, True, False))
