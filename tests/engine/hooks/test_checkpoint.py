@@ -94,7 +94,14 @@ def test_the_old_one_goes_when_the_new_one_stands(make_config, tmp_path):
     assert load(Path(cfg.work_dir, 'epoch_1.pth'))['meta']['iter'] == 4
 
 
-@pytest.mark.parametrize('kind', [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    'kind',
+    [
+        signal.SIGTERM,
+        signal.SIGINT,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGUSR1, signal.SIGHUP)),
+    ],
+)
 def test_a_signal_saves_and_ends(make_config, tmp_path, kind):
     """It comes inside a step, to the training and its data workers, as schedulers and terminals send it."""
     cfg = make_config(PROBED + WORKERS)
