@@ -96,7 +96,8 @@ class OpenRaster:
                 asked for is data; one that is not is a mask, unless ``marks`` or its values say otherwise.
             window: in pixels of the grid, inside the raster; None for all of it.
             size: height and width to resample to, or None. Overviews are used where nothing means no data but what the
-                file declares for single bands: whoever made them knew of nothing else.
+                file declares for single bands: whoever made them knew of nothing else; by ``mode`` only where nothing
+                does, and by ``max`` and others that GDAL knows in a warp alone as it warps.
             resampling: name of rasterio's ``Resampling``.
 
         Raises:

@@ -2,6 +2,7 @@
 
 import re
 
+from mmrs_ssl.synthetic.writing import write_geotiff
 from tests.rasters.rasters import LOAD, dataset, noise, write_raster
 
 
@@ -20,3 +21,13 @@ def test_a_band_that_is_called_alpha_is_told(tmp_path, monkeypatch):
     for alpha in (True, False):
         dataset(tmp_path, load=dict(LOAD, bands=3, alpha=alpha), max_nodata=1)
     assert not warnings
+
+
+def test_bands_are_called_what_most_files_call_them(tmp_path):
+    """And not what one does that is left out."""
+    write_geotiff(tmp_path / 'a.tif', noise(3, 32, 32).transpose(1, 2, 0), 1.0, band_names=('red', 'green', 'blue'))
+    for name in 'bcd':
+        bands = ('B01', 'B02', 'B03', 'B04')
+        write_geotiff(tmp_path / f'{name}.tif', noise(4, 32, 32).transpose(1, 2, 0), 1.0, band_names=bands)
+    data = dataset(tmp_path, load=dict(LOAD, bands=None, ignore_names=True), max_bad=0.5)
+    assert data.band_names == {'': ('B01', 'B02', 'B03', 'B04')}

@@ -111,6 +111,19 @@ def test_modalities_are_counted_apart(tmp_path: Path, count: Callable[..., tuple
     assert 'max_value=dict(dsm=' in said
 
 
+def test_files_named_like_bands_that_hold_several_are_images(
+    tmp_path: Path, count: Callable[..., tuple[dict, str]]
+) -> None:
+    """And so are those of one band, if that is said."""
+    fine = write_bands(tmp_path)
+    for name in ('B1', 'B2'):
+        write(tmp_path / 'named' / 'p' / f'{name}.tif', fine['p'], 1)
+    counted, _ = count(tmp_path / 'named')
+    assert (counted['files'], len(counted['mean'])) == (2, 3)
+    counted, _ = count(tmp_path / 'bands', '--files', '{scene}')
+    assert (counted['files'], len(counted['mean'])) == (6, 1)
+
+
 def test_requests_that_contradict_each_other(tmp_path: Path, run_tool: Callable[..., tuple[int, str]]) -> None:
     write_bands(tmp_path)
     config = tmp_path / 'config.py'

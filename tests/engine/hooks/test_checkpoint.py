@@ -153,9 +153,10 @@ def test_an_ignored_signal_stays_ignored_and_all_are_given_back(make_config):
 
 def test_processes_that_are_forked_while_training_can_be_ended(make_config):
     """As the pools of libraries' metrics are, by SIGTERM."""
-    ended = []
+    ended, handlers = [], []
 
     def fork(runner):
+        handlers.append([signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)])
         process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
         process.start()
         process.terminate()
@@ -163,8 +164,11 @@ def test_processes_that_are_forked_while_training_can_be_ended(make_config):
         ended.append(process.exitcode)
         process.kill()
 
+    own = signal.getsignal(signal.SIGTERM)
     train(make_config(PLAIN), after_train_epoch=fork)
     assert ended == [-signal.SIGTERM] * 2
+    for term, usr1, hup in handlers:  # what one of these does, the others do
+        assert term == usr1 == hup != own
 
 
 def test_mmengines_own_resume_finds_the_newest_and_runs_nothing(make_config, tmp_path):
