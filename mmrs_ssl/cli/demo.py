@@ -16,8 +16,10 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmrs_ssl.cli.checks.machine import Machine
 from mmrs_ssl.cli.config import override
 from mmrs_ssl.cli.console import build_runner
+from mmrs_ssl.cli.launch import set_precision
 from mmrs_ssl.cli.live_line import live_line
 from mmrs_ssl.evaluation.floors import color_histograms
 from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
@@ -89,6 +91,7 @@ def show_demo(args: Namespace) -> dict[str, float]:
     override(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir
     cfg.randomness = dict(seed=args.seed)
+    set_precision(cfg, amp=Machine.here().bfloat16)
     if args.epochs:
         cfg.train_cfg.max_epochs = args.epochs
     scenes = Path(args.work_dir) / f'scenes_seed{args.seed}'

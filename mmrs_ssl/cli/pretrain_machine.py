@@ -53,8 +53,8 @@ def _simple(machine: Machine) -> Iterator[Chosen]:
     why = f'{machine.cores} cores' + (', which train as well' if machine.device == 'cpu' else '')
     yield Chosen('train_dataloader.num_workers', min(workers, _MOST_WORKERS), why)
     if machine.bfloat16:
-        yield Chosen('optim_wrapper.type', 'AmpOptimWrapper', f'{machine.name} computes with bfloat16')
-        yield Chosen('optim_wrapper.dtype', 'bfloat16', 'half the memory, and faster')
+        yield Chosen('optim_wrapper.type', 'AmpOptimWrapper', f'{machine.name} is faster with bfloat16')
+        yield Chosen('optim_wrapper.dtype', 'bfloat16', 'half the memory')
 
 
 def _split(batch: int, at_once: int, machine: Machine) -> Iterator[Chosen]:

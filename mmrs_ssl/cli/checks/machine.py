@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from mmrs_ssl.cli.checks.findings import Finding
 _DRIVER = Path('/proc/driver/nvidia/version')
 _LIMITS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')  # of a container
 _INSTRUCTIONS = {'avx512_bf16', 'amx_bf16', 'bf16'}  # of x86 and of ARM
+_WORTH = 1.1  # less than this is noise
 # How many tensors of a parameter's size an optimizer keeps in a checkpoint; two where nothing else is known.
 _STATES = dict(SGD=1, LARS=1, BlockAdan=4, Adan=4)
 _USUAL_STATES = 2
@@ -31,7 +34,8 @@ class Machine:
         name: of the GPU or the processor.
         cores: that this process may use.
         memory: bytes that a training may use there.
-        bfloat16: whether it has instructions for it.
+        bfloat16: whether it trains faster with it: a GPU that has instructions for it, a processor where that was
+            measured. Of processors with the same instructions some are, others half as fast.
         unseen_gpu: whether there is an NVIDIA driver while torch sees no GPU.
     """
 
@@ -52,8 +56,31 @@ class Machine:
             return cls('cuda', properties.name, cores, properties.total_memory, half)
         lines = Path('/proc/cpuinfo').read_text().splitlines()
         said = {key.strip(): value.strip() for key, _, value in (line.partition(':') for line in reversed(lines))}
-        half = not _INSTRUCTIONS.isdisjoint(said.get('flags', said.get('Features', '')).split())
+        able = not _INSTRUCTIONS.isdisjoint(said.get('flags', said.get('Features', '')).split())
+        half = able and bfloat16_speed() >= _WORTH
         return cls('cpu', said.get('model name', 'processor'), cores, main_memory(), half, _DRIVER.exists())
+
+
+@cache
+def bfloat16_speed() -> float:
+    """Measure how many times as fast as in float32 this processor trains convolutions and linear layers in bfloat16."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        convolutions = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1))
+        convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        linear = nn.Sequential(nn.Linear(384, 1536), nn.GELU(), nn.Linear(1536, 384))
+        maps = torch.rand(8, 64, 32, 32).contiguous(memory_format=torch.channels_last).requires_grad_()
+        tokens = torch.rand(256, 384, requires_grad=True)
+
+        def step(half: bool) -> float:
+            start = time.perf_counter()
+            with torch.autocast('cpu', torch.bfloat16, enabled=half):
+                total = convolutions(maps).float().sum() + linear(tokens).float().sum()
+            total.backward()
+            return time.perf_counter() - start
+
+        seconds = [[step(half) for half in (False, True)] for _ in range(4)][1:]  # the first ones set up
+        float32, bfloat16 = map(min, zip(*seconds, strict=True))
+    return float32 / bfloat16
 
 
 def main_memory() -> int:
@@ -122,12 +149,12 @@ def check_precision(cfg: Config, machine: Machine) -> Iterator[Finding]:
         yield Finding(
             'warning',
             'precision',
-            f'bfloat16 on {machine.name}, which has no instructions for it and emulates them',
+            f'bfloat16 on {machine.name}, which has no instructions for it, or is slower with them',
             'float16' if machine.device == 'cuda' else 'float32, which is faster here',
             other,
         )
     elif kind == 'OptimWrapper' and machine.bfloat16:
-        yield Finding('note', 'precision', f'float32, while {machine.name} has bfloat16', 'perhaps faster', '--amp')
+        yield Finding('note', 'precision', f'float32, while {machine.name} has bfloat16', 'faster', '--amp')
 
 
 def check_disk(cfg: Config, model: nn.Module, work_dir: str | Path | None = None) -> Iterator[Finding]:

@@ -14,8 +14,8 @@ from mmrs_ssl.registry import OPTIM_WRAPPERS
 class CPUAmpOptimWrapper(OptimWrapper):
     """Autocast to bfloat16 on the CPU; mmengine's ``AmpOptimWrapper`` accepts accelerators only.
 
-    bfloat16 has float32's range, so there is no loss scaling. Faster than float32 where the processor has bfloat16
-    instructions (avx512_bf16 or amx_bf16), slower elsewhere.
+    bfloat16 has float32's range, so there is no loss scaling. Faster than float32 on some processors with instructions
+    for it (avx512_bf16 or amx_bf16), slower on others and without; ``mmrs-ssl check`` measures.
     """
 
     @contextmanager

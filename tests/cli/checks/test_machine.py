@@ -8,8 +8,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmrs_ssl.cli.checks import machine as machines
 from mmrs_ssl.cli.checks.machine import (
     Machine,
+    bfloat16_speed,
     check_device,
     check_disk,
     check_precision,
@@ -58,9 +60,34 @@ def test_a_gpu_that_torch_does_not_see():
 def test_bfloat16_without_instructions_for_it(wrapper, machine, change):
     cfg = Config(dict(optim_wrapper=wrapper))
     found = only(check_precision(cfg, machine))
-    assert 'which has no instructions for it' in found.seen
+    assert 'no instructions for it, or is slower with them' in found.seen
     assert change in found.change
     assert not list(check_precision(cfg, replace(machine, bfloat16=True)))
+
+
+@pytest.mark.parametrize(
+    ('flags', 'speed', 'worth'),
+    [('avx512_bf16', 1.5, True), ('avx512_bf16', 0.6, False), ('avx2', 1.5, False)],
+    ids=['faster', 'slower', 'emulated'],
+)
+def test_instructions_for_bfloat16_count_where_they_are_faster(flags, speed, worth, tmp_path, monkeypatch):
+    """Processors with the same instructions were measured at 1.6 and at 0.6 times the speed of float32."""
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(machines, 'bfloat16_speed', lambda: speed)
+    read_text = machines.Path.read_text
+    said = f'model name\t: a processor\nflags\t\t: fpu {flags} sse\n'
+    monkeypatch.setattr(
+        machines.Path, 'read_text', lambda self: said if str(self) == '/proc/cpuinfo' else read_text(self)
+    )
+    assert Machine.here().bfloat16 is worth
+
+
+def test_speed_of_bfloat16_is_measured_without_a_trace():
+    bfloat16_speed.cache_clear()
+    state = torch.random.get_rng_state()
+    with torch.no_grad():
+        assert 0.01 < bfloat16_speed() < 100
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_bfloat16_that_is_not_used():
