@@ -22,7 +22,7 @@ from mmrs_ssl.cli.console import build_runner
 from mmrs_ssl.cli.launch import set_precision
 from mmrs_ssl.cli.live_line import live_line
 from mmrs_ssl.evaluation.floors import color_histograms
-from mmrs_ssl.evaluation.knn import knn_accuracy, pooled_features
+from mmrs_ssl.evaluation.knn import knn_accuracy, most_alike, pooled_features
 from mmrs_ssl.models.protocol import evaluated_backbone
 from mmrs_ssl.models.quiet import quiet
 from mmrs_ssl.ops.memory import keep_freed_memory
@@ -30,8 +30,10 @@ from mmrs_ssl.shipped_configs import config_names, find_config, get_config
 from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
 from mmrs_ssl.synthetic.layouts import write_layout
 from mmrs_ssl.synthetic.scene import make_split
+from mmrs_ssl.visualization.evaluation import draw_neighbors
 
 TRAIN_PER_CLASS, TEST_PER_CLASS, SIZE, GSD = 100, 50, 96, 1.0
+SHOWN = 8  # neighbors in a row of the gallery
 
 
 def write_demo_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -58,21 +60,35 @@ def write_demo_scenes(folder: Path, seed: int, heights: bool) -> tuple[np.ndarra
     return images, labels
 
 
-def demo_accuracy(model: Any, splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Measure the 20-NN accuracy of a model's backbone on pictures of held-out scenes, in percent."""
+def demo_features(model: Any, splits: list[tuple[np.ndarray, np.ndarray]]) -> list[Tensor]:
+    """Compute features (N, D) of the pictures of both splits by a model's backbone."""
     preprocessor = model.data_preprocessor
     preprocessor = preprocessor.parts['rgb'] if hasattr(preprocessor, 'parts') else preprocessor
     features: list[Tensor] = []
     for images, _ in splits:
         inputs = preprocessor.normalize(torch.from_numpy(images).permute(0, 3, 1, 2))
         features.append(pooled_features(evaluated_backbone(model), inputs))
-    return compared(features, splits)
+    return features
 
 
 def compared(features: list[Tensor], splits: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """Measure the 20-NN accuracy of features of both splits, in percent."""
     labels = [torch.from_numpy(split[1]) for split in splits]
     return 100 * knn_accuracy(features[0], labels[0], features[1], labels[1])
+
+
+def draw_gallery(features: list[Tensor], splits: list[tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+    """Draw a held-out scene of each class, with those of the pre-training whose features are nearest."""
+    pictures = dict(zip(('train', 'test'), (split[0] for split in splits), strict=True))
+    train, test = ([SCENE_CLASSES[label] for label in split[1]] for split in splits)
+    queries = [test.index(name) for name in SCENE_CLASSES]
+    rows = zip(*most_alike(features[0].numpy(), features[1][queries].numpy(), SHOWN), strict=True)
+    draw_neighbors(
+        [(f'test {query}', test[query]) for query in queries],
+        [[(f'train {near}', train[near], alike) for alike, near in zip(*row, strict=True)] for row in rows],
+        lambda name: pictures[name.split()[0]][int(name.split()[1])],
+        path,
+    )
 
 
 def pretrain(cfg: Config) -> Runner:
@@ -108,10 +124,13 @@ def show_demo(args: Namespace) -> dict[str, float]:
     untrained = MODELS.build(cfg.model)
     with quiet():
         untrained.init_weights()
-    random = demo_accuracy(untrained, [train, held_out])
+    random = compared(demo_features(untrained, [train, held_out]), [train, held_out])
     colors = compared([color_histograms(images) for images, _ in (train, held_out)], [train, held_out])
     runner = pretrain(cfg)
-    pretrained = demo_accuracy(runner.model, [train, held_out])
+    features = demo_features(runner.model, [train, held_out])
+    pretrained = compared(features, [train, held_out])
+    gallery = Path(args.work_dir) / 'neighbors.png'
+    draw_gallery(features, [train, held_out], gallery)
 
     gain = pretrained - random
     used = 'labels used for this comparison only'
@@ -129,6 +148,7 @@ random weights               {random:5.1f} %
 pre-trained with {method:<12}{pretrained:5.1f} %   ({gain:+.1f} points, {time.time() - start:.0f} s in all)
 
 checkpoint  {checkpoint}
+neighbors   {gallery}
 pictures    {pictures if pictures.is_dir() else 'none of this method'}
 next        {next_training(args, 'geotiff' if several else 'folder')} \\
                 --cfg-options data_root=PATH/TO/YOUR/{'SCENES' if several else 'IMAGES'}

@@ -21,6 +21,7 @@ from mmrs_ssl.evaluation.features import SquareImages, features_of, pixel_batche
 from mmrs_ssl.evaluation.floors import histograms_of, standardized, statistics_of_bands
 from mmrs_ssl.evaluation.frozen import FrozenBackbone, open_backbone, recalibrate
 from mmrs_ssl.evaluation.intervals import Figure
+from mmrs_ssl.evaluation.knn import most_alike
 from mmrs_ssl.evaluation.labelled import Labelled, check_learnable, halves, read_labelled, same_files
 from mmrs_ssl.evaluation.measuring import NEIGHBORS, measure_features, names_of_measures, predict
 from mmrs_ssl.evaluation.probes import check_features, holds_back
@@ -263,15 +264,15 @@ def draw_pictures(subject: Subject, evaluation: Evaluation, start: Path, loader:
     draw_confusion(held_out.labels, predicted, labelled.classes, start.with_name(f'{start.name}_confusion.png'), title)
     rng = np.random.default_rng(evaluation.args.seed)
     chosen = rng.choice(len(test), min(QUERIES, len(test)), replace=False)
-    unit = train / np.linalg.norm(train, axis=1, keepdims=True)
-    alike = test[chosen] @ unit.T / np.linalg.norm(test[chosen], axis=1, keepdims=True)
-    nearest = np.argsort(-alike, axis=1)[:, :SHOWN]
     load = evaluation.loader(loader)
     draw_neighbors(
         [(held_out.paths[each], labelled.classes[held_out.labels[each]]) for each in chosen],
         [
-            [(labelled.paths[each], labelled.classes[labelled.labels[each]], float(row[each])) for each in near]
-            for row, near in zip(alike, nearest, strict=True)
+            [
+                (labelled.paths[each], labelled.classes[labelled.labels[each]], float(alike))
+                for alike, each in zip(*row, strict=True)
+            ]
+            for row in zip(*most_alike(train, test[chosen], SHOWN), strict=True)
         ],
         lambda path: as_picture(load(path)),
         start.with_name(f'{start.name}_neighbors.png'),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
@@ -51,3 +52,11 @@ def knn_accuracy(train: Tensor, train_labels: Tensor, test: Tensor, test_labels:
     classifier = KNeighborsClassifier(n_neighbors=neighbors, metric='cosine')
     classifier.fit(train.numpy(), train_labels.numpy())
     return float(classifier.score(test.numpy(), test_labels.numpy()))
+
+
+def most_alike(train: np.ndarray, test: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest of features (N, D) to features (M, D): cosines and places (M, count), the nearest first."""
+    unit = [each / np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-12) for each in (train, test)]
+    cosines = unit[1] @ unit[0].T
+    places = np.argsort(-cosines, axis=1)[:, :count]
+    return np.take_along_axis(cosines, places, axis=1), places

@@ -32,6 +32,7 @@ def test_pretraining_beats_random_weights_by_ten_points(method, config, last, pi
         print(method, seed, random[-1], pretrained[-1], re.search(r'points, \d+ s in all', output)[0])
         assert (work / f'epoch_{last}.pth').is_file()
         assert bool(list(work.glob('*/pictures/*.png'))) == pictures
+        assert (work / 'neighbors.png').is_file()
         assert (ROOT / re.search(r'tools/train.py (\S+)', output)[1]).is_file()
     assert all(30 <= accuracy <= 80 for accuracy in random), random
     assert (sum(pretrained) - sum(random)) / seeds >= 10, (random, pretrained)
