@@ -55,6 +55,8 @@ def test_config_is_consistent(name):
     assert ('amp' in name) == (cfg.optim_wrapper.type == 'AmpOptimWrapper')
     if 'amp' in name:  # float16 diverges with patches of 8 pixels
         assert cfg.optim_wrapper.dtype == 'bfloat16'
+    own_data = (cfg.model.head.get('batch_norm', False), cfg.model.get('balanced', False))
+    assert own_data == (2 * (name not in SECO,))
     if name in SECO:  # as published
         assert (cfg.model.head.num_prototypes, cfg.model.teacher_temperature) == (65536, 0.04)
         assert cfg.optim_wrapper.optimizer.lr == 5e-4

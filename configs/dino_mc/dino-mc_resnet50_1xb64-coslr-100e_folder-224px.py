@@ -8,7 +8,10 @@ _base_ = [
 
 data_root = 'data/images'
 model = dict(  # as dino-mc_resnet18.py
-    data_preprocessor=_base_.statistics, backbone=dict(zero_init_residual=True), head=dict(batch_norm=True)
+    data_preprocessor=_base_.statistics,
+    backbone=dict(zero_init_residual=True),
+    head=dict(batch_norm=True),
+    balanced=True,
 )
 train_dataloader = dict(num_workers=2, dataset=dict(data_root=data_root))
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))

@@ -8,6 +8,8 @@ _base_ = [
 ]
 
 data_root = 'data/scenes'
-model = dict(data_preprocessor=_base_.statistics, head=dict(batch_norm=True))  # as of dino-mc_resnet18.py
+model = dict(  # as of dino-mc_resnet18.py
+    data_preprocessor=_base_.statistics, head=dict(batch_norm=True), balanced=True
+)
 train_dataloader = dict(num_workers=2, dataset=dict(data_root=data_root))
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))

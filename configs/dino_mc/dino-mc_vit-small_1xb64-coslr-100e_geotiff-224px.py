@@ -8,7 +8,9 @@ _base_ = [
 ]
 
 data_root = 'data/scenes'
-model = dict(data_preprocessor=_base_.statistics, head=dict(batch_norm=True))  # as of dino-mc_resnet18.py
+model = dict(  # as of dino-mc_resnet18.py
+    data_preprocessor=_base_.statistics, head=dict(batch_norm=True), balanced=True
+)
 train_dataloader = dict(num_workers=2, dataset=dict(data_root=data_root))
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))
 short_names = dict(size=[_base_.short_names.size, 'model.backbone.img_size'])

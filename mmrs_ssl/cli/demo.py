@@ -77,7 +77,7 @@ def compared(features: list[Tensor], splits: list[tuple[np.ndarray, np.ndarray]]
     return 100 * knn_accuracy(features[0], labels[0], features[1], labels[1])
 
 
-def draw_gallery(features: list[Tensor], splits: list[tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+def draw_nearest_scenes(features: list[Tensor], splits: list[tuple[np.ndarray, np.ndarray]], path: Path) -> None:
     """Draw a held-out scene of each class, with those of the pre-training whose features are nearest."""
     pictures = dict(zip(('train', 'test'), (split[0] for split in splits), strict=True))
     train, test = ([SCENE_CLASSES[label] for label in split[1]] for split in splits)
@@ -130,7 +130,7 @@ def show_demo(args: Namespace) -> dict[str, float]:
     features = demo_features(runner.model, [train, held_out])
     pretrained = compared(features, [train, held_out])
     gallery = Path(args.work_dir) / 'neighbors.png'
-    draw_gallery(features, [train, held_out], gallery)
+    draw_nearest_scenes(features, [train, held_out], gallery)
 
     gain = pretrained - random
     used = 'labels used for this comparison only'

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmrs_ssl.cli.demo import SHOWN, draw_gallery
+from mmrs_ssl.cli.demo import SHOWN, draw_nearest_scenes
 from mmrs_ssl.synthetic.canvas import SCENE_CLASSES
 
 
@@ -19,7 +19,7 @@ def test_gallery_shows_the_nearest_scenes_of_the_training(wrong, tmp_path):
     asked = features.clone()
     if wrong:
         asked[labels == 1] = features[2]
-    draw_gallery([features, asked], [(images, labels), (images, labels)], tmp_path / 'neighbors.png')
+    draw_nearest_scenes([features, asked], [(images, labels), (images, labels)], tmp_path / 'neighbors.png')
     gallery = cv2.imread(str(tmp_path / 'neighbors.png')).astype(int)
     height, width = gallery.shape[0] // classes, gallery.shape[1] // (SHOWN + 1)
     for row in range(classes):

@@ -60,12 +60,14 @@ PARTS = dict(
     cmid=('backbone', 'mask_token', 'neck', 'local_head', 'reconstruction_head'),
     cnn=('backbone.bn1', 'backbone.layer1', 'mask_token', 'neck', 'local_head', 'reconstruction_head'),
     dino=('backbone', 'head.mlp', 'head.last_layer'),
+    balanced=('backbone', 'head.mlp', 'head.last_layer'),
     mssdf=('backbone', 'fusion', 'decoder', 'terms'),
 )
 MOVING = dict(
     cmid='center.value',
     cnn='teacher.module.backbone.bn1.running_mean',
     dino='center.value',
+    balanced='center.value',
     mssdf='teacher.module.backbone.layers.0.attn.qkv.weight',
 )
 

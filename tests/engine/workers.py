@@ -87,6 +87,7 @@ METHODS = dict(
     cmid=(cmid_model, cmid_batch),
     cnn=(cnn_model, cmid_batch),
     dino=(lambda: build_dino('vit'), dino_batch),
+    balanced=(lambda: build_dino('vit', balanced=True), dino_batch),
     mssdf=(mssdf_model, mssdf_batch),
 )
 

@@ -24,7 +24,7 @@ from mmrs_ssl.models.data_preprocessor import BandPreprocessor
 from mmrs_ssl.models.following import build_backbone, following
 from mmrs_ssl.models.heads import PrototypeHead
 from mmrs_ssl.models.heads.sizing import HeadSize, head_size
-from mmrs_ssl.models.losses import PrototypeCenter, cross_view_entropy
+from mmrs_ssl.models.losses import PrototypeCenter, balancing_center, cross_view_entropy
 from mmrs_ssl.models.protocol import Monitored, Passes, last_output
 from mmrs_ssl.models.teachers.student_teacher import StudentTeacher
 from mmrs_ssl.models.tiles import Picture, PictureTile, View
@@ -61,14 +61,16 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         teacher_temperature: T_t; a ``ScheduleHook`` on ``teacher_temperature`` may warm it up.
         teacher_momentum: weight of the teacher's old value; ``TeacherMomentumHook`` raises it to 1.
         teacher_drop_path: let the teacher drop paths too, as the published program's Swin does.
-        center_momentum: weight of the old center.
+        center_momentum: weight of the old center; it does not count where choices are balanced.
+        balanced: make the teacher's choices for a batch use all prototypes equally often, in the place of the running
+            center, with which a teacher on few images may use a few prototypes alone.
         init_std: start the backbone's linear and convolution layers, class token and positions from a truncated normal
             distribution of this width and biases from 0, as the published program's ViT (0.02); by default as
             mmpretrain does.
         packed: of a ViT compute all sizes in one pass, see :mod:`mmrs_ssl.models.backbones.packed_vit`.
 
     Differs from the official code: the teacher is updated after the optimizer's step whatever is accumulated, and the
-    head's size follows the data set's unless it is given.
+    head's size follows the data set's unless it is given; ``balanced`` is DINOv2's.
     """
 
     data_preprocessor: BandPreprocessor
@@ -87,6 +89,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         teacher_momentum: float = 0.996,
         teacher_drop_path: bool = False,
         center_momentum: float = 0.9,
+        balanced: bool = False,
         init_std: float | None = None,
         packed: bool = True,
         init_cfg: dict | None = None,
@@ -108,7 +111,8 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         self.student_temperature = student_temperature
         self.teacher_temperature = size.teacher_temperature if teacher_temperature is None else teacher_temperature
         self.init_std = init_std
-        check_switches(self, packed=packed, teacher_drop_path=teacher_drop_path)
+        self.balanced = balanced
+        check_switches(self, packed=packed, teacher_drop_path=teacher_drop_path, balanced=balanced)
         self.check_options(backbone, center_momentum)
         self.center = PrototypeCenter(self.head.num_prototypes, center_momentum)
         self.make_teacher(('backbone', 'head'), teacher_momentum, teacher_drop_path)
@@ -168,6 +172,8 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         with torch.no_grad():
             teacher_features = self.encode(self.teacher.module['backbone'], inputs[: self.num_global])
             teacher = self.teacher.module['head'](teacher_features).unflatten(0, (-1, batch))  # (T, B, K)
+        if self.training and self.balanced:
+            self.center.value.copy_(balancing_center(teacher, self.teacher_temperature))
         student_features = self.encode(self.backbone, inputs)
         student = self.head(student_features).unflatten(0, (-1, batch))  # (V, B, K)
         loss = cross_view_entropy(
@@ -176,7 +182,7 @@ class DINOMC(StudentTeacher, BaseSelfSupervisor):
         self.teacher_scores = teacher, self.center.value.clone()
         if self.recording:
             self.kept = DINOStep(inputs, self.teacher_choices().unflatten(0, (-1, batch)))
-        if self.training:
+        if self.training and not self.balanced:
             self.center.update(teacher)
         own = student_features[: len(teacher_features)].detach().float()
         self.monitored = Monitored(dict(student=own, teacher=teacher_features.float()))

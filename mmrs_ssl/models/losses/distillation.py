@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_gather
 from torch import Tensor, nn
 
 
@@ -114,3 +115,29 @@ class PrototypeCenter(nn.Module):
             torch.distributed.all_reduce(mean)
             mean /= torch.distributed.get_world_size()
         self.value.lerp_(mean, 1 - self.momentum)
+
+
+@torch.no_grad()
+def balancing_center(teacher: Tensor, temperature: float, iterations: int = 3) -> Tensor:
+    """Compute the center after which a batch chooses all prototypes equally often, by Sinkhorn and Knopp's iterations.
+
+    Each divides every prototype by how much it is used, then the probabilities of every sample by their sum. A running
+    mean of the scores equals out their means alone: a teacher can still choose a few prototypes for all images.
+
+    Args:
+        teacher: (..., K) scores; those of all processes are balanced together.
+        temperature: of the softmax that follows.
+        iterations: three come close.
+
+    Returns:
+        (1, K) float32, of mean 0.
+
+    Source: SwAV (arXiv 2006.09882), appendix A; in the place of DINO's center, DINOv2 (arXiv 2304.07193), section 4.
+    """
+    logits = teacher.flatten(0, -2).float() / temperature
+    center = torch.zeros_like(logits[:1])
+    for _ in range(iterations):
+        used = (logits - center).log_softmax(dim=-1).logsumexp(dim=0, keepdim=True)
+        center = center + torch.cat(all_gather(used)).logsumexp(dim=0, keepdim=True)
+        center = center - center.mean()
+    return center * temperature

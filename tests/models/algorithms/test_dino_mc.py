@@ -12,7 +12,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmrs_ssl.engine.hooks import ScheduleHook
 from mmrs_ssl.models.heads.sizing import head_size
-from mmrs_ssl.models.losses import PrototypeCenter, cross_view_entropy
+from mmrs_ssl.models.losses import PrototypeCenter, balancing_center, cross_view_entropy
 from tests.conftest import BACKBONES, build_dino, dino_config, make_crops
 
 FAMILIES = list(BACKBONES)
@@ -279,6 +279,25 @@ def test_impossible_options(option):
     (name, value) = next(iter(option.items()))
     with pytest.raises(ValueError, match=rf'{name.split("_")[0]}.*{value}'):
         build_dino(**option)
+
+
+def test_balanced_choices_are_those_of_the_batch_itself():
+    """The center is the batch's own, for the loss and for what the monitor sees; nothing of earlier batches is left."""
+    model = build_dino('resnet', balanced=True).train()
+    model.center.value.fill_(100.0)  # of an earlier batch
+    data = model.data_preprocessor(make_crops(SIZES), True)
+    twin = copy.deepcopy(model)
+    loss = model.loss(**data)['loss']
+    student = twin.head(twin.encode(twin.backbone, data['inputs'])).view(len(data['inputs']), 4, -1)
+    teacher = twin.teacher.module['head'](twin.encode(twin.teacher.module['backbone'], data['inputs'][:2]))
+    center = balancing_center(teacher, model.teacher_temperature)
+    torch.testing.assert_close(model.center.value, center)
+    expected = pairwise(student, teacher.view(2, 4, -1), center, 0.1, model.teacher_temperature)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5)
+    choices = torch.softmax((teacher - center) / model.teacher_temperature, dim=-1)
+    torch.testing.assert_close(model.monitor().choices, choices, rtol=1e-4, atol=1e-6)
+    model.eval().loss(**data)
+    torch.testing.assert_close(model.center.value, center)  # an evaluation has none of its own
 
 
 def test_evaluation_leaves_the_center_alone():
