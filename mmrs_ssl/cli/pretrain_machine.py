@@ -44,7 +44,8 @@ def machine_choices(cfg: Config, folder: Path, machine: Machine, epoch: int, hou
         raise ValueError(f'no step runs: {cost}')
     if hours is not None:
         workers = next(each.value for each in changes if each.setting == 'train_dataloader.num_workers')
-        changes.append(epochs_of(hours, cost, batch, at_once, workers, epoch))
+        windows = cfg.train_dataloader.dataset.type.rsplit('.', 1)[-1] == 'SceneDataset'
+        changes += length_of(hours, cost, batch, at_once, workers, epoch, windows)
     return changes
 
 
@@ -65,13 +66,21 @@ def _split(batch: int, at_once: int, machine: Machine) -> Iterator[Chosen]:
         yield Chosen('optim_wrapper.accumulative_counts', batch // at_once, f'parts of a batch of {batch}')
 
 
-def epochs_of(hours: float, cost: StepCost, batch: int, at_once: int, workers: int, epoch: int) -> Chosen:
-    """Choose how many epochs fit in some hours, by what a step costs, and one at least."""
+def length_of(
+    hours: float, cost: StepCost, batch: int, at_once: int, workers: int, epoch: int, windows: bool
+) -> Iterator[Chosen]:
+    """Choose how many epochs fit in some hours, by what a step costs: one at least, of fewer windows if it must be."""
     step = max(cost.step * batch / at_once, cost.image * batch / workers)
     each = step * max(1, epoch // batch)
-    epochs = max(1, math.floor(3600 * hours / each))
     why = f'{hours:g} hours; a step of {batch} takes {step:.3g} s, an epoch {duration(each)}'
-    return Chosen('train_cfg.max_epochs', epochs, why + (', and one is the least' if each > 3600 * hours else ''))
+    if each <= 3600 * hours:
+        yield Chosen('train_cfg.max_epochs', math.floor(3600 * hours / each), why)
+    elif windows:
+        steps = max(1, math.floor(3600 * hours / step))
+        yield Chosen('train_cfg.max_epochs', 1, why)
+        yield Chosen('train_dataloader.dataset.windows_per_epoch', steps * batch, 'at random places, so many fit')
+    else:
+        yield Chosen('train_cfg.max_epochs', 1, f'{why}, and one is the least')
 
 
 def with_choices(cfg: Config, choices: list[Chosen]) -> Config:

@@ -16,7 +16,7 @@ from mmrs_ssl.cli.config import read_config
 from mmrs_ssl.cli.pretrain import default_folder
 from mmrs_ssl.cli.pretrain_config import difference, make_config, write_configs, written
 from mmrs_ssl.cli.pretrain_facts import look
-from mmrs_ssl.cli.pretrain_machine import epochs_of, machine_choices
+from mmrs_ssl.cli.pretrain_machine import length_of, machine_choices
 from mmrs_ssl.cli.pretrain_names import naming_of
 from mmrs_ssl.cli.recipe import Chosen, choose
 from mmrs_ssl.shipped_configs import config_names
@@ -195,12 +195,29 @@ def test_config_on_top_of_another(tmp_path):
 
 def test_hours_become_epochs_by_the_slower_of_step_and_loading():
     cost = StepCost(step=1.0, image=0.1, memory=1e9, pictures=())
-    assert epochs_of(1.0, cost, batch=32, at_once=32, workers=4, epoch=3200) == Chosen(
+
+    def epochs(*args):
+        (chosen,) = length_of(*args, windows=False)
+        return chosen
+
+    assert epochs(1.0, cost, 32, 32, 4, 3200) == Chosen(
         'train_cfg.max_epochs', 36, '1 hours; a step of 32 takes 1 s, an epoch 100 seconds'
     )
-    assert epochs_of(1.0, cost, 32, 32, 1, 3200).value == 11  # loading takes 3.2 s
-    assert epochs_of(1.0, cost, 32, 16, 4, 3200).value == 18
-    assert epochs_of(0.001, cost, 32, 32, 4, 3200).value == 1
+    assert epochs(1.0, cost, 32, 32, 1, 3200).value == 11  # loading takes 3.2 s
+    assert epochs(1.0, cost, 32, 16, 4, 3200).value == 18
+    least = epochs(0.001, cost, 32, 32, 4, 3200)
+    assert least.value == 1
+    assert 'one is the least' in least.why
+
+
+@pytest.mark.parametrize(('hours', 'windows'), [(0.01, 36 * 32), (0.0001, 32)], ids=['minutes', 'not a second'])
+def test_hours_shorter_than_an_epoch_of_windows_have_fewer_of_them(hours, windows):
+    """A large scene has as many windows as fit side by side, an hour or more of them."""
+    cost = StepCost(step=1.0, image=0.01, memory=1e9, pictures=())
+    found = {each.setting: each.value for each in length_of(hours, cost, 32, 32, 1, 13_689, windows=True)}
+    path = 'train_dataloader.dataset.windows_per_epoch'
+    assert found == {'train_cfg.max_epochs': 1, path: windows}
+    assert path not in {each.setting for each in length_of(2.0, cost, 32, 32, 1, 3200, windows=True)}
 
 
 def test_machine_adds_precision_and_workers(pictures, tmp_path):
