@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from mmrs_ssl.cli.checks.planned import loading_alone, random_state_kept
 from mmrs_ssl.datasets import SampleIndex
+from mmrs_ssl.datasets.transforms.views import resize
 from mmrs_ssl.evaluation.knn import pooled_features
 from mmrs_ssl.models.protocol import evaluated_backbone
 from mmrs_ssl.transfer.export import export_backbone
@@ -85,8 +86,7 @@ def _square(image: Any, size: int) -> np.ndarray:
     """Bring an image, the first of several dates or modalities, to a square (size, size, C)."""
     image = next(iter(image.values())) if isinstance(image, dict) else image
     image = image[0] if isinstance(image, list) else image
-    small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    return small if small.ndim == 3 else small[..., None]
+    return resize(image, (size, size), cv2.INTER_AREA)
 
 
 def features_of_images(model: Any, images: list[np.ndarray]) -> np.ndarray:

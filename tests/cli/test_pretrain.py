@@ -230,16 +230,21 @@ def test_machine_adds_precision_and_workers(pictures, tmp_path):
     assert 'optim_wrapper.type' not in {each.setting for each in machine_choices(cfg, tmp_path, MACHINE, 12, None)}
 
 
-def test_from_a_folder_to_a_backbone(pictures, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ('kind', 'bands', 'more'), [('pictures', 3, []), ('multispectral', 5, ['windows_per_epoch=32'])]
+)
+def test_from_data_to_a_backbone(kind, bands, more, tmp_path, capsys, request):
+    """Also of more bands than OpenCV resizes at once."""
     work = tmp_path / 'work'
-    assert run_command('pretrain', [str(pictures), *TINY, '--work-dir', str(work)]) == 0
+    data = str(request.getfixturevalue(kind))
+    assert run_command('pretrain', [data, *TINY, *more, '--work-dir', str(work)]) == 0
     said = capsys.readouterr().out
     assert 'mmrs-ssl evaluate' in said
     assert re.search(r'collapse +student_rank|collapse +student_std', said)
     gallery = cv2.imread(str(work / 'neighbors.png'))
     assert gallery is not None
     assert gallery.std() > 10
-    network = ResNet(18, stem_channels=8, base_channels=8)
+    network = ResNet(18, stem_channels=8, base_channels=8, in_channels=bands)
     before = network.conv1.weight.clone()
     load_backbone(network, str(work / 'backbone.pth'))
     assert not torch.equal(network.conv1.weight, before)
