@@ -231,7 +231,8 @@ def test_machine_adds_precision_and_workers(pictures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('kind', 'bands', 'more'), [('pictures', 3, []), ('multispectral', 5, ['windows_per_epoch=32'])]
+    ('kind', 'bands', 'more'),
+    [('pictures', 3, []), ('multispectral', 5, ['train_dataloader.dataset.windows_per_epoch=32'])],
 )
 def test_from_data_to_a_backbone(kind, bands, more, tmp_path, capsys, request):
     """Also of more bands than OpenCV resizes at once."""
