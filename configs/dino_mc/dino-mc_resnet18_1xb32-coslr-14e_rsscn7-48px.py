@@ -1,7 +1,7 @@
 # A short training on few images, measured beside others in docs/results.md: RSSCN7's 1,400 images, shrunk to 128 x 128
 # pixels, and 13 minutes of one processor core. Against the config for folders, for but 600 steps: small crops that
-# still show what a scene is of, small batches, a higher learning rate, a sharper teacher, and one that follows within the
-# training (it is the network to use).
+# still show what a scene is of, small batches, a higher learning rate, a sharper teacher, and one that follows within
+# the training (it is the network to use).
 _base_ = [
     '../_base_/models/dino-mc_resnet18.py',
     '../_base_/datasets/multi_size_crops_milder_224px.py',
