@@ -44,7 +44,8 @@ def machine_choices(cfg: Config, folder: Path, machine: Machine, epoch: int, hou
         raise ValueError(f'no step runs: {cost}')
     if hours is not None:
         workers = next(each.value for each in changes if each.setting == 'train_dataloader.num_workers')
-        windows = cfg.train_dataloader.dataset.type.rsplit('.', 1)[-1] == 'SceneDataset'
+        dataset = cfg.train_dataloader.dataset
+        windows = dataset.type.rsplit('.', 1)[-1] == 'SceneDataset' and dataset.get('sampling') != 'grid'
         changes += length_of(hours, cost, batch, at_once, workers, epoch, windows)
     return changes
 
